@@ -1,0 +1,45 @@
+"""Errors that a user can act on.
+
+Every message names the thing, its value, what was expected and, where there is one, the command that fixes it. The
+command line prints the message alone and exits with ``exit_code``; a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasharnessError(Exception):
+    """Base of every error raised on purpose. ``exit_code`` is what the command line exits with."""
+
+    exit_code = 2
+
+
+class UsageError(NasharnessError, ValueError):
+    """The request cannot be met as written: an unknown name, a budget of 0, an output that cannot be written."""
+
+
+class DataError(NasharnessError):
+    """Data are absent, damaged, incomplete or refused."""
+
+    exit_code = 1
+
+
+def nearest(name: object, known: Iterable[object], count: int = 3) -> list[str]:
+    """Return up to ``count`` names of ``known`` nearest to ``name``, best first."""
+    names = [str(item) for item in known]
+    wanted = str(name).lower()
+    close = difflib.get_close_matches(wanted, [item.lower() for item in names], n=count, cutoff=0.0)
+    by_lower = {item.lower(): item for item in names}
+    return list(dict.fromkeys(by_lower[item] for item in close))
+
+
+def unknown(kind: str, name: object, known: Iterable[object], command: str = "") -> UsageError:
+    """Build the error for an unknown name: the three nearest right ones, and the command that lists them all."""
+    close = nearest(name, known)
+    message = f"unknown {kind} {str(name)!r}"
+    message += f"; nearest: {', '.join(close)}" if close else "; none is available"
+    if command:
+        message += f" (all: {command})"
+    return UsageError(message)

@@ -1,0 +1,1 @@
+"""Problem, loop, streams, registry."""

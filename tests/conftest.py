@@ -1,0 +1,23 @@
+"""Fixtures that every test file may use."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real measurements beside the checkout; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the measurements in {SHARED}, which are not part of the project")
+    return SHARED
+
+
+@pytest.fixture
+def data_home(tmp_path, monkeypatch) -> Path:
+    """An empty data folder, so that a test neither sees nor changes the user's own tables."""
+    home = tmp_path / "nasharness-data"
+    monkeypatch.setenv("NASHARNESS_DATA", str(home))
+    return home
