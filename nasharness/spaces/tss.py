@@ -1,0 +1,143 @@
+"""The topology space of NATS-Bench, identical to NAS-Bench-201: 5^6 = 15,625 cells (arXiv 2009.00437, 2001.00326).
+
+A cell is the complete acyclic graph on nodes 0 (input) to 3 (output); a node is the sum over its incoming edges of
+the edge's operation applied to the edge's source. Edges come in the order 0->1, 0->2, 1->2, 0->3, 1->3, 2->3.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import cached_property
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nasharness.errors import nearest
+from nasharness.spaces.base import Floats, Indices, Space, frozen
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+#: (source, target) of each position
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+
+_SLOT = re.compile(r"\s*([^~|+]*?)\s*~\s*([^~|+]*?)\s*")
+
+
+class TopologySpace(Space):
+    """``tss``: an operation on each of the six edges of a cell."""
+
+    name: ClassVar[str] = "tss"
+    summary: ClassVar[str] = "NATS-Bench topology space (NAS-Bench-201): 5 operations on 6 edges of a cell"
+    sizes: ClassVar[tuple[int, ...]] = (5,) * 6
+    options: ClassVar[tuple[tuple[str, ...], ...]] = (OPERATIONS,) * 6
+    positions: ClassVar[tuple[str, ...]] = tuple(f"{source}->{target}" for source, target in EDGES)
+    ordinal: ClassVar[bool] = False
+    string_form: ClassVar[str] = f"|op~0|+|op~0|op~1|+|op~0|op~1|op~2| with op one of {', '.join(OPERATIONS)}"
+
+    def _order(self) -> Indices:
+        # NATS-Bench lists the cells in lexicographic order and shuffles the list after random.seed(88). A generator
+        # object of our own gives the same order and leaves the global one alone.
+        codes = list(range(self.size))
+        random.Random(88).shuffle(codes)
+        return np.array(codes, dtype=np.int32)
+
+    @cached_property
+    def _strings(self) -> list[str]:
+        parts = []
+        for target in (1, 2, 3):
+            slots = [[f"{op}~{source}" for op in OPERATIONS] for source in range(target)]
+            parts.append(["|" + "|".join(combination) + "|" for combination in product(*slots)])
+        by_code = ["+".join(combination) for combination in product(*parts)]
+        return [by_code[code] for code in self._code_of_index.tolist()]
+
+    def from_string(self, text: str) -> int:
+        """See `Space.from_string`."""
+        nodes = text.strip().split("+")
+        if len(nodes) != 3:
+            raise self._malformed(text, f"it has {len(nodes)} part(s) between '+' where 3 are expected")
+        choices = []
+        for target, node in enumerate(nodes, 1):
+            inner = node.strip()
+            if len(inner) < 2 or inner[0] != "|" or inner[-1] != "|":
+                raise self._malformed(text, f"node {target}, {inner!r}, does not begin and end with '|'")
+            slots = inner[1:-1].split("|")
+            if len(slots) != target:
+                raise self._malformed(text, f"node {target}, {inner!r}, has {len(slots)} slot(s), not {target}")
+            for source, slot in enumerate(slots):
+                match = _SLOT.fullmatch(slot)
+                if match is None or match[2] != str(source):
+                    raise self._malformed(text, f"slot {slot!r} of node {target} is not of the form op~{source}")
+                if match[1] not in OPERATIONS:
+                    close = ", ".join(nearest(match[1], OPERATIONS))
+                    raise self._malformed(text, f"slot {slot!r} of node {target} has an unknown op (nearest: {close})")
+                choices.append(OPERATIONS.index(match[1]))
+        return int(self.index(choices))
+
+    @cached_property
+    def _mutation_columns(self) -> NDArray[np.intp]:
+        """Columns of the neighbour table, each repeated in proportion to its chance: ``[72]``.
+
+        A target node (1/3), one of its incoming edges, a different operation (1/4): an edge has 1/3, 1/6, 1/6, 1/9,
+        1/9, 1/9, that is 6, 3, 3, 2, 2, 2 eighteenths.
+        """
+        shares = [edge for edge, (_, target) in enumerate(EDGES) for _ in range(6 // target)]
+        columns = [edge * 4 + other for edge in shares for other in range(4)]
+        return frozen(np.array(columns, dtype=np.intp))
+
+    def mutate(self, ids: ArrayLike, u: ArrayLike) -> Indices:
+        """Draw a target node, one of its edges, and a different operation for it, each uniformly.
+
+        ``ids [...]``, ``u [..., 1]``: one uniform picks among the 72 equally likely outcomes. Never a no-op.
+        """
+        parents = self._checked(ids)
+        uniforms = self._checked_uniforms(u, 1, "mutation")[..., 0]
+        columns = self._mutation_columns.take((uniforms * 72).astype(np.intp))
+        return self._neighbours.take(parents * 24 + columns)
+
+    def _compute_canonical(self, rule: str) -> Indices:
+        from nasharness.spaces.isomorphism import lowest_indices
+
+        return lowest_indices(rule, self._index_of_code)
+
+    @cached_property
+    def _constant(self) -> NDArray[np.bool_]:
+        live = self._choices != OPERATIONS.index("none")
+        from_0 = [np.ones(self.size, dtype=np.bool_)]
+        for target in (1, 2, 3):
+            paths = [live[:, EDGES.index((source, target))] & from_0[source] for source in range(target)]
+            from_0.append(np.logical_or.reduce(paths))
+        return frozen(~from_0[3])
+
+    def is_constant(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """Return bool ``[...]``: whether no path leads from node 0 to node 3. So it is for 341 cells."""
+        return self._constant.take(self._checked(ids))
+
+    @cached_property
+    def _convolutions(self) -> tuple[Floats, Floats]:
+        """Number of 1x1 and of 3x3 convolutions in each cell, float64 ``[size]``."""
+        counts = [
+            np.count_nonzero(self._choices == OPERATIONS.index(op), axis=1) for op in ("nor_conv_1x1", "nor_conv_3x3")
+        ]
+        return frozen(counts[0].astype(np.float64)), frozen(counts[1].astype(np.float64))
+
+    def params(self, ids: ArrayLike, dataset: str = "cifar10") -> Floats:
+        """See `Space.params`. Only the numbers of convolutions matter, so there are 28 distinct values."""
+        classes, _ = self._classes_and_side(dataset)
+        ids = self._checked(ids)
+        small, large = (count.take(ids) for count in self._convolutions)
+        return (243_040 * large + 28_000 * small + 72_656 + 65 * classes) / 1e6
+
+    def flops(self, ids: ArrayLike, dataset: str = "cifar10") -> Floats:
+        """See `Space.flops`."""
+        classes, side = self._classes_and_side(dataset)
+        ids = self._checked(ids)
+        small, large = (count.take(ids) for count in self._convolutions)
+        return ((35_389_440 * large + 3_932_160 * small + 7_782_400) * (side / 32) ** 2 + 65 * classes) / 1e6
+
+    def draw(self, arch: int, ascii: bool = False) -> str:  # noqa: A002
+        """See `Space.draw`: nodes 0 to 3 in a row, every edge with its operation."""
+        from nasharness.spaces.drawing import draw_cell
+
+        return draw_cell(self._choices[self._one(arch)].tolist(), ascii=ascii)
