@@ -1,1 +1,22 @@
-"""Problem, loop, streams, registry."""
+"""Search: problems, the ask/tell loop over a batch of runs, budgets and clock, random streams, the registry."""
+
+from nasharness.search.algorithm import NOTHING, Algorithm, ScalarAlgorithm
+from nasharness.search.problem import BUDGETS, Problem
+from nasharness.search.registry import Record, register
+from nasharness.search.result import Result
+from nasharness.search.run import Interrupted, run
+from nasharness.search.task import Task
+
+__all__ = [
+    "BUDGETS",
+    "NOTHING",
+    "Algorithm",
+    "Interrupted",
+    "Problem",
+    "Record",
+    "Result",
+    "ScalarAlgorithm",
+    "Task",
+    "register",
+    "run",
+]

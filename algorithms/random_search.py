@@ -1,0 +1,25 @@
+"""Random search: the control that every other algorithm has to beat."""
+
+from __future__ import annotations
+
+from nasharness.search import Algorithm, Task, register
+from nasharness.search.algorithm import Asked
+
+
+@register("random", citation="Bergstra & Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; as in NATS-Bench")
+class RandomSearch(Algorithm):
+    """Uniform random search, with replacement.
+
+    Every architecture is drawn uniformly and independently, which is what NATS-Bench's draw of each edge's operation or
+    each layer's width amounts to (facts, nats_bench.md 4.1). No settings.
+    """
+
+    #: Architectures a step: enough to make Python's share vanish, few enough to stay in the processor's cache.
+    _CHUNK = 256
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self._k = min(self._CHUNK, task.evaluations or self._CHUNK)
+
+    def ask(self) -> Asked:
+        return self.space.sample_index(self.streams.uniform(self._k))

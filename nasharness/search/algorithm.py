@@ -1,0 +1,118 @@
+"""The two ways to write a search algorithm: for a batch of runs at once, or for a single run.
+
+Lifecycle, the same for both: the constructor, once; then ``ask`` and ``tell`` in turn until the budget is spent or
+``ask`` has nothing left to ask; then ``recommend``, once. The harness owns budget, clock, incumbent and scoring.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nasharness.search.streams import generator
+from nasharness.search.task import Task
+from nasharness.spaces.base import Floats, Indices
+
+#: What a batch algorithm asks: indices ``[runs, k]``, or (indices, epochs) with epochs an int or int ``[runs, k]``.
+Asked = Indices | tuple[Indices, int | NDArray[np.int32]]
+
+#: "Nothing" in a slot of an ask.
+NOTHING = -1
+
+
+class Algorithm:
+    """A search algorithm that advances a batch of runs in lockstep. Settings are keyword-only arguments of ``__init__``.
+
+    ``ask() -> ids``: int32 ``[runs, k]``, the architectures to evaluate next. ``k`` may change from step to step and
+    differ from run to run: ``-1`` leaves a slot empty, and a run whose slots are all empty is finished. To ask at less
+    than full fidelity return ``(ids, epochs)``.
+
+    ``tell(ids, values)``: what was asked, and its search signal, float64 ``[runs, k]`` (higher is better). A slot that
+    was not evaluated, because it was empty or the budget ended before it, is NaN; so is every slot of a finished run.
+
+    ``recommend(rows) -> ids | None``: the answer of the runs ``rows``, int ``[len(rows)]``; None stands for the
+    incumbent, the architecture with the best signal. It is called for each run once, right after its last ``tell``.
+
+    Draw only from ``self.streams``, and draw as much as you would if the run were alone.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.space = task.space
+        self.streams = task.streams
+        self.runs = task.runs
+
+    def ask(self) -> Asked:
+        """Propose architectures."""
+        raise NotImplementedError(f"{type(self).__name__}.ask is missing: return int32 [runs, k] architecture indices")
+
+    def tell(self, ids: Indices, values: Floats) -> None:
+        """Learn the signal of what was asked. The default learns nothing."""
+
+    def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
+        """Answer for some runs. The default answers with the incumbents."""
+        return None
+
+
+class ScalarAlgorithm:
+    """A search algorithm for one run: the ten-line way to plug one in. The harness loops it over the runs of a batch.
+
+    ``self.space``, ``self.task``, and ``self.rng`` (a numpy Generator, this run's own) are set before ``__init__`` of
+    the subclass sees its settings. ``ask() -> index`` (or ``(index, epochs)``, or None when there is nothing left to
+    ask); ``tell(index, value)``; ``recommend() -> index | None``.
+    """
+
+    space: Any
+    task: Task
+    rng: np.random.Generator
+
+    def ask(self) -> int | tuple[int, int] | None:
+        """Propose one architecture by its index."""
+        raise NotImplementedError(f"{type(self).__name__}.ask is missing: return an architecture's index")
+
+    def tell(self, arch: int, value: float) -> None:
+        """Learn the signal of what was asked. The default learns nothing."""
+
+    def recommend(self) -> int | None:
+        """Answer. The default answers with the incumbent."""
+        return None
+
+
+class ScalarBatch(Algorithm):
+    """Loops a ScalarAlgorithm over the runs of a batch."""
+
+    def __init__(self, task: Task, *, cls: type[ScalarAlgorithm], **settings: Any) -> None:
+        super().__init__(task)
+        self.searches: list[ScalarAlgorithm] = []
+        for seed in task.seeds:
+            search = cls.__new__(cls)
+            search.space, search.task, search.rng = task.space, task, generator(int(seed))
+            search.__init__(**settings)  # type: ignore[misc]
+            self.searches.append(search)
+        self._finished = np.zeros(self.runs, dtype=bool)
+
+    def ask(self) -> Asked:
+        ids = np.full((self.runs, 1), NOTHING, dtype=np.int32)
+        epochs = np.full((self.runs, 1), self.task.epochs[-1], dtype=np.int32)
+        for row, search in enumerate(self.searches):
+            if self._finished[row]:
+                continue
+            asked = search.ask()
+            if isinstance(asked, tuple):
+                ids[row, 0], epochs[row, 0] = asked
+            elif asked is not None:
+                ids[row, 0] = asked
+        return ids, epochs
+
+    def tell(self, ids: Indices, values: Floats) -> None:
+        for row, search in enumerate(self.searches):
+            if np.isnan(values[row, 0]):  # finished: a single slot is left unevaluated for no other reason
+                self._finished[row] = True
+            else:
+                search.tell(int(ids[row, 0]), float(values[row, 0]))
+
+    def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
+        answers = [self.searches[row].recommend() for row in rows]
+        return np.array([NOTHING if answer is None else answer for answer in answers])

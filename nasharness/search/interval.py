@@ -1,0 +1,60 @@
+"""Mean, standard deviation and Student's 95 % interval of a metric over independent runs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def summarise(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean, std and the 95 % interval of the mean over runs.
+
+    ``std`` is the population's (ddof 0), as NATS-Bench's tables print it; ``ci95`` is Student's interval ``[low, high]``
+    from the sample's (ddof 1), None for a single run.
+    """
+    mean = float(np.mean(values))
+    return {"mean": mean, "std": float(np.std(values)), "ci95": _interval(values, mean)}
+
+
+def _interval(values: NDArray[np.float64], mean: float) -> list[float] | None:
+    n = len(values)
+    if n < 2:
+        return None
+    half = t_quantile(0.975, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return [mean - half, mean + half]
+
+
+@functools.cache
+def t_quantile(probability: float, df: int) -> float:
+    """Quantile of Student's t for ``probability`` in (0.5, 1), by bisection on its distribution function."""
+    low, high = 0.0, 1.0
+    while t_cdf(high, df) < probability:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_cdf(middle, df) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def t_cdf(t: float, df: int) -> float:
+    """P(T <= t) of Student's t for ``t >= 0``.
+
+    With t = sqrt(df) tan(a) the density becomes cos(a)^(df-1), smooth on [0, pi/2), which 200-point Gauss-Legendre
+    quadrature integrates to 1e-12.
+    """
+    angle = math.atan(t / math.sqrt(df))
+    nodes, weights = _legendre()
+    inside = angle / 2 * (nodes + 1)
+    area = angle / 2 * float(weights @ np.cos(inside) ** (df - 1))
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi)
+    return 0.5 + scale * area
+
+
+@functools.cache
+def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return nodes, weights

@@ -1,0 +1,205 @@
+"""The registry of algorithms: one decorator, one record, one place where a name is looked up.
+
+The harness imports no algorithm. Packages offer theirs under the entry-point group ``nasharness.algorithms``: the entry
+``rea = some.module`` says that importing ``some.module`` registers ``rea`` and its variants ``rea.TAG``. Only the module
+that a name needs is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from nasharness.errors import UsageError, unknown
+from nasharness.search.algorithm import Algorithm, ScalarAlgorithm, ScalarBatch
+from nasharness.search.task import Task
+
+GROUP = "nasharness.algorithms"
+#: What an algorithm may need beyond evaluations at full fidelity.
+NEEDS = ("fidelities", "whole-signal")
+
+_records: dict[str, Record] = {}
+Registered = TypeVar("Registered", bound=type[Algorithm] | type[ScalarAlgorithm])
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of an algorithm without running it.
+
+    ``kind``: ``multi-trial``. ``spaces``: names it works on, or ``("*",)`` for every product space. ``needs``: of NEEDS.
+    ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
+    """
+
+    name: str
+    cls: type[Algorithm] | type[ScalarAlgorithm]
+    kind: str
+    spaces: tuple[str, ...]
+    needs: tuple[str, ...]
+    citation: str
+    summary: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings with ``changed`` applied; strings are read as the type of the default.
+
+        Raises UsageError for an unknown key or a value of another type.
+        """
+        settings = dict(self.defaults)
+        for key, value in changed.items():
+            if key not in settings:
+                if not settings:
+                    raise UsageError(f"{self.name} has no settings, so not {key!r} either")
+                raise unknown(f"setting of {self.name}", key, settings, "nasharness list algos")
+            settings[key] = _read(value, settings[key], f"{self.name}: {key}")
+        return settings
+
+    def changed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that differ from the defaults."""
+        return {key: value for key, value in settings.items() if value != self.defaults[key]}
+
+    def build(self, task: Task, settings: Mapping[str, Any]) -> Algorithm:
+        """Make the algorithm for one batch of runs."""
+        if self.spaces != ("*",) and task.space.name not in self.spaces:
+            raise UsageError(f"{self.name} works on {', '.join(self.spaces)}, not on space {task.space.name!r}")
+        if issubclass(self.cls, ScalarAlgorithm):
+            return ScalarBatch(task, cls=self.cls, **settings)
+        return self.cls(task, **settings)
+
+
+def register(
+    name: str,
+    *,
+    citation: str,
+    kind: str = "multi-trial",
+    spaces: tuple[str, ...] = ("*",),
+    needs: tuple[str, ...] = (),
+    variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+) -> Callable[[Registered], Registered]:
+    """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
+
+    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. The first line of the class's
+    docstring is its summary. A name that is taken raises UsageError.
+    """
+
+    def decorate(cls: Registered) -> Registered:
+        for need in needs:
+            if need not in NEEDS:
+                raise unknown(f"need of algorithm {name!r}", need, NEEDS)
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty]
+        if missing:
+            raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
+        summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults)
+        _add(record)
+        for tag, (line, changes) in (variants or {}).items():
+            _add(replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes)))
+        return cls
+
+    return decorate
+
+
+def _add(record: Record) -> None:
+    other = _records.get(record.name)
+    if other is not None:
+        # the same file imported again under another module name is no collision
+        same = inspect.getfile(other.cls) == inspect.getfile(record.cls) and other.cls.__qualname__ == record.cls.__qualname__
+        if not same:
+            raise UsageError(
+                f"two algorithms are called {record.name!r}: {other.cls.__module__}.{other.cls.__qualname__} and "
+                f"{record.cls.__module__}.{record.cls.__qualname__}; rename one, or uninstall its package"
+            )
+    _records[record.name] = record
+
+
+def get(name: str) -> Record:
+    """Return the record of ``name``, importing only the module that holds it. Raises UsageError for an unknown name."""
+    if name not in _records:
+        for entry in _entries().get(_family(name), []):
+            _load(entry)
+    if name not in _records:
+        known = names()
+        if name in known:
+            return _records[name]
+        raise unknown("algorithm", name, known, "nasharness list algos")
+    return _records[name]
+
+
+def names() -> list[str]:
+    """Every registered name, sorted; imports every algorithm. A package that cannot be imported is left out."""
+    for entries in _entries().values():
+        for entry in entries:
+            try:
+                _load(entry)
+            except UsageError:
+                continue  # `broken` tells what is wrong with it; one bad plug-in must not hide the others
+    return sorted(_records)
+
+
+def broken() -> dict[str, str]:
+    """Entry points that cannot be imported, with the reason."""
+    reasons = {}
+    for family, entries in _entries().items():
+        for entry in entries:
+            try:
+                _load(entry)
+            except UsageError as error:
+                reasons[family] = str(error)
+    return reasons
+
+
+def _family(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _entries() -> dict[str, list[EntryPoint]]:
+    """Entry points by family. A plug-in may offer ``name`` or ``name.tag``; both belong to the family ``name``."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        entries = found.setdefault(_family(entry.name), [])
+        if entry.value not in [other.value for other in entries]:
+            entries.append(entry)
+    return found
+
+
+def _load(entry: EntryPoint) -> None:
+    try:
+        importlib.import_module(entry.value.partition(":")[0])
+    except UsageError:
+        raise
+    except Exception as error:
+        package = entry.dist.name if entry.dist is not None else "its package"
+        raise UsageError(
+            f"algorithm {entry.name!r} cannot be imported from {entry.value} ({package}): {type(error).__name__}: {error}"
+        ) from error
+
+
+def _read(value: Any, default: Any, what: str) -> Any:
+    """Read ``value`` as the type of ``default``; a string comes from the command line."""
+    kind = type(default)
+    if isinstance(value, str) and kind is not str:
+        text = value.strip().lower()
+        if text in ("none", "null") and default is None:
+            return None
+        if kind is bool and text in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+            return text in ("true", "yes", "on", "1")
+        for read in (int, float) if kind is not bool else ():
+            try:
+                value = read(text)
+                break
+            except ValueError:
+                continue
+    if default is None or isinstance(value, kind):
+        if not (kind is int and isinstance(value, bool)):
+            return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    raise UsageError(f"{what} = {value!r}: expected {names.get(kind, kind.__name__)}, as in the default {default!r}")

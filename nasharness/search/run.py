@@ -1,0 +1,189 @@
+"""Run an algorithm on a problem, many seeds at once."""
+
+from __future__ import annotations
+
+import operator
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.errors import UsageError
+from nasharness.search import registry
+from nasharness.search.loop import Searched, Trajectories, expected_steps, search
+from nasharness.search.problem import Evaluator, Problem
+from nasharness.search.registry import Record
+from nasharness.search.result import Result
+from nasharness.search.task import Task
+
+#: Runs that advance together. Larger batches save little Python and lose the processor's cache.
+BATCH = 1_000
+#: Share of the machine's memory that trajectories may take.
+MEMORY_SHARE = 0.5
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a run. ``result`` holds the runs that were complete, or None if there were none."""
+
+    def __init__(self, result: Result | None, runs: int) -> None:
+        super().__init__()
+        self.result = result
+        self.runs = runs
+
+
+def run(
+    algorithm: str,
+    problem: Problem | None = None,
+    *,
+    runs: int = 1,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
+    progress: Callable[[int, int], None] | None = None,
+    **kwargs: Any,
+) -> Result:
+    """Search with ``algorithm``, ``runs`` times, with the seeds ``seed``, ``seed + 1``, ...
+
+    ``problem``: a Problem, or leave it out and give the arguments of ``Problem.create`` (``space="tss"``,
+    ``dataset=``, ``evaluations=``, ...). ``settings``: changed settings of the algorithm. ``batch``: runs that advance
+    together; results do not depend on it. ``progress(done, total)`` is called with runs, as they are completed or
+    nearly so.
+
+    Raises UsageError for what cannot be asked, DataError for data that are not here, Interrupted on Ctrl-C.
+    """
+    if problem is None:
+        problem = Problem.create(**kwargs)
+    elif kwargs:
+        raise UsageError(f"run: {', '.join(kwargs)} belong into Problem.create, since a problem was given")
+    record = registry.get(algorithm)
+    chosen = record.settings(settings or {})
+    runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
+    batch = _whole("batch", batch, 1)
+    evaluator = problem.evaluator()
+    _refuse_if_too_large(runs, problem, evaluator)
+
+    parts: list[Searched] = []
+    started = time.perf_counter()
+    done = 0
+    try:
+        for first in range(0, runs, batch):
+            seeds = np.arange(seed + first, seed + min(first + batch, runs), dtype=np.int64)
+            parts.append(_search_batch(record, chosen, problem, evaluator, seeds, _report(progress, done, runs, problem, evaluator)))
+            done += len(seeds)
+            if progress is not None:
+                progress(done, runs)
+    except KeyboardInterrupt:
+        overhead = time.perf_counter() - started
+        partial = _score(record, chosen, problem, np.arange(seed, seed + done), parts, overhead) if parts else None
+        raise Interrupted(partial, runs) from None
+    overhead = time.perf_counter() - started
+    return _score(record, chosen, problem, np.arange(seed, seed + runs), parts, overhead)
+
+
+def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDArray[np.int64]) -> Task:
+    """The Task of one batch of runs."""
+    return Task(
+        space=problem.space,
+        dataset=problem.dataset,
+        seeds=seeds,
+        epochs=evaluator.epochs,
+        evaluations=problem.evaluations,
+        seconds=problem.seconds,
+        free_repeats=problem.repeats == "free",
+        costs=evaluator.cost_column,
+        whole_signal=evaluator.expected_signal if "whole-signal" in record.needs else None,
+    )
+
+
+def _search_batch(
+    record: Record,
+    settings: Mapping[str, Any],
+    problem: Problem,
+    evaluator: Evaluator,
+    seeds: NDArray[np.int64],
+    progress: Callable[[int], None] | None,
+) -> Searched:
+    algorithm = record.build(make_task(record, problem, evaluator, seeds), settings)
+    return search(algorithm, problem, evaluator, seeds, progress)
+
+
+def _score(
+    record: Record,
+    settings: dict[str, Any],
+    problem: Problem,
+    seeds: NDArray[np.int64],
+    parts: list[Searched],
+    overhead: float,
+) -> Result:
+    """Score finished searches. Only here, after the last evaluation, is the final metric opened."""
+    truth = problem.truth()
+    incumbent, recommended, evaluations, seconds = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("incumbent", "recommended", "evaluations", "seconds")
+    )
+    return Result(
+        algorithm=record.name,
+        settings=settings,
+        changed=record.changed(settings),
+        problem=problem,
+        seeds=seeds.astype(np.int64),
+        trajectories=Trajectories.concatenate([part.trajectories for part in parts]),
+        incumbent=incumbent,
+        recommended=recommended,
+        evaluations=evaluations,
+        seconds=seconds,
+        final=truth.score(incumbent),
+        recommended_final=truth.score(recommended),
+        optimum=truth.optimum,
+        overhead_seconds=overhead,
+        needs=record.needs,
+    )
+
+
+def _report(
+    progress: Callable[[int, int], None] | None, done: int, runs: int, problem: Problem, evaluator: Evaluator
+) -> Callable[[int], None] | None:
+    """Turn evaluations made in a batch into runs completed or nearly so."""
+    if progress is None:
+        return None
+    steps = expected_steps(problem, evaluator)
+    return lambda made: progress(min(runs, done + made // steps), runs)
+
+
+def memory_needed(runs: int, problem: Problem, evaluator: Evaluator) -> int:
+    """Bytes that the trajectories of ``runs`` runs take: index, signal, clock and epochs of every evaluation."""
+    bytes_per_step = 4 + 8 + 8 + 2 + (8 if evaluator.counts is not None else 0)
+    # twice: batches are stacked into one result at the end
+    return 2 * runs * expected_steps(problem, evaluator) * bytes_per_step
+
+
+def _refuse_if_too_large(runs: int, problem: Problem, evaluator: Evaluator) -> None:
+    needed = memory_needed(runs, problem, evaluator)
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    if needed > MEMORY_SHARE * have:
+        fits = int(runs * MEMORY_SHARE * have / needed)
+        raise UsageError(
+            f"{runs:,} runs of {expected_steps(problem, evaluator):,} evaluations would take {_size(needed)} of memory; "
+            f"this machine has {_size(have)}. Ask for at most {fits:,} runs at a time (--runs {fits} --seed ...)"
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def _whole(what: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{what} {value!r}: expected a whole number of at least {least}") from None
+    if number < least or number > 2**62:
+        raise UsageError(f"{what} {number}: expected {least} to 2**62")
+    return number

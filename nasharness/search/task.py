@@ -1,0 +1,68 @@
+"""What an algorithm holds: the question it is asked, and nothing that could answer it.
+
+A Task has no reference to a table, a problem or a final metric, not even through an array's base: its cost column is a
+copy. The search signal arrives through ``tell`` alone, one paid evaluation at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nasharness.errors import UsageError
+from nasharness.search.streams import Streams
+from nasharness.spaces.base import Floats, Space
+
+
+class Task:
+    """One batch of runs, as its algorithm sees it.
+
+    ``space``: the search space. ``dataset``: its name, e.g. ``"cifar10"``. ``seeds``: int64 ``[runs]``.
+    ``streams``: the batch's random streams. ``epochs``: fidelities that may be asked, ascending; the last is the full
+    one. ``evaluations``, ``seconds``: the budget, either may be None. ``free_repeats``: whether asking a run's
+    architecture again costs nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        dataset: str,
+        seeds: NDArray[np.int64],
+        epochs: tuple[int, ...],
+        evaluations: int | None,
+        seconds: float | None,
+        free_repeats: bool,
+        costs: Callable[[int], Floats],
+        whole_signal: Callable[[], Floats] | None,
+    ) -> None:
+        self.space = space
+        self.dataset = dataset
+        self.seeds = seeds
+        self.runs = len(seeds)
+        self.streams = Streams(seeds)
+        self.epochs = epochs
+        self.evaluations = evaluations
+        self.seconds = seconds
+        self.free_repeats = free_repeats
+        self._costs = {epoch: np.array(costs(epoch)) for epoch in epochs}
+        self._whole_signal = None if whole_signal is None else np.array(whole_signal())
+
+    def cost(self, ids: ArrayLike, epochs: int | None = None) -> Floats:
+        """Simulated seconds that one evaluation of ``ids`` ``[...]`` costs at ``epochs`` (default: the full ones)."""
+        epochs = self.epochs[-1] if epochs is None else epochs
+        if epochs not in self._costs:
+            raise UsageError(f"epochs {epochs}: this problem can be asked at {', '.join(map(str, self.epochs))}")
+        return self._costs[epochs][np.asarray(ids)]
+
+    def whole_signal(self) -> Floats:
+        """The expected signal of every architecture at full fidelity, float64 ``[n]``.
+
+        Reading it is no search: only an algorithm registered with ``needs=("whole-signal",)`` may, and every result of
+        such an algorithm says so.
+        """
+        if self._whole_signal is None:
+            raise UsageError('reading the whole signal needs needs=("whole-signal",) in the algorithm\'s registration')
+        return self._whole_signal
