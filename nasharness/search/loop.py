@@ -21,6 +21,7 @@ from nasharness.spaces.base import Floats, Indices
 
 #: A run that asks for free repeats only, this often in a row, will not come to an end by itself.
 STALL = 1_000
+_NONE = np.empty(0, dtype=np.intp)
 
 
 @dataclass
@@ -43,10 +44,10 @@ class Trajectories:
         """Room for ``steps`` evaluations a run."""
         shape = (runs, steps)
         return cls(
-            np.full(shape, NOTHING, dtype=np.int32),
-            np.full(shape, np.nan),
-            np.full(shape, np.nan),
-            np.zeros(shape, dtype=np.int16),
+            np.empty(shape, dtype=np.int32),
+            np.empty(shape),
+            np.empty(shape),
+            np.empty(shape, dtype=np.int16),
             np.zeros(runs, dtype=np.int64),
         )
 
@@ -55,8 +56,16 @@ class Trajectories:
         """Room along the second axis."""
         return self.ids.shape[1]
 
+    def padded(self) -> Trajectories:
+        """Itself, with the padding written: nothing behind ``count`` was ever initialised."""
+        if self.count.min(initial=self.steps) < self.steps:
+            behind = np.arange(self.steps) >= self.count[:, None]
+            for array, value in ((self.ids, NOTHING), (self.signal, np.nan), (self.clock, np.nan), (self.epochs, 0)):
+                array[behind] = value
+        return self
+
     def resized(self, steps: int) -> Trajectories:
-        """A copy with room for ``steps`` evaluations, cut or padded."""
+        """A copy with room for ``steps`` evaluations, cut or longer."""
         new = Trajectories.empty(len(self.count), steps)
         kept = min(steps, self.steps)
         for name in ("ids", "signal", "clock", "epochs"):
@@ -70,9 +79,12 @@ class Trajectories:
         if len(parts) == 1:
             return parts[0]
         steps = max(part.steps for part in parts)
-        parts = [part if part.steps == steps else part.resized(steps) for part in parts]
+        parts = [part if part.steps == steps else part.resized(steps).padded() for part in parts]
         return Trajectories(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "signal", "clock", "epochs", "count"))
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("ids", "signal", "clock", "epochs", "count")
+            )
         )
 
     def incumbents(self) -> Indices:
@@ -125,6 +137,8 @@ class _State:
         runs = len(seeds)
         self.rows = np.arange(runs)[:, None]
         self.alive = np.ones(runs, dtype=bool)
+        # all runs alive and equally far: see _evaluate_level
+        self.level = problem.repeats == "charged"
         self.used = np.zeros(runs, dtype=np.int64)
         self.clock = np.zeros(runs)
         self.idle = np.zeros(runs, dtype=np.int64)
@@ -147,12 +161,21 @@ class _State:
 
     def evaluate(self, ids: Indices, fidelity: int | Indices) -> tuple[Floats, NDArray[np.intp]]:
         """Evaluate what the budget allows of ``ids`` ``[runs, k]``; return the values and the runs that end here."""
+        if self.level:
+            plain = self._evaluate_level(ids, fidelity)
+            if plain is not None:
+                return plain
+            self.level = False
         problem = self.problem
-        asked = (ids >= 0) & self.alive[:, None]
+        wanted = (ids >= 0) & self.alive[:, None]
+        asked = wanted
         k = ids.shape[1]
+        if problem.evaluations is not None and self.seen is None:
+            asked = wanted & (self.used[:, None] + np.cumsum(wanted, axis=1) - wanted < problem.evaluations)
         where = np.where(asked, ids, 0)
         position = self.count[:, None] + np.cumsum(asked, axis=1) - asked  # of each slot in its run's trajectory
-        self._make_room(int(position.max(initial=0)) + 1)
+        self._make_room(int((self.count + asked.sum(axis=1)).max(initial=0)))
+        position = np.minimum(position, self.trajectories.steps - 1)  # of empty slots, which nobody reads
         cost = np.where(asked, self.evaluator.cost(where, fidelity), 0.0)
         charged = asked
         trials = None
@@ -162,7 +185,7 @@ class _State:
         # sequential addition, so that the clock does not depend on how many slots a step has
         spent = np.add.accumulate(np.concatenate([self.clock[:, None], cost], axis=1), axis=1)
         valid = asked
-        if problem.evaluations is not None:
+        if problem.evaluations is not None and self.seen is not None:
             valid = valid & (self.used[:, None] + np.cumsum(charged, axis=1) - charged < problem.evaluations)
         if problem.seconds is not None:
             valid = valid & (spent[:, :-1] < problem.seconds)
@@ -182,15 +205,70 @@ class _State:
         self.clock = spent[self.rows[:, 0], last]
         self.idle = np.where(paid.any(axis=1), 0, self.idle + made)
 
-        ended = ~asked.any(axis=1) | (self.idle >= STALL)
+        ended = ~wanted.any(axis=1) | (self.idle >= STALL)
         if problem.evaluations is not None:
             ended |= self.used >= problem.evaluations
         if problem.seconds is not None:
             ended |= self.clock >= problem.seconds
         return values, np.flatnonzero(ended & self.alive)
 
+    def _evaluate_level(self, ids: Indices, fidelity: int | Indices) -> tuple[Floats, NDArray[np.intp]] | None:
+        """The same for the common case: every run alive, as far as the others, and asking for ``k`` paid evaluations.
+
+        Slices stand in for masks, which makes a step several times faster. Returns None, having changed nothing, where
+        the case is another one; a test compares the two ways.
+        """
+        problem = self.problem
+        start = int(self.trajectories.count[0])
+        asked = ids.shape[1]
+        if problem.evaluations is not None and start + asked > problem.evaluations:  # the budget ends within this step
+            ids = ids[:, : problem.evaluations - start]
+            fidelity = fidelity if isinstance(fidelity, int) else fidelity[:, : problem.evaluations - start]
+        if ids.min() < 0:
+            return None
+        k = ids.shape[1]
+        cost = self.evaluator.cost(ids, fidelity)
+        cost[:, 0] += self.clock
+        spent = np.add.accumulate(cost, axis=1, out=cost)
+        if problem.seconds is not None and spent[:, -1].max() >= problem.seconds:
+            return None
+        end = start + k
+        self._make_room(end)
+        trajectories = self.trajectories
+        values = self.evaluator.signal(ids, fidelity, None if self.noise is None else self.noise[:, start:end])
+        trajectories.ids[:, start:end] = ids
+        trajectories.signal[:, start:end] = values
+        trajectories.clock[:, start:end] = spent
+        trajectories.epochs[:, start:end] = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
+        trajectories.count += k
+        self.used += k
+        self.clock = spent[:, -1].copy()
+        self._rank(values, ids)
+        if problem.evaluations is None or end < problem.evaluations:
+            return values, _NONE
+        if k < asked:
+            values = np.concatenate([values, np.full((len(values), asked - k), np.nan)], axis=1)
+        return values, self.rows[:, 0]
+
+    def _rank(self, values: Floats, ids: Indices) -> None:
+        """Let the incumbents give way to better values ``[runs, k]``, the first of equals."""
+        if values.shape[1] == 1:
+            top, chosen = values[:, 0], ids[:, 0]
+        else:
+            rows, slot = self.rows[:, 0], values.argmax(axis=1)
+            top, chosen = values[rows, slot], ids[rows, slot]
+        better = top > self.best
+        np.copyto(self.best, top, where=better)
+        np.copyto(self.incumbent, chosen, where=better, casting="same_kind")
+
     def _record(
-        self, valid: NDArray[np.bool_], position: NDArray[np.int64], ids: Indices, values: Floats, spent: Floats, fidelity: int | Indices
+        self,
+        valid: NDArray[np.bool_],
+        position: NDArray[np.int64],
+        ids: Indices,
+        values: Floats,
+        spent: Floats,
+        fidelity: int | Indices,
     ) -> None:
         trajectories = self.trajectories
         where = np.broadcast_to(self.rows, ids.shape)[valid], position[valid]
@@ -199,12 +277,7 @@ class _State:
         trajectories.clock[where] = spent[:, 1:][valid]
         epochs = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
         trajectories.epochs[where] = epochs if epochs.ndim == 0 else epochs[valid]
-        ranked = np.where(valid, values, -np.inf)
-        slot = ranked.argmax(axis=1)  # the first of equals
-        top = ranked[self.rows[:, 0], slot]
-        better = top > self.best
-        self.best = np.where(better, top, self.best)
-        self.incumbent = np.where(better, ids[self.rows[:, 0], slot], self.incumbent)
+        self._rank(np.where(valid, values, -np.inf), ids)
 
     def _repeats(
         self, asked: NDArray[np.bool_], ids: Indices, fidelity: int | Indices, position: NDArray[np.int64]
@@ -253,7 +326,8 @@ class _State:
 
     def result(self) -> Searched:
         longest = int(self.count.max(initial=0))
-        return Searched(self.trajectories.resized(longest), self.incumbent, self.recommended, self.used, self.clock)
+        trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
+        return Searched(trajectories.padded(), self.incumbent, self.recommended, self.used, self.clock)
 
 
 def expected_steps(problem: Problem, evaluator: Evaluator) -> int:
@@ -279,12 +353,16 @@ def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, size: int) -
         raise UsageError(f"{name}.ask returned index {ids.min()} to {ids.max()}; expected -1 to {size - 1}")
     if isinstance(epochs, (int, np.integer)):
         if epochs not in evaluator.epochs:
-            raise UsageError(f"{name}.ask wants {epochs} epochs; this problem has {', '.join(map(str, evaluator.epochs))}")
+            raise UsageError(
+                f"{name}.ask wants {epochs} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"
+            )
         return ids, evaluator.epochs.index(int(epochs))
     epochs = np.broadcast_to(np.asarray(epochs), ids.shape)
     fidelity = np.searchsorted(evaluator.epochs, epochs)
     fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1)
     wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & (ids >= 0)
     if wrong.any():
-        raise UsageError(f"{name}.ask wants {epochs[wrong][0]} epochs; this problem has {', '.join(map(str, evaluator.epochs))}")
+        raise UsageError(
+            f"{name}.ask wants {epochs[wrong][0]} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"
+        )
     return ids, fidelity

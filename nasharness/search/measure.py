@@ -54,7 +54,9 @@ def parse(text: str, table: Table, dataset: str) -> Measure:
     """
     match = re.fullmatch(r"(\w+)@(\d+)(?:/(\d+))?(?::(\w+))?", text.strip())
     if match is None:
-        raise UsageError(f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@12:mean, test@200")
+        raise UsageError(
+            f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@12:mean, test@200"
+        )
     split, epoch, schedule, seed = match.groups()
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
@@ -66,12 +68,16 @@ def parse(text: str, table: Table, dataset: str) -> Measure:
         )
     column = measure.column(table, dataset)
     if measure.epoch not in column.epochs:
-        raise UsageError(f"{column.name} of table {table.name!r} is not stored at epoch {measure.epoch}; last: {column.epochs[-1]}")
+        raise UsageError(
+            f"{column.name} of table {table.name!r} is not stored at epoch {measure.epoch}; last: {column.epochs[-1]}"
+        )
     if seed is None:
         several = len(trial_labels(column)) > 1 and split != "test"
         return Measure(split, measure.epoch, measure.schedule, "random" if several else "mean")
     if seed == "random" and len(trial_labels(column)) < 2:
-        raise UsageError(f"{column.name} of table {table.name!r} has one value per architecture; use {split}@{epoch}:mean")
+        raise UsageError(
+            f"{column.name} of table {table.name!r} has one value per architecture; use {split}@{epoch}:mean"
+        )
     if seed not in (*column.seeds, "mean", "random"):
         raise unknown(f"seed of {column.name}", seed, (*column.seeds, "mean", "random"))
     return measure
@@ -97,18 +103,24 @@ def read_final(measure: Measure, table: Table, dataset: str) -> NDArray[np.float
     return values
 
 
-def read_trials(measure: Measure, table: Table, dataset: str, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+def read_trials(
+    measure: Measure, table: Table, dataset: str, epoch: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
     """Return what an evaluation can yield: float64 ``[trials, n]`` with the trials that exist first, and their number.
 
     The number, int64 ``[n]``, is None where there is one value per architecture. Raises DataError for a missing one.
     """
     if measure.seed != "random":
-        values = table.values(measure.dataset(dataset), f"{measure.split}_acc", measure.schedule, epoch=epoch, seed=measure.seed)
+        values = table.values(
+            measure.dataset(dataset), f"{measure.split}_acc", measure.schedule, epoch=epoch, seed=measure.seed
+        )
         _complete(values, measure, table, dataset)
         return values[None], None
     column = measure.column(table, dataset)
     rows = [column.seeds.index(label) for label in trial_labels(column)]
-    plane = np.asarray(table.array(column.dataset, column.metric, column.schedule)[column.epochs.index(epoch)][rows], dtype=np.float64)
+    plane = np.asarray(
+        table.array(column.dataset, column.metric, column.schedule)[column.epochs.index(epoch)][rows], dtype=np.float64
+    )
     absent = np.isnan(plane)
     trials = np.take_along_axis(plane, np.argsort(absent, axis=0, kind="stable"), axis=0)
     _complete(trials[0], measure, table, dataset)

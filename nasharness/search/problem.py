@@ -149,6 +149,8 @@ class Evaluator:
             usable.append(epoch)
         self.epochs = tuple(usable)
         self._signal = np.stack(planes)  # [fidelities, trials, n]
+        self._flat = self._signal.reshape(-1)
+        _, self._trials, self._n = self._signal.shape
         train = self._scalar(table, column.dataset, "train_s")
         extra = self._scalar(table, column.dataset, "val_s") if table.has(column.dataset, "val_s") else 0.0
         self._cost = np.stack([epoch * train + extra for epoch in self.epochs])  # [fidelities, n]
@@ -167,16 +169,16 @@ class Evaluator:
     def signal(self, ids: Indices, fidelity: int | Indices, noise: Floats | None) -> Floats:
         """Signal of ``ids`` ``[...]``; ``fidelity`` indexes ``epochs``; ``noise`` ``[...]`` draws the trial."""
         if self.counts is None or noise is None:
-            return self._signal[fidelity, 0, ids]
-        return self._signal[fidelity, (noise * self.counts[ids]).astype(np.intp), ids]
+            return self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+        return self.signal_of_trial(ids, fidelity, (noise * self.counts.take(ids)).astype(np.intp))
 
     def signal_of_trial(self, ids: Indices, fidelity: int | Indices, trials: NDArray[np.intp]) -> Floats:
         """Signal of given trials ``[...]``: what a repeat that is not charged yields again."""
-        return self._signal[fidelity, trials, ids]
+        return self._flat.take((fidelity * self._trials + trials) * self._n + ids)
 
     def cost(self, ids: Indices, fidelity: int | Indices) -> Floats:
         """Simulated seconds of one evaluation of ``ids`` ``[...]``."""
-        return self._cost[fidelity, ids]
+        return self._cost.reshape(-1).take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
 
     def cost_column(self, epochs: int) -> Floats:
         """Simulated seconds of every architecture ``[n]`` at ``epochs``."""
@@ -211,7 +213,9 @@ def _budget(
         if budget not in BUDGETS:
             raise unknown("budget", budget, BUDGETS)
         if seconds is not None:
-            raise UsageError(f"--budget {budget} and --seconds {seconds:g} both set the simulated seconds; give one of them")
+            raise UsageError(
+                f"--budget {budget} and --seconds {seconds:g} both set the simulated seconds; give one of them"
+            )
         preset = BUDGETS[budget].get(space, {})
         if dataset not in preset:
             raise UsageError(f"budget {budget!r} has no value for {dataset} on {space}; use --seconds or --evaluations")
@@ -235,13 +239,20 @@ def _protocol(table: Table, dataset: str, signal: str | None, final: str | None)
     if signal is None:
         schedules = measures.available(table, dataset, "val")
         if not schedules:
-            raise UsageError(f"table {table.name!r} has no validation accuracy on {dataset}; {measures.holdings(table, dataset)}")
+            raise UsageError(
+                f"table {table.name!r} has no validation accuracy on {dataset}; {measures.holdings(table, dataset)}"
+            )
         signal = f"val@{SHORT_SCHEDULE if SHORT_SCHEDULE in schedules else schedules[-1]}"
     seen = measures.parse(signal, table, dataset)
     if seen.split == "test":
-        raise UsageError(f"signal {signal!r}: a test accuracy is never a search signal; use val@... ({measures.holdings(table, dataset)})")
+        raise UsageError(
+            f"signal {signal!r}: a test accuracy is never a search signal; use val@... ({measures.holdings(table, dataset)})"
+        )
     if final is None:
-        full = max((s for split in measures.SPLITS for d in table.datasets for s in table.schedules(d, f"{split}_acc")), default=0)
+        full = max(
+            (s for split in measures.SPLITS for d in table.datasets for s in table.schedules(d, f"{split}_acc")),
+            default=0,
+        )
         tested = any(table.schedules(d, "test_acc") for d in table.datasets)
         final = f"{'test' if tested else 'val'}@{full}:mean"
     scored = measures.parse(final, table, dataset)

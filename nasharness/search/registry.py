@@ -108,7 +108,10 @@ def _add(record: Record) -> None:
     other = _records.get(record.name)
     if other is not None:
         # the same file imported again under another module name is no collision
-        same = inspect.getfile(other.cls) == inspect.getfile(record.cls) and other.cls.__qualname__ == record.cls.__qualname__
+        same = (
+            inspect.getfile(other.cls) == inspect.getfile(record.cls)
+            and other.cls.__qualname__ == record.cls.__qualname__
+        )
         if not same:
             raise UsageError(
                 f"two algorithms are called {record.name!r}: {other.cls.__module__}.{other.cls.__qualname__} and "

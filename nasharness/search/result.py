@@ -124,7 +124,9 @@ class Result:
             atomically(folder / "winner.json", lambda path: _dump(path, winner))
             atomically(folder / "result.json", lambda path: _dump(path, summary | {"provenance": provenance}))
         except OSError as error:
-            raise UsageError(f"cannot write results to {folder}: {error.strerror or error}; choose another --out") from error
+            raise UsageError(
+                f"cannot write results to {folder}: {error.strerror or error}; choose another --out"
+            ) from error
         return folder
 
     def _write_parquet(self, path: Path, summary: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:

@@ -71,7 +71,11 @@ def run(
     try:
         for first in range(0, runs, batch):
             seeds = np.arange(seed + first, seed + min(first + batch, runs), dtype=np.int64)
-            parts.append(_search_batch(record, chosen, problem, evaluator, seeds, _report(progress, done, runs, problem, evaluator)))
+            parts.append(
+                _search_batch(
+                    record, chosen, problem, evaluator, seeds, _report(progress, done, runs, problem, evaluator)
+                )
+            )
             done += len(seeds)
             if progress is not None:
                 progress(done, runs)

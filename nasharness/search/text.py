@@ -23,7 +23,9 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"algorithm  {record.name}" + (f" with {_pairs(changed)}" if changed else " with its defaults"),
     ]
     if "whole-signal" in record.needs:
-        lines.append("note       this algorithm reads the search signal of the whole table; it is a diagnostic, not a search")
+        lines.append(
+            "note       this algorithm reads the search signal of the whole table; it is a diagnostic, not a search"
+        )
     if "fidelities" in record.needs and len(problem.evaluator().epochs) == 1:
         lines.append(
             f"note       {record.name} wants several fidelities; table {table.name!r} has {problem.signal} alone, so every "
