@@ -1,0 +1,298 @@
+"""Import of NATS-Bench's published archives into a table (facts sheet NATS-Bench, sections 2 and 7).
+
+Every value that the ``nats_bench`` package can return is kept, per seed and per epoch, as float64: an absent seed or
+epoch is NaN and nothing is imputed. Parameter and operation counts are not read: some records carry wrong ones, and
+the spaces compute them.
+
+Records are read in blocks, in parallel; each finished block is a shard in ``.import-NAME`` beside the table, renamed
+into place when complete. An import that was stopped, by whatever means, goes on from the shards it finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasharness.errors import DataError, UsageError
+from nasharness.tables.catalogue import table_path
+from nasharness.tables.official_anchors import check_anchors
+from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard
+from nasharness.tables.official_sources import SIZES, Archive, find_archive, identity, read_meta, space_of
+from nasharness.tables.official_workers import Task, read_blocks
+from nasharness.tables.table import Table, TableWriter
+
+LICENCE = "MIT"
+CITATION = (
+    "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
+    "Size, IEEE TPAMI 2021, arXiv:2009.00437"
+)
+ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
+#: records in one shard
+BLOCK = 128
+#: increased when a shard's content changes meaning, so that older ones are read again
+SHARD_VERSION = 1
+METRICS = tuple(
+    f"{part}_{metric}" for part in ("val", "test", "valtest", "train") for metric in ("acc", "loss", "top5")
+) + ("train_s", "val_s", "test_s", "valtest_s", "latency_s")
+
+Progress = Callable[[int, int], None]
+
+
+def import_archive(
+    path: str | os.PathLike[str],
+    *,
+    name: str = "official",
+    space: str | None = None,
+    partial: bool = False,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    destination: str | os.PathLike[str] | None = None,
+    anchors: bool = True,
+) -> Table:
+    """Import a NATS-Bench archive and return the table.
+
+    ``path``: the folder ``NATS-*-simple``, its ``.tar``, the single-file ``.pickle.pbz2``, or a NAS-Bench-201 ``.pth``.
+    ``name``: the table's name. ``space``: refuse an archive of another space. ``partial``: accept an archive in which
+    records are missing (their values are NaN). ``jobs``: processes, one per core by default. ``progress(done, total)``
+    is called in this thread after every block of records. ``destination``: the table's folder, by default where
+    ``nasharness`` looks for it. ``anchors=False`` skips the comparison with published values, for archives made up.
+
+    Raises UsageError for a request that cannot be met, DataError for an archive that is damaged, hostile, incomplete
+    or not what it says; the table that may have been there before is then unchanged.
+    """
+    source = Path(path).expanduser()
+    archive = find_archive(source)
+    jobs = _jobs(jobs)
+    if archive.kind in ("single", "pth"):
+        from nasharness.tables.official_single import read_single
+
+        found, shards_of = read_single(archive)
+    else:
+        strings = read_meta(archive)
+        found = space_of(strings, f"{source}: meta_archs")
+        _check_records(archive, found, partial)
+    if space is not None and space != found:
+        raise UsageError(f"{source} is an archive of space {found!r}, not of {space!r}")
+    target = table_path(found, name) if destination is None else Path(destination)
+    folder = target.with_name(f".import-{target.name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write a table under {target.parent}: {error.strerror or error}") from None
+    try:
+        if archive.kind in ("single", "pth"):
+            shards, rows = shards_of(folder, progress, partial)
+        else:
+            tasks = _tasks(archive, strings, folder)
+            _read(tasks, jobs, progress)
+            shards = [Shard(task.shard) for task in tasks]
+            rows = [[index for index, _, _ in task.members] for task in tasks]
+        table = _assemble(archive, found, target, name, shards, rows, anchors)
+    except OSError as error:
+        raise UsageError(f"cannot write under {target.parent}: {error.strerror or error}; run the import again") from None
+    shutil.rmtree(folder, ignore_errors=True)
+    return table
+
+
+def _jobs(jobs: int | None) -> int:
+    if jobs is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}, expected 1 or more")
+    return min(jobs, 64)
+
+
+def _check_records(archive: Archive, space: str, partial: bool) -> None:
+    size = SIZES[space]
+    beyond = [index for index in archive.records if index >= size]
+    if beyond:
+        raise DataError(f"{archive.path}: a record of architecture {min(beyond)}; space {space!r} ends at {size - 1}")
+    refuse_partial(archive.path, len(archive.records), size, partial, archive.records)
+
+
+def refuse_partial(path: Path, count: int, size: int, partial: bool, present: Mapping[int, object]) -> None:
+    """Raise DataError where records are missing and that was not asked for, or where there is none at all."""
+    if not count:
+        raise DataError(f"{path} holds no record at all, expected {size:,} files such as 000000.pickle.pbz2")
+    if count < size and not partial:
+        first = next(index for index in range(size) if index not in present)
+        raise DataError(
+            f"{path} is incomplete: {size - count:,} of {size:,} records are missing, the first is that of architecture "
+            f"{first}; fetch the rest, or import what is there with --partial (partial=True)"
+        )
+
+
+def _tasks(archive: Archive, strings: Sequence[str], folder: Path) -> list[Task]:
+    indices = sorted(archive.records)
+    tasks = []
+    for start in range(0, len(indices), BLOCK):
+        members = [(index, strings[index], archive.records[index]) for index in indices[start : start + BLOCK]]
+        key = f"{SHARD_VERSION}-{identity([member for _, _, member in members])}"
+        tasks.append(Task(members, folder / f"block-{start // BLOCK:05d}", key))
+    return tasks
+
+
+def _read(tasks: Sequence[Task], jobs: int, progress: Progress | None) -> None:
+    total = sum(len(task.members) for task in tasks)
+    todo = [task for task in tasks if not _is_done(task)]
+    finished = total - sum(len(task.members) for task in todo)
+
+    def done(records: int) -> None:
+        nonlocal finished
+        finished += records
+        if progress is not None:
+            progress(finished, total)
+
+    done(0)
+    if todo:
+        read_blocks(todo, jobs, done)
+
+
+def _is_done(task: Task) -> bool:
+    try:
+        return bool(Shard(task.shard).head["identity"] == task.identity)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+# ---- from shards to a table
+
+
+def _assemble(
+    archive: Archive,
+    space: str,
+    target: Path,
+    name: str,
+    shards: Sequence[Shard],
+    rows: Sequence[Sequence[int]],
+    anchors: bool,
+) -> Table:
+    count, size = sum(map(len, rows)), SIZES[space]
+    complete = count == size
+    spread = _spread(shards)
+    provenance: dict[str, Any] = {
+        "archive": archive.path.name,
+        "kind": archive.kind,
+        "content_sha256": _content(shards, rows),
+        "records": count,
+        "complete": complete,
+        "anchors_checked": anchors,
+        "not_constant": {key: {"architectures": n, "spread": s} for key, (n, s) in sorted(spread.items())},
+    }
+    version = archive.name if complete else f"{archive.name}+partial.{count}"
+    writer = TableWriter(
+        target,
+        space=space,
+        name=name,
+        version=version,
+        size=size,
+        source=f"{archive.path.name} (NATS-Bench)",
+        licence=LICENCE,
+        citation=CITATION,
+        attribution=ATTRIBUTION,
+        provenance=provenance,
+    )
+    written: dict[tuple[str, str, int], np.memmap[Any, Any]] = {}
+    with writer:
+        for key, curves in sorted(_columns(shards).items(), key=lambda item: _rank(item[0])):
+            written[key] = _column(writer, *key, curves, shards, rows, spread)
+            _release(written[key])
+        if anchors:
+            check_anchors(space, written, str(archive.path))
+    return Table.open(target)
+
+
+def _release(column: np.memmap[Any, Any]) -> None:
+    """Let go of a written column's pages; without this, a whole table would be held in memory until its end."""
+    mapped = getattr(column, "_mmap", None)
+    if hasattr(mmap, "MADV_DONTNEED") and mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)  # of a shared mapping: the written pages stay in the file
+
+
+def _content(shards: Sequence[Shard], rows: Sequence[Sequence[int]]) -> str:
+    """Hash of all records' own hashes in index order: equal for a folder and for the tar of it."""
+    digest = hashlib.sha256()
+    for shard, indices in zip(shards, rows, strict=True):
+        for index, sha256 in zip(indices, shard.head["sha256"], strict=True):
+            digest.update(f"{index} {sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def _spread(shards: Sequence[Shard]) -> dict[str, tuple[int, float]]:
+    total: dict[str, tuple[int, float]] = {}
+    for shard in shards:
+        for key, (count, spread) in shard.head["spread"].items():
+            before = total.get(key, (0, 0.0))
+            total[key] = (before[0] + int(count), max(before[1], float(spread)))
+    return total
+
+
+def _columns(shards: Sequence[Shard]) -> dict[tuple[str, str, int], list[Curve]]:
+    columns: dict[tuple[str, str, int], dict[Curve, None]] = {}
+    for shard in shards:
+        for curve in shard.places:
+            columns.setdefault((curve.dataset, curve.metric, curve.schedule), {})[curve] = None
+    return {key: list(curves) for key, curves in columns.items()}
+
+
+def _rank(key: tuple[str, str, int]) -> tuple[int, int, int]:
+    dataset, metric, schedule = key
+    return DATASETS.index(dataset), SCHEDULES.index(schedule) if schedule else -1, METRICS.index(metric)
+
+
+def _column(
+    writer: TableWriter,
+    dataset: str,
+    metric: str,
+    schedule: int,
+    curves: Sequence[Curve],
+    shards: Sequence[Shard],
+    rows: Sequence[Sequence[int]],
+    spread: Mapping[str, tuple[int, float]],
+) -> np.memmap[Any, Any]:
+    if not schedule:
+        unit = "s per batch of 256" if metric == "latency_s" else "s per epoch" if metric == "train_s" else "s per pass"
+        count, largest = spread.get(f"{dataset}.{metric}", (0, 0.0))
+        note = f"mean of the 12-epoch trials; not constant over trials for {count} architectures" if count else ""
+        note += f" (largest relative spread {largest:.2g})" if count else ""
+        written = writer.create(dataset, metric, unit=unit, dtype="float64", note=note)
+        epochs: list[int] = [-1]
+        seeds = [""]
+    else:
+        epochs = sorted({epoch for curve in curves for epoch in curve.epochs})
+        seeds = sorted({curve.seed for curve in curves}, key=int)
+        unit = "nats" if metric.endswith("_loss") else "percent"
+        written = writer.create(
+            dataset,
+            metric,
+            unit=unit,
+            dtype="float64",
+            schedule=schedule,
+            epochs=[epoch + 1 for epoch in epochs],
+            seeds=seeds,
+        )
+    column = written.reshape(len(epochs), len(seeds), -1)
+    place = {epoch: at for at, epoch in enumerate(epochs)}
+    for shard, indices in zip(shards, rows, strict=True):
+        first, last = indices[0], indices[-1]
+        where: slice | Sequence[int] = slice(first, last + 1) if last - first + 1 == len(indices) else indices
+        for curve in curves:
+            if curve not in shard.places:
+                continue
+            values, seed = shard.read(curve), seeds.index(curve.seed)
+            if tuple(epochs) == (curve.epochs or (-1,)) and isinstance(where, slice):
+                # Two curves of one seed never fill the same cell, so NaN must not overwrite the other's values.
+                old = column[:, seed, where]
+                column[:, seed, where] = values if len(curves) == len(seeds) else np.where(np.isnan(values), old, values)
+                continue
+            for at, epoch in enumerate(curve.epochs or (-1,)):
+                line = column[place[epoch], seed]
+                line[where] = np.where(np.isnan(values[at]), line[where], values[at])
+    return written
