@@ -250,7 +250,7 @@ class Space:
     def sample(self, u: ArrayLike) -> Indices:
         """Return int32 ``[...]``: an independent uniform option at each position from uniforms ``[..., positions]``."""
         uniforms = self._checked_uniforms(u, len(self.sizes), "sampling")
-        codes = np.floor(uniforms * np.array(self.sizes)) @ self._places.astype(np.float64)
+        codes: Floats = np.floor(uniforms * np.array(self.sizes)) @ self._places.astype(np.float64)
         return self._index_of_code.take(codes.astype(np.intp))
 
     def sample_index(self, u: ArrayLike) -> Indices:

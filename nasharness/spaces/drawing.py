@@ -1,1 +1,127 @@
-"""Architectures as text."""
+"""Architectures as text for a terminal: the cell of tss as a graph, the widths of sss as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nasharness.spaces.tss import EDGES, OPERATIONS
+
+_LABELS = ("none", "skip", "conv 1x1", "conv 3x3", "pool 3x3")
+_NONE = OPERATIONS.index("none")
+_SPAN = 21  # columns from the middle of a node to the middle of the next
+_MIDDLES = tuple(5 + _SPAN * node for node in range(4))
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Characters of one kind of edge. ``corners``: top left, top right, bottom left, bottom right."""
+
+    along: str
+    across: str
+    corners: str
+
+
+_LIGHT, _HEAVY = _Pen("─", "│", "┌┐└┘"), _Pen("━", "┃", "┏┓┗┛")
+_DOUBLE, _DOTTED = _Pen("═", "║", "╔╗╚╝"), _Pen("┄", "┊", "┄┄┄┄")
+_UNICODE = (_DOTTED, _LIGHT, _HEAVY, _HEAVY, _DOUBLE)
+_ASCII = (
+    _Pen(".", ":", "...."),
+    _Pen("-", "|", "++++"),
+    _Pen("=", "|", "++++"),
+    _Pen("=", "|", "++++"),
+    _Pen("~", "|", "++++"),
+)
+
+
+class _Canvas:
+    def __init__(self, rows: int, columns: int) -> None:
+        self._cells = [[" "] * columns for _ in range(rows)]
+
+    def put(self, row: int, column: int, text: str) -> None:
+        self._cells[row][column : column + len(text)] = text
+
+    def line(self, row: int, first: int, last: int, pen: _Pen, label: str) -> None:
+        """Draw from column ``first`` to ``last``, both included, with the label in the middle."""
+        self.put(row, first, f" {label} ".center(last - first + 1, "\0").replace("\0", pen.along))
+
+    def text(self) -> str:
+        return "\n".join("".join(cells).rstrip() for cells in self._cells)
+
+
+def draw_cell(choices: Sequence[int], ascii: bool = False) -> str:  # noqa: A002
+    """Draw the cell of tss with these six operations, in the space's order of edges.
+
+    Convolutions are heavy lines, pooling double, skip connections light. Dotted is what carries nothing from the input
+    to the output: ``none``, and, in brackets, an operation whose source has no signal or whose target leads nowhere.
+    A node off every live path is crossed out, and a line below says why.
+    """
+    pens = _ASCII if ascii else _UNICODE
+    right, down, up, cross = (">", "v", "^", "x") if ascii else ("▶", "▼", "▲", "×")
+    operations = dict(zip(EDGES, choices, strict=True))
+    fed, read = _reached(operations)
+
+    canvas = _Canvas(6, 80)
+    canvas.put(3, 0, "in")
+    canvas.put(3, _MIDDLES[3] + 4, "out")
+    for node, middle in enumerate(_MIDDLES):
+        canvas.put(3, middle - 2, f"( {node} )" if fed[node] and read[node] else f" {cross}{node}{cross} ")
+
+    for (source, target), operation in operations.items():
+        live = operation != _NONE and fed[source] and read[target]
+        pen = pens[operation] if live else pens[_NONE]
+        label = _LABELS[operation] if live or operation == _NONE else f"({_LABELS[operation]})"
+        start, end = _MIDDLES[source], _MIDDLES[target]
+        if target == source + 1:
+            canvas.line(3, start + 3, end - 3, pen, label)
+            if live:
+                canvas.put(3, end - 3, right)
+            continue
+        # Longer edges go round: from node 0 above the row of nodes, the outer one outside; from node 1 below it.
+        if source == 0:
+            start += -1 if target == 3 else 1
+        row, step = (5, -1) if source == 1 else (0 if target == 3 else 1, 1)
+        corners = pen.corners[2:] if source == 1 else pen.corners[:2]
+        canvas.line(row, start + 1, end - 1, pen, label)
+        canvas.put(row, start, corners[0])
+        canvas.put(row, end, corners[1])
+        for between in range(row + step, 3, step):
+            canvas.put(between, start, pen.across)
+            canvas.put(between, end, pen.across)
+        if live:
+            canvas.put(3 - step, end, up if source == 1 else down)
+    return "\n".join([canvas.text(), *_remarks(operations, fed, read)])
+
+
+def _reached(operations: dict[tuple[int, int], int]) -> tuple[list[bool], list[bool]]:
+    """Return, for each node, whether a path leads to it from the input, and whether one leads from it to the output."""
+    fed, read = [True, False, False, False], [False, False, False, True]
+    for source, target in sorted(EDGES):
+        fed[target] |= fed[source] and operations[source, target] != _NONE
+    for source, target in sorted(EDGES, reverse=True):
+        read[source] |= read[target] and operations[source, target] != _NONE
+    return fed, read
+
+
+def _remarks(operations: dict[tuple[int, int], int], fed: list[bool], read: list[bool]) -> list[str]:
+    if not fed[3]:
+        return ["No path leads from in to out: the network's answer does not depend on the image."]
+    remarks = []
+    for node in (1, 2):
+        if not fed[node]:
+            remarks.append(f"Node {node} is empty: nothing reaches it from the input.")
+        elif not read[node]:
+            remarks.append(f"Node {node} is unused: nothing leads from it to the output.")
+    return remarks
+
+
+def draw_widths(widths: Sequence[int], ascii: bool = False) -> str:  # noqa: A002
+    """Draw the five widths (channels) of sss as bars, one column for two channels, from the image down."""
+    layers = ("stem, cell 1", "block 1", "cell 2", "block 2", "cell 3")
+    scales = ("full", "1/2", "1/2", "1/4", "1/4")
+    bar = "#" if ascii else "█"
+    lines = [
+        f"c{layer}  {layers[layer]:<12}  {scales[layer]:>4} size, {width:>2} channels  {bar * (width // 2)}"
+        for layer, width in enumerate(widths)
+    ]
+    return "\n".join(lines)

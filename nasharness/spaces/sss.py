@@ -66,7 +66,8 @@ class SizeSpace(Space):
         return (parents & keep.take(outcome)) | put.take(outcome)
 
     def _widths(self, ids: ArrayLike) -> tuple[Floats, ...]:
-        return tuple(8.0 + 8.0 * self.choices(ids)[..., position] for position in range(5))
+        widths = 8.0 * (self.choices(ids).astype(np.float64) + 1.0)
+        return tuple(widths[..., position] for position in range(5))
 
     def params(self, ids: ArrayLike, dataset: str = "cifar10") -> Floats:
         """See `Space.params`."""
