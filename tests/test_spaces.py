@@ -336,6 +336,16 @@ def test_uniforms_of_wrong_shape_are_refused(space):
         space.sample(0.5)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("bad", [-0.5, 1.0, 1e300, -np.inf, np.nan])
+def test_numbers_that_are_no_uniforms_are_refused(space, bad):
+    for draw, count in ((lambda u: space.mutate(3, u), 1), (space.sample, len(space.sizes)), (space.sample_index, 2)):
+        u = np.full((4, count), 0.5)
+        u[2, -1] = bad
+        with pytest.raises(UsageError, match="uniforms in"):
+            draw(u)
+
+
 def test_unknown_rule_and_dataset_suggest(space):
     with pytest.raises(UsageError, match="nearest: published"):
         space.canonical(0, rule="publshed")

@@ -154,13 +154,28 @@ class Space:
     def _out_of_range(self, value: object) -> UsageError:
         return UsageError(f"index {value} is outside space {self.name}: expected 0 to {self.size - 1}")
 
-    def _checked_uniforms(self, u: ArrayLike, count: int, purpose: str) -> Floats:
+    def _last_axis(self, u: ArrayLike, count: int, purpose: str) -> Floats:
+        """Return uniforms as float64 ``[..., count]``, or raise `UsageError` where their last axis is another."""
         array = np.asarray(u, dtype=np.float64)
         if not array.ndim or array.shape[-1] != count:
             raise UsageError(
                 f"{purpose} in space {self.name} needs uniforms of shape [..., {count}], got {list(array.shape)}"
             )
         return array
+
+    def _outcomes(self, u: ArrayLike, count: int) -> Indices:
+        """Return int32 ``[...]``: which of ``count`` equal parts of [0, 1) each uniform of ``[...]`` falls in.
+
+        For float64 u < 1 the product rounds below ``count``. Raises `UsageError` for a number outside [0, 1).
+        """
+        scaled: Floats = np.asarray(u, dtype=np.float64) * count
+        outcomes = np.asarray(scaled).astype(np.int32)
+        if outcomes.size and outcomes.view(np.uint32).max() >= count:
+            raise self._not_uniforms()
+        return outcomes
+
+    def _not_uniforms(self) -> UsageError:
+        return UsageError(f"randomness for space {self.name} must be uniforms in [0, 1); got a number outside")
 
     # -- architecture <-> index ------------------------------------------------------------------------------------
 
@@ -249,17 +264,18 @@ class Space:
 
     def sample(self, u: ArrayLike) -> Indices:
         """Return int32 ``[...]``: an independent uniform option at each position from uniforms ``[..., positions]``."""
-        uniforms = self._checked_uniforms(u, len(self.sizes), "sampling")
+        uniforms = self._last_axis(u, len(self.sizes), "sampling")
+        if uniforms.size and not (uniforms.min() >= 0 and uniforms.max() < 1):
+            raise self._not_uniforms()
         codes: Floats = np.floor(uniforms * np.array(self.sizes)) @ self._places.astype(np.float64)
         return self._index_of_code.take(codes.astype(np.intp))
 
     def sample_index(self, u: ArrayLike) -> Indices:
         """Return int32 ``[...]``: a uniform architecture for each uniform of ``[...]``.
 
-        The distribution is that of `sample`, at one uniform each. For float64 u < 1 the product rounds below ``size``.
+        The distribution is that of `sample`, at one uniform each.
         """
-        scaled: Floats = np.asarray(u, dtype=np.float64) * self.size
-        return scaled.astype(np.int32)
+        return self._outcomes(u, self.size)
 
     def mutate(self, ids: ArrayLike, u: ArrayLike) -> Indices:
         """Return one mutant for each of ``ids`` ``[...]``, int32, by NATS-Bench's rule for the space.

@@ -10,10 +10,10 @@ what they simplify:
                not recognised as zero further on: networks that are equal count as different.
 ``corrected``   5,390 classes: zero terms are dropped from sums, and only an empty sum is ``#``.
 
-No rule merges networks that differ, and ``corrected`` merges all that the other two do. (``published`` misses pairs
-that ``skip`` finds, because a zero term changes the sorting.) None looks into sums passed on by skip connections, except
-where sorting happens to line them up; doing so would leave 4,930 classes. Cells of a class were trained separately:
-their CIFAR-10 test accuracies differ by 0.32 points in the median, up to 6.85.
+No rule merges networks that differ, and ``corrected`` merges all that the other two do. (``published`` misses a few
+pairs that ``skip`` finds, because a zero term changes the sorting.) None looks into sums passed on by skip connections,
+except where sorting happens to line them up; doing so would leave 4,930 classes. Cells of a class were trained
+separately: their CIFAR-10 test accuracies differ by 0.32 points in the median, up to 6.85.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class SizeSpace(Space):
         ``ids [...]``, ``u [..., 1]``: one uniform picks among the 40 equally likely outcomes.
         """
         parents = self._checked(ids)
-        outcome = (self._checked_uniforms(u, 1, "mutation")[..., 0] * 40).astype(np.intp)
+        outcome = self._outcomes(self._last_axis(u, 1, "mutation")[..., 0], 40)
         keep, put = self._mutation_bits
         return (parents & keep.take(outcome)) | put.take(outcome)
 

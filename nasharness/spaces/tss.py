@@ -92,8 +92,8 @@ class TopologySpace(Space):
         ``ids [...]``, ``u [..., 1]``: one uniform picks among the 72 equally likely outcomes. Never a no-op.
         """
         parents = self._checked(ids)
-        uniforms = self._checked_uniforms(u, 1, "mutation")[..., 0]
-        columns = self._mutation_columns.take((uniforms * 72).astype(np.intp))
+        outcome = self._outcomes(self._last_axis(u, 1, "mutation")[..., 0], 72)
+        columns = self._mutation_columns.take(outcome)
         return self._neighbours.take(parents * 24 + columns)
 
     def _compute_canonical(self, rule: str) -> Indices:
