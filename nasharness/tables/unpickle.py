@@ -103,7 +103,7 @@ def _guarded(reader: _Reader, what: str) -> object:
         return reader.load()
     except UnsafePickle as error:
         message = str(error)
-        raise UnsafePickle(message if what in message else f"{what}: refused: the pickle {message}") from None
+        raise UnsafePickle(message if message.startswith(f"{what}: ") else f"{what}: refused: the pickle {message}") from None
     except DataError as error:
         raise DataError(f"{what}: {error}") from None
     except MemoryError:
@@ -205,6 +205,12 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes(*args: object) -> bytes:
+    if args:
+        raise UnsafePickle("calls bytes with arguments")
+    return b""
+
+
 def _set(*args: object) -> set[object]:
     if len(args) > 1 or not all(isinstance(item, (list, tuple)) for item in args):
         raise UnsafePickle("calls builtins.set with something else than a list")
@@ -222,6 +228,8 @@ NUMPY_SCALARS: Final[Allowed] = {
 #: what protocols 0 to 2 need to write bytes and sets
 OLD_PROTOCOLS: Final[Allowed] = {
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty_bytes,
+    ("builtins", "bytes"): _empty_bytes,
     ("builtins", "set"): _set,
     ("__builtin__", "set"): _set,
 }
