@@ -1,6 +1,6 @@
 """Search: problems, the ask/tell loop over a batch of runs, budgets and clock, random streams, the registry."""
 
-from nasharness.search.algorithm import NOTHING, Algorithm, ScalarAlgorithm
+from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm, ScalarAlgorithm
 from nasharness.search.problem import BUDGETS, Problem
 from nasharness.search.registry import Record, register
 from nasharness.search.result import Result
@@ -10,6 +10,7 @@ from nasharness.search.task import Task
 __all__ = [
     "BUDGETS",
     "NOTHING",
+    "PAUSE",
     "Algorithm",
     "Interrupted",
     "Problem",

@@ -20,14 +20,16 @@ Asked = Indices | tuple[Indices, int | NDArray[np.int32]]
 
 #: "Nothing" in a slot of an ask.
 NOTHING = -1
+#: "Nothing in this step, but the run goes on", in any slot of a run's ask.
+PAUSE = -2
 
 
 class Algorithm:
     """A search algorithm that advances a batch of runs in lockstep. Settings are keyword-only arguments of ``__init__``.
 
     ``ask() -> ids``: int32 ``[runs, k]``, the architectures to evaluate next. ``k`` may change from step to step and
-    differ from run to run: ``-1`` leaves a slot empty, and a run whose slots are all empty is finished. To ask at less
-    than full fidelity return ``(ids, epochs)``.
+    differ from run to run: NOTHING leaves a slot empty, and a run whose slots are all empty is finished, unless one of
+    them says PAUSE. To ask at less than full fidelity return ``(ids, epochs)``.
 
     ``tell(ids, values)``: what was asked, and its search signal, float64 ``[runs, k]`` (higher is better). A slot that
     was not evaluated, because it was empty or the budget ended before it, is NaN; so is every slot of a finished run.

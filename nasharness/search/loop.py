@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
-from nasharness.search.algorithm import NOTHING, Algorithm
+from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm
 from nasharness.search.problem import Evaluator, Problem
 from nasharness.search.streams import NOISE, Streams
 from nasharness.spaces.base import Floats, Indices
 
-#: A run that asks for free repeats only, this often in a row, will not come to an end by itself.
+#: A run that pauses or asks for free repeats only, this often in a row, will not come to an end by itself.
 STALL = 1_000
 _NONE = np.empty(0, dtype=np.intp)
 
@@ -203,9 +203,9 @@ class _State:
         self.used += paid.sum(axis=1)
         last = np.where(valid, np.arange(1, k + 1), 0).max(axis=1)
         self.clock = spent[self.rows[:, 0], last]
-        self.idle = np.where(paid.any(axis=1), 0, self.idle + made)
+        self.idle = np.where(paid.any(axis=1), 0, self.idle + np.maximum(made, 1))
 
-        ended = ~wanted.any(axis=1) | (self.idle >= STALL)
+        ended = (ids == NOTHING).all(axis=1) | (self.idle >= STALL)
         if problem.evaluations is not None:
             ended |= self.used >= problem.evaluations
         if problem.seconds is not None:
@@ -349,8 +349,8 @@ def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, size: int) -
     name = type(algorithm).__name__
     if ids.ndim != 2 or len(ids) != runs or ids.shape[1] == 0 or ids.dtype.kind not in "iu":
         raise UsageError(f"{name}.ask returned {ids.dtype} {ids.shape}; expected int [{runs}, k] with k >= 1")
-    if ids.min() < NOTHING or ids.max() >= size:
-        raise UsageError(f"{name}.ask returned index {ids.min()} to {ids.max()}; expected -1 to {size - 1}")
+    if ids.min() < PAUSE or ids.max() >= size:
+        raise UsageError(f"{name}.ask returned index {ids.min()} to {ids.max()}; expected {PAUSE} to {size - 1}")
     if isinstance(epochs, (int, np.integer)):
         if epochs not in evaluator.epochs:
             raise UsageError(

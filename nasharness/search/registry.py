@@ -122,9 +122,15 @@ def _add(record: Record) -> None:
 
 def get(name: str) -> Record:
     """Return the record of ``name``, importing only the module that holds it. Raises UsageError for an unknown name."""
-    if name not in _records:
-        for entry in _entries().get(_family(name), []):
+    entries = _entries().get(_family(name), []) if name not in _records else []
+    for entry in sorted(entries, key=lambda entry: entry.name != name):  # the module of just this name first
+        if name in _records:
+            break
+        try:
             _load(entry)
+        except UsageError:
+            if entry.name in (name, _family(name)):
+                raise
     if name not in _records:
         known = names()
         if name in known:

@@ -1,0 +1,153 @@
+"""AutoShrink on a table: one concrete cell is shrunk step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.errors import unknown
+from nasharness.search import NOTHING, PAUSE, Task, register
+from nasharness.search.algorithm import Asked
+from nasharness.spaces.base import Floats, Indices
+
+from nasharness.algorithms.shrinking import Shrinker, check, demotions, dense_start, sample_without_replacement
+
+CITATION = "Zhang et al., AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, AAAI 2020"
+
+#: The official code's behaviour (facts, autoshrink.md section 2), each switchable by itself.
+OFFICIAL = {
+    "cost_weight": 0.1,  # Q18
+    "score_start": False,  # Q9
+    "ties": "last",  # Q15
+    "nan": "best",  # R2
+    "patience": 0,  # Q7
+    "keep_path": False,  # Q7
+    "restarts": False,
+}
+
+
+@register(
+    "autoshrink",
+    citation=CITATION,
+    spaces=("tss", "sss"),
+    variants={
+        "official": ("AutoShrink with the official code's quirks, which can be switched off one by one", OFFICIAL),
+    },
+)
+class AutoShrink(Shrinker):
+    """AutoShrink on one concrete cell (tss), or by width descent (sss), with the fixes of its known defects.
+
+    Starts from the full network: all 3x3 convolutions, all widths 64. A step scores at most ``k`` networks, each one
+    removal away from the present one (tss: one operation one rung weaker; sss: one layer 8 channels narrower), and moves
+    to the best of them. The answer is the best network recorded. The dense start is a strong prior, which random search
+    and evolution do not have: say so when comparing. (facts, autoshrink.md 7.1 T2, 7.2 S1)
+
+    Settings: ``k`` removals scored a step. ``cost_weight``: accuracy, as a fraction, given up per tenfold MACs.
+    ``beam``: networks kept a step (Q8). ``trials``: evaluations averaged into one score (Q1). ``score_start``: whether
+    the full network is evaluated first (Q9). ``patience``: steps without a better score after which a descent ends, 0
+    for never (Q7). ``keep_path``: whether input and output stay connected (Q7). ``restarts``: whether a new descent
+    starts when one has ended; it never pays for a known network. ``ties``: ``cheaper`` (then at random) or ``last``
+    (Q15). ``nan``: whether a failed evaluation is the ``worst`` or, as in the official code, the ``best`` (R2).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        k: int = 10,
+        cost_weight: float = 0.0,
+        beam: int = 1,
+        trials: int = 1,
+        score_start: bool = True,
+        patience: int = 3,
+        keep_path: bool = True,
+        restarts: bool = True,
+        ties: str = "cheaper",
+        nan: str = "worst",
+    ) -> None:
+        super().__init__(task, cost_weight=cost_weight)
+        for name, value, least in (("k", k, 1), ("beam", beam, 1), ("trials", trials, 1), ("patience", patience, 0)):
+            check(name, value, least=least)
+        for name, word, words in (("ties", ties, ("cheaper", "last")), ("nan", nan, ("worst", "best"))):
+            if word not in words:
+                raise unknown(f"value of autoshrink: {name}", word, words)
+        self._k, self._beam, self._trials, self._patience = k, beam, trials, patience
+        self._restarts, self._last_of_ties, self._nan_is_best = restarts, ties == "last", nan == "best"
+        self._score_start = score_start
+        self._smaller = demotions(self.space, keep_path)
+        self._start = np.full((self.runs, beam), NOTHING, dtype=np.int32)
+        self._start[:, 0] = dense_start(self.space)
+        self._state = self._start.copy()
+        self._candidates = self._state if score_start else self._draw()
+        self._at_start = np.full(self.runs, score_start)
+        self._descent_best = np.full(self.runs, -np.inf)
+        self._since = np.zeros(self.runs, dtype=np.int64)  # steps since the descent's best score rose
+        self._fresh = np.zeros(self.runs, dtype=bool)  # whether the descent paid for anything
+        self._done = np.zeros(self.runs, dtype=bool)
+
+    def _draw(self) -> Indices:
+        """Draw at most ``k`` removals of every network kept: the networks they leave, int32 ``[runs, beam * k]``."""
+        options = np.where(self._state[..., None] >= 0, self._smaller[self._state], NOTHING)  # [runs, beam, slots]
+        u = self.streams.uniform(options[0].size).reshape(options.shape)
+        slots = sample_without_replacement(u, options >= 0, self._k)
+        drawn = np.where(slots >= 0, np.take_along_axis(options, slots, axis=-1), NOTHING).reshape(self.runs, -1)
+        for column in range(1, drawn.shape[1] if self._beam > 1 else 0):  # two of the beam may lead to the same network
+            repeated = (drawn[:, column, None] == drawn[:, :column]).any(axis=1)
+            drawn[repeated, column] = NOTHING
+        return drawn
+
+    def ask(self) -> Asked:
+        new = self.unknown(self._candidates)
+        self._fresh |= new.any(axis=1)
+        ids = np.where(new, self._candidates, NOTHING)
+        ids = np.repeat(ids, self._trials, axis=1)
+        # nothing new to pay for, but the descent goes on
+        ids[~new.any(axis=1) & ~self._done, 0] = PAUSE
+        return ids
+
+    def tell(self, ids: Indices, values: Floats) -> None:
+        if self._trials > 1:
+            shape = (self.runs, -1, self._trials)
+            ids, values = ids.reshape(shape)[..., 0], values.reshape(shape).mean(axis=-1)
+        self.learn(ids, values)
+        scores = self.score(self._candidates)
+        self.record(self._candidates, scores)
+        self._move(scores)
+        self._candidates = self._draw()
+        self._end_descents()
+
+    def _move(self, scores: Floats) -> None:
+        """Replace the networks kept by the best of the candidates."""
+        failed = np.isnan(scores) & (self._candidates >= 0)
+        worst = np.where(
+            self._candidates >= 0, np.where(failed, np.inf if self._nan_is_best else -np.inf, scores), -np.inf
+        )
+        u = self.streams.uniform(worst.shape[1])
+        if self._last_of_ties:
+            order = np.argsort(np.where(self._candidates >= 0, worst, -np.inf), axis=-1, kind="stable")[:, ::-1]
+        else:
+            order = np.lexsort((u, self.flops[self._candidates], -worst), axis=-1)
+        chosen = np.take_along_axis(self._candidates, order[:, : self._beam], axis=1)
+        best = np.take_along_axis(worst, order[:, :1], axis=1)[:, 0]
+        if chosen.shape[1] < self._beam:
+            chosen = np.pad(chosen, ((0, 0), (0, self._beam - chosen.shape[1])), constant_values=NOTHING)
+        self._state = chosen
+        rose = best > self._descent_best
+        self._descent_best = np.where(rose, best, self._descent_best)
+        self._since = np.where(rose, 0, self._since + 1)
+
+    def _end_descents(self) -> None:
+        """Start again where a descent has run out of removals or of patience."""
+        ended = ~(self._candidates >= 0).any(axis=1)
+        if self._patience:
+            ended |= self._since >= self._patience
+        ended &= ~self._done
+        again = ended & self._fresh if self._restarts else np.zeros_like(ended)
+        self._done |= ended & ~again
+        self._state[again] = self._start[again]
+        self._descent_best[again] = -np.inf
+        self._since[again] = 0
+        self._fresh[again] = False
+        fresh_start = self._draw()  # drawn for all: what a run draws must not depend on the others
+        self._candidates = np.where(again[:, None], fresh_start, self._candidates)
+        self._candidates[self._done] = NOTHING

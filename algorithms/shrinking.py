@@ -1,0 +1,162 @@
+"""The shrink engine that AutoShrink's tabular forms share: what can be removed, how it is sampled, scored and recorded.
+
+AutoShrink (AAAI 2020) starts from the full network and removes one choice at a time: of all eligible removals it draws
+``k`` uniformly without replacement, scores each by the network it leaves, and makes the best one permanent. The score is
+
+    accuracy - cost_weight * (log10(MACs) - 6),   accuracy in [0, 1]                      (facts, autoshrink.md 1.6, 1.7)
+
+Here it is in percentage points, so that a weight of 0.1 takes 10 points per tenfold cost, as in the paper's code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.errors import UsageError
+from nasharness.search import NOTHING, Algorithm, Task
+from nasharness.spaces.base import Floats, Indices, Space
+
+#: Removing a choice of an edge means replacing its operation by the next weaker ones (facts, autoshrink.md 7.1, T2).
+LADDER = {
+    "nor_conv_3x3": ("nor_conv_1x1", "avg_pool_3x3", "skip_connect"),
+    "nor_conv_1x1": ("skip_connect", "avg_pool_3x3", "none"),
+    "avg_pool_3x3": ("skip_connect", "none"),
+    "skip_connect": ("none",),
+    "none": (),
+}
+
+
+class Shrinker(Algorithm):
+    """Base of the AutoShrink family: penalised scores, a memory of what a run has paid for, and the best it recorded.
+
+    The memory makes sure that no run pays twice for the same architecture. ``record`` keeps the best scored one, the
+    cheaper of equals, which is AutoShrink's return rule (facts, autoshrink.md 7.3).
+    """
+
+    def __init__(self, task: Task, *, cost_weight: float) -> None:
+        super().__init__(task)
+        check("cost_weight", cost_weight, least=0)
+        flops = self.space.flops(np.arange(self.space.size), task.dataset)
+        #: MACs of every architecture, in millions ``[n]``; breaks ties in favour of the cheaper
+        self.flops = flops
+        self._penalty = 100 * cost_weight * np.log10(flops)
+        self._known = np.full((self.runs, self.space.size), np.nan, dtype=np.float32)
+        self._rows = np.arange(self.runs)[:, None]
+        self._best = np.full(self.runs, -np.inf)
+        self._best_id = np.full(self.runs, NOTHING, dtype=np.int32)
+
+    def unknown(self, ids: Indices) -> NDArray[np.bool_]:
+        """Which of ``ids`` ``[runs, k]`` are architectures a run has not paid for yet."""
+        return (ids >= 0) & np.isnan(self._known[self._rows, ids])
+
+    def learn(self, ids: Indices, values: Floats) -> None:
+        """Remember signals ``[runs, k]``; empty and unevaluated slots are left out."""
+        told = (ids >= 0) & ~np.isnan(values)
+        rows = np.broadcast_to(self._rows, ids.shape)
+        self._known[rows[told], ids[told]] = values[told]
+
+    def score(self, ids: Indices) -> Floats:
+        """Penalised score of known architectures ``[runs, k]``, percentage points; NaN for unknown ones."""
+        return np.where(ids >= 0, self._known[self._rows, ids] - self._penalty[ids], np.nan)
+
+    def record(self, ids: Indices, scores: Floats) -> NDArray[np.bool_]:
+        """Let better scores ``[runs, k]``, or equal ones at lower cost, replace the best recorded; tell who improved."""
+        ranked = np.where(np.isnan(scores), -np.inf, scores)
+        top = np.lexsort((self.flops[ids], -ranked), axis=-1)[:, 0]
+        rows = self._rows[:, 0]
+        score, chosen = ranked[rows, top], ids[rows, top]
+        equal = (score == self._best) & (score > -np.inf) & (self.flops[chosen] < self.flops[self._best_id])
+        improved = score > self._best
+        replaced = improved | equal
+        self._best = np.where(replaced, score, self._best)
+        self._best_id = np.where(replaced, chosen, self._best_id)
+        return improved
+
+    def recommend(self, rows: NDArray[np.intp]) -> Indices:
+        return self._best_id[rows]
+
+
+def sample_without_replacement(u: Floats, eligible: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
+    """Draw ``min(k, eligible)`` slots uniformly without replacement, in random order.
+
+    ``u``, ``eligible``: ``[..., slots]``. Returns ``[..., min(k, slots)]`` with -1 behind the last eligible slot.
+    """
+    order = np.argsort(np.where(eligible, u, 2.0), axis=-1, kind="stable")[..., :k]
+    return np.where(np.take_along_axis(eligible, order, axis=-1), order, NOTHING)
+
+
+def dense_start(space: Space) -> int:
+    """The full network of a space: every edge a 3x3 convolution, or every layer at its greatest width."""
+    return int(space.index([ladder_of(space, options)[0] for options in space.options]))
+
+
+def ladder_of(space: Space, options: tuple[str, ...]) -> list[int]:
+    """Options of one position from the fullest to the emptiest."""
+    if space.ordinal:
+        return list(range(len(options) - 1, -1, -1))
+    if set(options) != set(LADDER):
+        raise UsageError(
+            f"autoshrink knows no order of shrinking for the options {', '.join(options)} of {space.name!r}"
+        )
+    return [options.index(name) for name in LADDER]
+
+
+def demotions(space: Space, keep_path: bool) -> Indices:
+    """What every architecture can be shrunk to by one removal: int32 ``[n, slots]``, -1 where there is nothing.
+
+    One removal replaces one operation by a weaker one of LADDER, or lowers one width by one step; then edges that leave
+    nodes no longer reached from the input are removed too (forward pruning, facts autoshrink.md 1.7). ``keep_path``
+    leaves out removals that cut the input off from the output.
+    """
+    ids = np.arange(space.size)
+    choices = space.choices(ids)
+    columns = []
+    for position, options in enumerate(space.options):
+        order = ladder_of(space, options)
+        if space.ordinal:
+            table = np.array([[option - 1] for option in range(len(options))])
+        else:
+            table = np.full((len(options), max(map(len, LADDER.values()))), -1)
+            for option in order:
+                for slot, weaker in enumerate(LADDER[options[option]]):
+                    table[option, slot] = options.index(weaker)
+        for slot in range(table.shape[1]):
+            weaker_option = table[choices[:, position], slot]
+            shrunk = choices.copy()
+            shrunk[:, position] = np.maximum(weaker_option, 0)
+            columns.append(np.where(weaker_option >= 0, pruned(space, space.index(shrunk)), NOTHING))
+    result = np.stack(columns, axis=1).astype(np.int32)
+    # the same network reached in two ways is one removal; and pruning can leave a removal without effect
+    for slot in range(result.shape[1]):
+        repeated = (result[:, slot, None] == result[:, :slot]).any(axis=1) | (result[:, slot] == ids)
+        result[repeated, slot] = NOTHING
+    if keep_path and space.name == "tss":
+        result[(result >= 0) & _cut_off(space)[result]] = NOTHING
+    return result
+
+
+def pruned(space: Space, ids: Indices) -> Indices:
+    """The same networks without the edges that leave nodes not reached from the input ``[...]``."""
+    if space.name != "tss":
+        return ids
+    choices = space.choices(ids).copy()
+    none = space.options[0].index("none")
+    node_1 = choices[..., 0] != none
+    node_2 = (choices[..., 1] != none) | (node_1 & (choices[..., 2] != none))
+    for edge, source in ((2, node_1), (4, node_1), (5, node_2)):
+        choices[..., edge] = np.where(source, choices[..., edge], none)
+    return space.index(choices)
+
+
+def _cut_off(space: Space) -> NDArray[np.bool_]:
+    """Whether the input of a tss cell does not reach its output ``[n]``; forward pruning has been done."""
+    choices = space.choices(pruned(space, np.arange(space.size, dtype=np.int32)))
+    none = space.options[0].index("none")
+    return np.asarray((choices[:, [3, 4, 5]] == none).all(axis=1))
+
+
+def check(name: str, value: float, *, least: float) -> None:
+    """Raise UsageError where a setting is below its least sensible value."""
+    if not value >= least:
+        raise UsageError(f"autoshrink: {name} = {value}: expected at least {least}")
