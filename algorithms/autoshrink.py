@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from nasharness.algorithms.shrinking import Shrinker, check, demotions, dense_start, sample_without_replacement
 
 from nasharness.errors import unknown
 from nasharness.search import NOTHING, PAUSE, Task, register
 from nasharness.search.algorithm import Asked
 from nasharness.spaces.base import Floats, Indices
-
-from nasharness.algorithms.shrinking import Shrinker, check, demotions, dense_start, sample_without_replacement
 
 CITATION = "Zhang et al., AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, AAAI 2020"
 
@@ -38,7 +36,7 @@ class AutoShrink(Shrinker):
     """AutoShrink on one concrete cell (tss), or by width descent (sss), with the fixes of its known defects.
 
     Starts from the full network: all 3x3 convolutions, all widths 64. A step scores at most ``k`` networks, each one
-    removal away from the present one (tss: one operation one rung weaker; sss: one layer 8 channels narrower), and moves
+    removal away from the present one (tss: one operation made weaker; sss: one layer 8 channels narrower), and moves
     to the best of them. The answer is the best network recorded. The dense start is a strong prior, which random search
     and evolution do not have: say so when comparing. (facts, autoshrink.md 7.1 T2, 7.2 S1)
 

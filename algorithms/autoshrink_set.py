@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-
 from nasharness.algorithms.autoshrink import CITATION
 from nasharness.algorithms.shrinking import Shrinker, check, sample_without_replacement
+from numpy.typing import NDArray
+
 from nasharness.search import NOTHING, PAUSE, Task, register
 from nasharness.search.algorithm import Asked
 from nasharness.spaces.base import Floats, Indices, Space
@@ -45,7 +45,7 @@ class Survivors:
 
 
 def sample_from(space: Space, alive: NDArray[np.bool_], u: Floats) -> Indices:
-    """Draw architectures uniformly from sets: ``alive [..., positions, options]``, ``u [..., positions]`` -> ``[...]``."""
+    """Draw uniformly from sets: ``alive [..., positions, options]``, ``u [..., positions]`` -> indices ``[...]``."""
     rank = (u * alive.sum(axis=-1)).astype(np.intp)
     choices = (np.cumsum(alive, axis=-1) == rank[..., None] + 1).argmax(axis=-1)
     return space.index(choices)
@@ -55,9 +55,9 @@ def sample_from(space: Space, alive: NDArray[np.bool_], u: Floats) -> Indices:
 class AutoShrinkSet(Shrinker):
     """AutoShrink on sets of surviving choices, literally: a removal is scored by cells sampled from what it leaves.
 
-    Starts from all options everywhere. A step draws ``k`` removable choices without replacement, scores each by the mean
-    of ``samples`` cells drawn uniformly from the sets without it, and removes the choice that leaves the best mean, until
-    one cell is left: the answer. Candidates differ less than the sampling noise, so that at one sample it is worse than
+    Starts from all options everywhere. A step draws ``k`` removable choices without replacement, scores each by the
+    mean of ``samples`` cells drawn uniformly from the sets without it, and removes the choice that leaves the best
+    mean, until one cell is left: the answer. Candidates differ less than the sampling noise, so that at one sample it is worse than
     random search at equal cost (facts, autoshrink.md 7.1 T1 and Q1): an ablation, not a recommendation. ``cost_weight``
     as in ``autoshrink``. No run pays twice for a cell.
     """

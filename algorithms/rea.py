@@ -12,7 +12,7 @@ from nasharness.spaces.base import Floats, Indices
 
 @register(
     "rea",
-    citation="Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019; settings of NATS-Bench",
+    citation="Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019; as in NATS-Bench",
     variants={
         "paper": (
             "Regularised evolution with the population of 100 and the tournament of 25 of Real et al. (2019)",

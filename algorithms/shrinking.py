@@ -1,9 +1,10 @@
 """The shrink engine that AutoShrink's tabular forms share: what can be removed, how it is sampled, scored and recorded.
 
-AutoShrink (AAAI 2020) starts from the full network and removes one choice at a time: of all eligible removals it draws
-``k`` uniformly without replacement, scores each by the network it leaves, and makes the best one permanent. The score is
+AutoShrink (AAAI 2020) starts from the full network and removes one choice at a time: of all eligible removals it
+draws ``k`` uniformly without replacement, scores each by the network it leaves, and makes the best one permanent. The
+score (facts, autoshrink.md 1.6, 1.7) is, with accuracy in [0, 1],
 
-    accuracy - cost_weight * (log10(MACs) - 6),   accuracy in [0, 1]                      (facts, autoshrink.md 1.6, 1.7)
+    accuracy - cost_weight * (log10(MACs) - 6)
 
 Here it is in percentage points, so that a weight of 0.1 takes 10 points per tenfold cost, as in the paper's code.
 """
@@ -61,7 +62,7 @@ class Shrinker(Algorithm):
         return np.where(ids >= 0, self._known[self._rows, ids] - self._penalty[ids], np.nan)
 
     def record(self, ids: Indices, scores: Floats) -> NDArray[np.bool_]:
-        """Let better scores ``[runs, k]``, or equal ones at lower cost, replace the best recorded; tell who improved."""
+        """Let better scores ``[runs, k]``, or equal ones at lower cost, replace the best; tell who improved."""
         ranked = np.where(np.isnan(scores), -np.inf, scores)
         top = np.lexsort((self.flops[ids], -ranked), axis=-1)[:, 0]
         rows = self._rows[:, 0]

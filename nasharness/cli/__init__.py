@@ -1,1 +1,74 @@
-"""Command line; one file a command."""
+"""The command line: one file a command, and no logic that a Python user could not call.
+
+Commands are imported when they are used, so that ``nasharness --help`` starts in a moment. Errors raised on purpose
+are printed as one line and decide the exit code: 2 for usage, 1 for a failed check; 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from nasharness.errors import NasharnessError, unknown
+from nasharness.version import __version__
+
+#: command -> module that holds a click command of that name, and the line that --help prints without importing it
+COMMANDS = {
+    "run": ("nasharness.cli.run", "Search a table with an algorithm, once or hundreds of times."),
+    "list": ("nasharness.cli.list", "List algorithms, spaces, tables or data sets."),
+    "show": ("nasharness.cli.show", "Show everything known of an architecture."),
+    "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables."),
+}
+
+
+class Commands(click.Group):
+    """Loads a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            raise unknown("command", cmd_name, COMMANDS, "nasharness --help")
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), "command")  # noqa: B009 - untyped module
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="nasharness")
+def cli() -> None:
+    """Find out whether a neural-architecture-search algorithm, or a fix to one, is really better."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        code: Any = cli.main(args=arguments, prog_name="nasharness", standalone_mode=False)
+    except NasharnessError as error:
+        code = _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nasharness"
+        code = _fail(f"{error.format_message()} (see {context} --help)", 2)
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted", 130)
+    except BrokenPipeError:
+        # the reader (head, less) has gone; leave nothing for the interpreter to flush into it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except MemoryError:
+        code = _fail("out of memory; ask for fewer --runs at a time", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"nasharness: {message}", err=True)
+    return code

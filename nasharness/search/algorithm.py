@@ -25,7 +25,7 @@ PAUSE = -2
 
 
 class Algorithm:
-    """A search algorithm that advances a batch of runs in lockstep. Settings are keyword-only arguments of ``__init__``.
+    """A search algorithm that advances a batch of runs in lockstep; settings are keyword-only arguments.
 
     ``ask() -> ids``: int32 ``[runs, k]``, the architectures to evaluate next. ``k`` may change from step to step and
     differ from run to run: NOTHING leaves a slot empty, and a run whose slots are all empty is finished, unless one of

@@ -28,9 +28,9 @@ _NONE = np.empty(0, dtype=np.intp)
 class Trajectories:
     """The evaluations of a batch of runs in order; rows are padded behind ``count`` with -1 and NaN.
 
-    ``ids``: int32 ``[runs, steps]``. ``signal``: float64, percent. ``clock``: float64, simulated seconds spent up to and
-    with this evaluation. ``epochs``: int16 ``[runs, steps]``. ``count``: int64 ``[runs]`` evaluations, free repeats
-    included.
+    ``ids``: int32 ``[runs, steps]``. ``signal``: float64, percent. ``clock``: float64, simulated seconds spent up to
+    and with this evaluation. ``epochs``: int16 ``[runs, steps]``. ``count``: int64 ``[runs]`` evaluations, free
+    repeats included.
     """
 
     ids: Indices
@@ -54,7 +54,7 @@ class Trajectories:
     @property
     def steps(self) -> int:
         """Room along the second axis."""
-        return self.ids.shape[1]
+        return int(self.ids.shape[1])
 
     def padded(self) -> Trajectories:
         """Itself, with the padding written: nothing behind ``count`` was ever initialised."""
@@ -282,7 +282,7 @@ class _State:
     def _repeats(
         self, asked: NDArray[np.bool_], ids: Indices, fidelity: int | Indices, position: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """Tell first evaluations (to be charged) from free repeats, which yield the same trial again: two ``[runs, k]``."""
+        """Tell first evaluations, to be charged, from free repeats, which yield the same trial: two ``[runs, k]``."""
         seen, counts = self.seen, self.evaluator.counts
         if seen is None:
             raise AssertionError("repeats are charged")
@@ -359,7 +359,7 @@ def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, size: int) -
         return ids, evaluator.epochs.index(int(epochs))
     epochs = np.broadcast_to(np.asarray(epochs), ids.shape)
     fidelity = np.searchsorted(evaluator.epochs, epochs)
-    fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1)
+    fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1).astype(np.int32)
     wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & (ids >= 0)
     if wrong.any():
         raise UsageError(

@@ -19,8 +19,8 @@ class Measure:
     """One accuracy of every architecture, in percent, and how its seeds are reduced.
 
     ``split``: val, test or train. ``epoch``: 1-based epoch it is read at. ``schedule``: epochs of the training run.
-    ``seed``: ``"mean"`` over the seeds that exist, ``"random"`` (one seed drawn per evaluation, as NATS-Bench does), or a
-    label of the column's seed axis.
+    ``seed``: ``"mean"`` over the seeds that exist, ``"random"`` (one seed drawn per evaluation, as NATS-Bench does), or
+    a label of the column's seed axis.
     """
 
     split: str
@@ -64,7 +64,8 @@ def parse(text: str, table: Table, dataset: str) -> Measure:
     schedules = available(table, dataset, split)
     if measure.schedule not in schedules:
         raise UsageError(
-            f"table {table.name!r} has no {split} accuracy of a {measure.schedule}-epoch run on {dataset}; {holdings(table, dataset)}"
+            f"table {table.name!r} has no {split} accuracy of a {measure.schedule}-epoch run on {dataset}; "
+            f"{holdings(table, dataset)}"
         )
     column = measure.column(table, dataset)
     if measure.epoch not in column.epochs:

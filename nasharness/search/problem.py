@@ -76,7 +76,11 @@ class Problem:
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
         evaluations, seconds = _budget(evaluations, seconds, budget, space, dataset)
-        notes: list[str] = []
+        if signal is not None and signal.strip().startswith("test"):
+            raise UsageError(
+                f"signal {signal!r}: a test accuracy is never a search signal; use val@12, val@200 or the like"
+            )
+        passed_over: list[str] = []
         if isinstance(table, Table):
             if table.space != space:
                 raise UsageError(f"table {table.name!r} is of space {table.space!r}, not {space!r}")
@@ -88,15 +92,16 @@ class Problem:
                 seen, scored = _protocol(option, dataset, signal, final)
                 # both are read once here, so that a hole in the data is found before the search and not in its middle
                 measures.read_final(scored, option, dataset)
-                problem = cls(chosen, option, dataset, seen, scored, evaluations, seconds, repeats, tuple(notes))
+                notes = tuple(f"table {reason}" for reason in passed_over)
+                problem = cls(chosen, option, dataset, seen, scored, evaluations, seconds, repeats, notes)
                 problem.evaluator()
             except (UsageError, DataError) as error:
-                if option is options[-1]:
+                if len(options) == 1:
                     raise
-                notes.append(f"table {option.name!r} was passed over: {error}")
+                passed_over.append(f"{option.name!r} was passed over: {error}")
             else:
                 return problem
-        raise AssertionError("unreachable: the last option returns or raises")
+        raise UsageError("no table here can answer: " + "; ".join(passed_over))
 
     def describe(self) -> dict[str, Any]:
         """The protocol: every field that decides results, as plain values."""
@@ -182,7 +187,8 @@ class Evaluator:
 
     def cost_column(self, epochs: int) -> Floats:
         """Simulated seconds of every architecture ``[n]`` at ``epochs``."""
-        return self._cost[self.epochs.index(epochs)]
+        column: Floats = self._cost[self.epochs.index(epochs)]
+        return column
 
     def expected_signal(self) -> Floats:
         """The signal at full fidelity, its mean over trials: float64 ``[n]``."""
@@ -201,9 +207,10 @@ class Truth:
         self.values = values
         self.optimum = float(values.max())
 
-    def score(self, ids: Indices) -> Floats:
+    def score(self, ids: Indices | np.int32) -> Floats:
         """Final metric of ``ids`` ``[...]``."""
-        return self.values[ids]
+        scores: Floats = self.values[ids]
+        return scores
 
 
 def _budget(
@@ -244,10 +251,6 @@ def _protocol(table: Table, dataset: str, signal: str | None, final: str | None)
             )
         signal = f"val@{SHORT_SCHEDULE if SHORT_SCHEDULE in schedules else schedules[-1]}"
     seen = measures.parse(signal, table, dataset)
-    if seen.split == "test":
-        raise UsageError(
-            f"signal {signal!r}: a test accuracy is never a search signal; use val@... ({measures.holdings(table, dataset)})"
-        )
     if final is None:
         full = max(
             (s for split in measures.SPLITS for d in table.datasets for s in table.schedules(d, f"{split}_acc")),

@@ -1,8 +1,8 @@
 """The registry of algorithms: one decorator, one record, one place where a name is looked up.
 
-The harness imports no algorithm. Packages offer theirs under the entry-point group ``nasharness.algorithms``: the entry
-``rea = some.module`` says that importing ``some.module`` registers ``rea`` and its variants ``rea.TAG``. Only the module
-that a name needs is imported.
+The harness imports no algorithm. Packages offer theirs under the entry-point group ``nasharness.algorithms``: the
+entry ``rea = some.module`` says that importing ``some.module`` registers ``rea`` and its variants ``rea.TAG``. Only the
+module that a name needs is imported.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Registered = TypeVar("Registered", bound=type[Algorithm] | type[ScalarAlgorithm]
 class Record:
     """What is known of an algorithm without running it.
 
-    ``kind``: ``multi-trial``. ``spaces``: names it works on, or ``("*",)`` for every product space. ``needs``: of NEEDS.
-    ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
+    ``kind``: ``multi-trial``. ``spaces``: names it works on, or ``("*",)`` for every product space. ``needs``: of
+    NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
     """
 
     name: str
@@ -184,7 +184,8 @@ def _load(entry: EntryPoint) -> None:
     except Exception as error:
         package = entry.dist.name if entry.dist is not None else "its package"
         raise UsageError(
-            f"algorithm {entry.name!r} cannot be imported from {entry.value} ({package}): {type(error).__name__}: {error}"
+            f"algorithm {entry.name!r} cannot be imported from {entry.value} ({package}): "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
@@ -203,9 +204,8 @@ def _read(value: Any, default: Any, what: str) -> Any:
                 break
             except ValueError:
                 continue
-    if default is None or isinstance(value, kind):
-        if not (kind is int and isinstance(value, bool)):
-            return value
+    if (default is None or isinstance(value, kind)) and not (kind is int and isinstance(value, bool)):
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():

@@ -170,8 +170,8 @@ def _refuse_if_too_large(runs: int, problem: Problem, evaluator: Evaluator) -> N
     if needed > MEMORY_SHARE * have:
         fits = int(runs * MEMORY_SHARE * have / needed)
         raise UsageError(
-            f"{runs:,} runs of {expected_steps(problem, evaluator):,} evaluations would take {_size(needed)} of memory; "
-            f"this machine has {_size(have)}. Ask for at most {fits:,} runs at a time (--runs {fits} --seed ...)"
+            f"{runs:,} runs of {expected_steps(problem, evaluator):,} evaluations would take {_size(needed)} of memory;"
+            f" this machine has {_size(have)}. Ask for at most {fits:,} runs at a time (--runs {fits} --seed ...)"
         )
 
 

@@ -10,6 +10,7 @@ batch, which is ten times cheaper than making one a run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Streams:
         """The next ``count`` doubles of every stream, a multiple of four: ``[runs, count]``."""
         out = np.empty((self.runs, count))
         counter = np.array([self._counter, 0, 0, 0], dtype=np.uint64)
-        state = {
+        state: Any = {
             "bit_generator": "Philox",
             "state": {"counter": counter, "key": None},
             "buffer": np.zeros(_PER_COUNT, dtype=np.uint64),
@@ -73,7 +74,7 @@ class Streams:
             "uinteger": 0,
         }
         for row, key in zip(out, self._keys, strict=True):
-            state["state"]["key"] = key  # type: ignore[index]
+            state["state"]["key"] = key
             self._philox.state = state
             self._rng.random(out=row)
         self._counter += count // _PER_COUNT

@@ -55,7 +55,8 @@ class Task:
         epochs = self.epochs[-1] if epochs is None else epochs
         if epochs not in self._costs:
             raise UsageError(f"epochs {epochs}: this problem can be asked at {', '.join(map(str, self.epochs))}")
-        return self._costs[epochs][np.asarray(ids)]
+        seconds: Floats = self._costs[epochs][np.asarray(ids)]
+        return seconds
 
     def whole_signal(self) -> Floats:
         """The expected signal of every architecture at full fidelity, float64 ``[n]``.

@@ -40,7 +40,7 @@ SEEDS = 6
 
 
 def synthetic_table(space: str, folder: str | Path, *, name: str = "synthetic", seed: int = 0) -> Table:
-    """Write a table of the space's true shape with made-up measurements: curves of 12 epochs with two trials, and tests.
+    """Write a table of the space's true shape with made-up numbers: curves of 12 epochs in two trials, and tests.
 
     Accuracies are additive in the choices, plus noise that is smaller for the longer runs, so that searching pays.
     """

@@ -28,8 +28,8 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         )
     if "fidelities" in record.needs and len(problem.evaluator().epochs) == 1:
         lines.append(
-            f"note       {record.name} wants several fidelities; table {table.name!r} has {problem.signal} alone, so every "
-            "evaluation is at full fidelity (the official table has them: nasharness data import)"
+            f"note       {record.name} wants several fidelities; table {table.name!r} has {problem.signal} alone, so "
+            "every evaluation is at full fidelity (the official table has them: nasharness data import)"
         )
     lines += [f"note       {note}" for note in problem.notes]
     return "\n".join(lines)
@@ -46,7 +46,7 @@ def budget_text(problem: Problem) -> str:
     return " and ".join(parts)
 
 
-def render(result: Result) -> str:
+def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Space.draw
     """The outcome: the winner drawn, final metric and regret with their intervals, cost and overhead."""
     summary = result.summary()
     problem = result.problem
@@ -60,14 +60,14 @@ def render(result: Result) -> str:
         f"winner     {summary['winner']['arch']}",
         f"           index {winner}{share}",
         "",
-        *("  " + line for line in problem.space.draw(winner).splitlines()),
+        *("  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()),
         "",
         f"runs       {result.runs:,} ({seeds})",
         f"final      {_spread(final)} %  {metric} of the incumbent (best by signal)",
         f"recommend  {_spread(recommended)} %  {metric} of the algorithm's own answer",
         f"regret     {_spread(regret)}  of the incumbent, against the table's optimum {result.optimum:.2f} %",
-        f"spent      {summary['evaluations']['mean']:,.1f} evaluations, {summary['cost_seconds']['mean']:,.0f} simulated seconds"
-        + (" (means over runs)" if result.runs > 1 else ""),
+        f"spent      {summary['evaluations']['mean']:,.1f} evaluations, {summary['cost_seconds']['mean']:,.0f} simulated "
+        + ("seconds" if result.runs == 1 else "seconds (means over runs)"),
         f"overhead   {result.overhead_seconds:.3f} s of real time for all runs",
     ]
     return "\n".join(lines)

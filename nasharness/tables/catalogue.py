@@ -64,7 +64,7 @@ def candidates(space: str) -> list[Table]:
     tables = [open_table(space, name) for name in table_names(space) if name in ORDER]
     if not tables:
         raise DataError(
-            f"no table of space {space!r} in {data_dir()}; no small public one exists: import NATS-Bench's archive with "
+            f"no table of space {space!r} in {data_dir()}, and no small public one exists; import NATS-Bench's: "
             f"{how_to_get(space, 'official')}"
             if space == "sss"
             else f"no table of space {space!r} in {data_dir()}; get one with: {HOW_TO_GET['light']}"
@@ -75,7 +75,9 @@ def candidates(space: str) -> list[Table]:
 def how_to_get(space: str, name: str) -> str:
     """The command that brings a table here."""
     if name == "official":
-        archive = {"tss": "NATS-tss-v1_0-3ffb9-simple.tar", "sss": "NATS-sss-v1_0-50262-simple.tar"}.get(space, "ARCHIVE")
+        archive = {"tss": "NATS-tss-v1_0-3ffb9-simple.tar", "sss": "NATS-sss-v1_0-50262-simple.tar"}.get(
+            space, "ARCHIVE"
+        )
         return f"nasharness data import {archive}"
     if name == "light" and space != "tss":
         return how_to_get(space, "official")

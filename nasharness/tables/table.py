@@ -88,7 +88,9 @@ class Table:
         try:
             meta = json.loads((folder / "table.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(f"no table in {folder}: it has no table.json (nasharness list tables shows those there are)")
+            raise DataError(
+                f"no table in {folder}: it has no table.json (nasharness list tables shows those there are)"
+            ) from None
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {folder / 'table.json'}: {error}; import the table again") from error
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:
@@ -149,8 +151,9 @@ class Table:
                 f"{path}: {array.dtype} {array.shape}, expected {column.dtype} {column.shape}; "
                 f"import table {self.name!r} again"
             )
-        self._mapped[name] = array
-        return array
+        mapped: NDArray[Any] = array
+        self._mapped[name] = mapped
+        return mapped
 
     def values(
         self, dataset: str, metric: str, schedule: int | None = None, *, epoch: int | None = None, seed: str = "mean"
@@ -166,10 +169,13 @@ class Table:
             return np.asarray(array, dtype=np.float64)
         epoch = column.epochs[-1] if epoch is None else int(epoch)
         if epoch not in column.epochs:
-            raise UsageError(f"{column.name} of table {self.name!r} has no epoch {epoch}; it has {_span(column.epochs)}")
+            raise UsageError(
+                f"{column.name} of table {self.name!r} has no epoch {epoch}; it has {_span(column.epochs)}"
+            )
         plane = np.asarray(array[column.epochs.index(epoch)], dtype=np.float64)
         if seed in column.seeds:
-            return plane[column.seeds.index(seed)].copy()
+            one: NDArray[np.float64] = plane[column.seeds.index(seed)].copy()
+            return one
         if seed != "mean":
             raise unknown(f"seed of {column.name}", seed, (*column.seeds, "mean"))
         return seed_mean(plane)

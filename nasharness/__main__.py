@@ -1,0 +1,5 @@
+"""``python -m nasharness``."""
+
+from nasharness.cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""``nasharness list``."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import click
+
+from nasharness.errors import unknown
+
+KINDS = ("algos", "spaces", "tables", "datasets")
+
+
+@click.command("list")
+@click.argument("kind", metavar="|".join(KINDS))
+@click.argument("pattern", default="*")
+def command(kind: str, pattern: str) -> None:
+    """List algorithms, spaces, tables or data sets; PATTERN is a shell wildcard such as 'auto*'."""
+    if kind not in KINDS:
+        raise unknown("list", kind, KINDS, "nasharness list --help")
+    rows = {"algos": _algos, "spaces": _spaces, "tables": _tables, "datasets": _datasets}[kind]()
+    kept = [row for row in rows if fnmatch.fnmatch(row[0], pattern)]
+    if not kept:
+        click.echo(f"nothing matches {pattern!r}")
+        return
+    width = max(len(row[0]) for row in kept)
+    for name, *lines in kept:
+        click.echo(f"{name:<{width}}  {lines[0]}")
+        for line in lines[1:]:
+            click.echo(f"{'':<{width}}  {line}")
+
+
+def _algos() -> list[tuple[str, ...]]:
+    from nasharness.search import registry
+
+    rows: list[tuple[str, ...]] = []
+    for name in registry.names():
+        record = registry.get(name)
+        facts = [
+            f"{record.kind}; spaces {', '.join(record.spaces)}"
+            + (f"; needs {', '.join(record.needs)}" if record.needs else "")
+        ]
+        if record.defaults:
+            facts.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
+        rows.append((name, record.summary, *facts, record.citation))
+    return rows + [(f"{name} (broken)", reason) for name, reason in registry.broken().items()]
+
+
+def _spaces() -> list[tuple[str, ...]]:
+    from nasharness import spaces
+
+    return [
+        (name, f"{space.size:,} architectures", space.summary)
+        for name in spaces.names()
+        for space in [spaces.get(name)]
+    ]
+
+
+def _tables() -> list[tuple[str, ...]]:
+    from nasharness import spaces
+    from nasharness.tables import catalogue
+
+    rows: list[tuple[str, ...]] = []
+    for space in spaces.names():
+        here = catalogue.table_names(space)
+        for name in here:
+            table = catalogue.open_table(space, name)
+            rows.append(
+                (
+                    f"{space}/{name}",
+                    f"{table.version}, {len(table.columns)} columns of {', '.join(table.datasets)}",
+                    f"{table.meta['licence']}",
+                )
+            )
+        rows += [
+            (f"{space}/{name}", f"not here; get it with: {catalogue.how_to_get(space, name)}")
+            for name in catalogue.ORDER
+            if name not in here and not (space == "sss" and name != "official")
+        ]
+    return rows
+
+
+def _datasets() -> list[tuple[str, ...]]:
+    from nasharness import spaces
+    from nasharness.search.measure import holdings
+    from nasharness.tables import catalogue
+
+    rows: list[tuple[str, ...]] = []
+    for dataset in dict.fromkeys(dataset for space in spaces.names() for dataset in spaces.get(space).datasets):
+        lines = [
+            f"{space}/{name}: {holdings(catalogue.open_table(space, name), dataset)}"
+            for space in spaces.names()
+            for name in catalogue.table_names(space)
+        ]
+        rows.append((dataset, *(lines or ["no table here measures it"])))
+    return rows
