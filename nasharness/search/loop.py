@@ -359,10 +359,10 @@ def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, size: int) -
         return ids, evaluator.epochs.index(int(epochs))
     epochs = np.broadcast_to(np.asarray(epochs), ids.shape)
     fidelity = np.searchsorted(evaluator.epochs, epochs)
-    fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1).astype(np.int32)
+    fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1)
     wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & (ids >= 0)
     if wrong.any():
         raise UsageError(
             f"{name}.ask wants {epochs[wrong][0]} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"
         )
-    return ids, fidelity
+    return ids, fidelity.astype(np.int32)

@@ -174,16 +174,19 @@ class Evaluator:
     def signal(self, ids: Indices, fidelity: int | Indices, noise: Floats | None) -> Floats:
         """Signal of ``ids`` ``[...]``; ``fidelity`` indexes ``epochs``; ``noise`` ``[...]`` draws the trial."""
         if self.counts is None or noise is None:
-            return self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+            values: Floats = self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+            return values
         return self.signal_of_trial(ids, fidelity, (noise * self.counts.take(ids)).astype(np.intp))
 
     def signal_of_trial(self, ids: Indices, fidelity: int | Indices, trials: NDArray[np.intp]) -> Floats:
         """Signal of given trials ``[...]``: what a repeat that is not charged yields again."""
-        return self._flat.take((fidelity * self._trials + trials) * self._n + ids)
+        values: Floats = self._flat.take((fidelity * self._trials + trials) * self._n + ids)
+        return values
 
     def cost(self, ids: Indices, fidelity: int | Indices) -> Floats:
         """Simulated seconds of one evaluation of ``ids`` ``[...]``."""
-        return self._cost.reshape(-1).take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+        seconds: Floats = self._cost.reshape(-1).take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+        return seconds
 
     def cost_column(self, epochs: int) -> Floats:
         """Simulated seconds of every architecture ``[n]`` at ``epochs``."""

@@ -66,8 +66,8 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
         f"final      {_spread(final)} %  {metric} of the incumbent (best by signal)",
         f"recommend  {_spread(recommended)} %  {metric} of the algorithm's own answer",
         f"regret     {_spread(regret)}  of the incumbent, against the table's optimum {result.optimum:.2f} %",
-        f"spent      {summary['evaluations']['mean']:,.1f} evaluations, {summary['cost_seconds']['mean']:,.0f} simulated "
-        + ("seconds" if result.runs == 1 else "seconds (means over runs)"),
+        f"spent      {result.evaluations.mean():,.1f} evaluations, {result.seconds.mean():,.0f} simulated seconds"
+        + (" (means over runs)" if result.runs > 1 else ""),
         f"overhead   {result.overhead_seconds:.3f} s of real time for all runs",
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from nasharness.errors import DataError, UsageError
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.official_anchors import check_anchors
 from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard
-from nasharness.tables.official_sources import SIZES, Archive, find_archive, identity, read_meta, space_of
+from nasharness.tables.official_blocks import Blocks, FileBlocks, SingleBlocks, is_done
+from nasharness.tables.official_sources import SIZES, Archive, find_archive
 from nasharness.tables.official_workers import Task, read_blocks
 from nasharness.tables.table import Table, TableWriter
 
@@ -36,8 +37,6 @@ CITATION = (
 ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
 #: records in one shard
 BLOCK = 128
-#: increased when a shard's content changes meaning, so that older ones are read again
-SHARD_VERSION = 1
 METRICS = tuple(
     f"{part}_{metric}" for part in ("val", "test", "valtest", "train") for metric in ("acc", "loss", "top5")
 ) + ("train_s", "val_s", "test_s", "valtest_s", "latency_s")
@@ -70,31 +69,21 @@ def import_archive(
     source = Path(path).expanduser()
     archive = find_archive(source)
     jobs = _jobs(jobs)
-    if archive.kind in ("single", "pth"):
-        from nasharness.tables.official_single import read_single
-
-        found, shards_of = read_single(archive)
-    else:
-        strings = read_meta(archive)
-        found = space_of(strings, f"{source}: meta_archs")
-        _check_records(archive, found, partial)
-    if space is not None and space != found:
-        raise UsageError(f"{source} is an archive of space {found!r}, not of {space!r}")
-    target = table_path(found, name) if destination is None else Path(destination)
+    blocks = SingleBlocks(archive) if archive.kind in ("single", "pth") else FileBlocks(archive)
+    if space is not None and space != blocks.space:
+        raise UsageError(f"{source} is an archive of space {blocks.space!r}, not of {space!r}")
+    blocks.check(partial)
+    target = table_path(blocks.space, name) if destination is None else Path(destination)
     folder = target.with_name(f".import-{target.name}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write a table under {target.parent}: {error.strerror or error}") from None
     try:
-        if archive.kind in ("single", "pth"):
-            shards, rows = shards_of(folder, progress, partial)
-        else:
-            tasks = _tasks(archive, strings, folder)
-            _read(tasks, jobs, progress)
-            shards = [Shard(task.shard) for task in tasks]
-            rows = [[index for index, _, _ in task.members] for task in tasks]
-        table = _assemble(archive, found, target, name, shards, rows, anchors)
+        tasks = _read(blocks, folder, jobs, progress)
+        blocks.check_end(partial)
+        shards = [Shard(shard) for shard, _ in tasks]
+        table = _assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
     except OSError as error:
         raise UsageError(f"cannot write under {target.parent}: {error.strerror or error}; run the import again") from None
     shutil.rmtree(folder, ignore_errors=True)
@@ -109,57 +98,34 @@ def _jobs(jobs: int | None) -> int:
     return min(jobs, 64)
 
 
-def _check_records(archive: Archive, space: str, partial: bool) -> None:
-    size = SIZES[space]
-    beyond = [index for index in archive.records if index >= size]
-    if beyond:
-        raise DataError(f"{archive.path}: a record of architecture {min(beyond)}; space {space!r} ends at {size - 1}")
-    refuse_partial(archive.path, len(archive.records), size, partial, archive.records)
-
-
-def refuse_partial(path: Path, count: int, size: int, partial: bool, present: Mapping[int, object]) -> None:
-    """Raise DataError where records are missing and that was not asked for, or where there is none at all."""
-    if not count:
-        raise DataError(f"{path} holds no record at all, expected {size:,} files such as 000000.pickle.pbz2")
-    if count < size and not partial:
-        first = next(index for index in range(size) if index not in present)
-        raise DataError(
-            f"{path} is incomplete: {size - count:,} of {size:,} records are missing, the first is that of architecture "
-            f"{first}; fetch the rest, or import what is there with --partial (partial=True)"
-        )
-
-
-def _tasks(archive: Archive, strings: Sequence[str], folder: Path) -> list[Task]:
-    indices = sorted(archive.records)
-    tasks = []
-    for start in range(0, len(indices), BLOCK):
-        members = [(index, strings[index], archive.records[index]) for index in indices[start : start + BLOCK]]
-        key = f"{SHARD_VERSION}-{identity([member for _, _, member in members])}"
-        tasks.append(Task(members, folder / f"block-{start // BLOCK:05d}", key))
-    return tasks
-
-
-def _read(tasks: Sequence[Task], jobs: int, progress: Progress | None) -> None:
-    total = sum(len(task.members) for task in tasks)
-    todo = [task for task in tasks if not _is_done(task)]
-    finished = total - sum(len(task.members) for task in todo)
+def _read(
+    blocks: Blocks, folder: Path, jobs: int, progress: Progress | None
+) -> list[tuple[Path, Sequence[int]]]:
+    """Make the shards that are not there yet. Returns every shard and the architectures in it, in order."""
+    found: list[tuple[Path, Sequence[int]]] = []
+    finished = 0
 
     def done(records: int) -> None:
         nonlocal finished
         finished += records
         if progress is not None:
-            progress(finished, total)
+            progress(finished, max(blocks.total, finished))
+
+    def missing() -> Iterator[Task]:
+        for task in blocks.tasks(folder, BLOCK):
+            found.append((task.shard, [index for index, _, _ in task.members]))
+            if is_done(task):
+                done(len(task.members))
+            else:
+                yield task
+
+    def read(task: Task) -> None:
+        blocks.read(task)
+        done(len(task.members))
 
     done(0)
-    if todo:
-        read_blocks(todo, jobs, done)
-
-
-def _is_done(task: Task) -> bool:
-    try:
-        return bool(Shard(task.shard).head["identity"] == task.identity)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    read_blocks(missing(), jobs, read)
+    return found
 
 
 # ---- from shards to a table

@@ -25,13 +25,17 @@ EXPECTED = "the folder NATS-tss-v1_0-3ffb9-simple or NATS-sss-v1_0-50262-simple,
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive as ``size`` bytes of ``path`` from ``offset`` on; ``stamp`` tells when they changed."""
+    """One record as ``size`` bytes of ``path`` from ``offset`` on; ``stamp`` tells when they changed.
+
+    ``packed``: whether they are bz2 data, or the bare pickle.
+    """
 
     name: str
     path: str
     offset: int
     size: int
     stamp: int
+    packed: bool = True
 
     def read(self) -> bytes:
         """Return the bytes. Raises DataError where they cannot be read, or are fewer than they were."""

@@ -7,6 +7,7 @@ with their parent, and contain what a hostile record may do (crash, hang, fill t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import queue
@@ -16,8 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +25,7 @@ from typing import IO, Any
 from nasharness.errors import DataError
 from nasharness.tables.official_records import Block
 from nasharness.tables.official_sources import Member
-from nasharness.tables.unpickle import NUMPY_SCALARS, ORDERED_DICT, bunzip2, loads
+from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, bunzip2, loads
 
 #: seconds after which a record that is still being read is given up; a real one takes 0.01
 STALL = 120.0
@@ -52,15 +52,16 @@ def read_block(
     members: Sequence[tuple[int, str, Member]], shard: Path, identity: str, report: Callable[[str], None]
 ) -> None:
     """Read a block of records and write its shard. Raises DataError for the first record that is not as it should be."""
-    allowed = ORDERED_DICT | NUMPY_SCALARS  # type: ignore[operator]
+    allowed = {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}
     block = Block(len(members))
     hashes = []
     for row, (index, arch, member) in enumerate(members):
         report(member.name)
-        packed = member.read()
-        record = loads(bunzip2(packed, what=member.name), allowed, what=member.name, checked=True)
-        block.add(row, record, index, arch, member.name)
-        hashes.append(hashlib.sha256(packed).hexdigest())
+        data = member.read()
+        hashes.append(hashlib.sha256(data).hexdigest())
+        if member.packed:
+            data = bunzip2(data, what=member.name)
+        block.add(row, loads(data, allowed, what=member.name, checked=True), index, arch, member.name)
     block.write(shard, {"identity": identity, "sha256": hashes})
 
 
@@ -165,21 +166,23 @@ class _Worker:
         return (f"signal {-code}" if code < 0 else f"exit code {code}") + (f": {lines[-1]}" if lines else "")
 
 
-def read_blocks(tasks: Sequence[Task], jobs: int, done: Callable[[int], None]) -> None:
-    """Read all blocks in ``jobs`` processes; ``done(records)`` is called in this thread after each block.
+def read_blocks(tasks: Iterable[Task], jobs: int, done: Callable[[Task], None]) -> None:
+    """Read all blocks in ``jobs`` processes; ``done(task)`` is called in this thread after each block.
+
+    ``tasks`` may be a generator that prepares blocks as they are asked for.
 
     Raises DataError for the first bad record; blocks already read stay as shards. Leaves no process behind, whatever
     happens, Ctrl-C included.
     """
-    todo = deque(tasks)
+    todo = iter(tasks)
     events: queue.SimpleQueue[tuple[_Worker, list[str] | None]] = queue.SimpleQueue()
     workers: list[_Worker] = []
     busy = 0
     try:
-        for _ in range(min(jobs, len(tasks))):
+        for task in itertools.islice(todo, jobs):
             worker = _Worker(events)
             workers.append(worker)
-            worker.give(todo.popleft())
+            worker.give(task)
             busy += 1
         while busy:
             try:
@@ -194,10 +197,10 @@ def read_blocks(tasks: Sequence[Task], jobs: int, done: Callable[[int], None]) -
                 raise DataError(f"{record}: reading it ended the reading process ({worker.last_words()})")
             if words[0] == "error":
                 raise _error(words)
-            done(len(worker.task.members))
-            task = todo.popleft() if todo else None
-            busy -= task is None
-            worker.give(task)
+            done(worker.task)
+            following = next(todo, None)
+            busy -= following is None
+            worker.give(following)
     finally:
         for worker in workers:
             worker.stop()

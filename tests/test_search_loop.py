@@ -1,0 +1,321 @@
+"""The loop owns budget, clock, repeats, incumbent and scoring; each rule against a plain reference."""
+
+import numpy as np
+import pytest
+
+import nasharness
+from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.search import NOTHING, PAUSE, Algorithm, Interrupted, Problem, ScalarAlgorithm, loop, register, registry
+from nasharness.search.streams import NOISE, generator
+from nasharness.search.testing import synthetic_problem, synthetic_table
+from nasharness.tables import Table, TableWriter
+
+
+@pytest.fixture
+def plug():
+    """Register throw-away algorithms under ``plugged``."""
+
+    def add(cls, **options):
+        registry._records.pop("plugged", None)
+        return register("plugged", citation="none", **options)(cls)
+
+    yield add
+    registry._records.pop("plugged", None)
+
+
+class Listed(Algorithm):
+    """Ask for what is written in ``steps``, the same for every run."""
+
+    steps: list = []
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.todo = [np.atleast_2d(step) for step in self.steps]
+        self.told = []
+
+    def ask(self):
+        step = self.todo.pop(0) if self.todo else np.array([[NOTHING]])
+        return np.repeat(step, self.runs, axis=0).astype(np.int32)
+
+    def tell(self, ids, values):
+        type(self).last_told = values.copy()
+
+
+def test_the_quick_way_and_the_masked_way_agree(monkeypatch):
+    for options in ({"evaluations": 203}, {"seconds": 5_000.0}, {"evaluations": 150, "seconds": 5_000.0}):
+        for name in ("random", "rea"):
+            problem = synthetic_problem(**options)
+            quick = nasharness.run(name, problem, runs=20)
+            with monkeypatch.context() as patch:
+                patch.setattr(loop._State, "_evaluate_level", lambda *_: None)
+                masked = nasharness.run(name, problem, runs=20)
+            for field in ("ids", "signal", "clock", "epochs", "count"):
+                assert np.array_equal(
+                    getattr(quick.trajectories, field), getattr(masked.trajectories, field), equal_nan=field != "ids"
+                ), (name, options, field)
+            assert np.array_equal(quick.incumbent, masked.incumbent)
+
+
+def test_trajectory_is_what_the_table_says():
+    problem = synthetic_problem(evaluations=50, signal="val@12:777")
+    result = nasharness.run("random", problem, runs=3)
+    signal = problem.table.values("cifar10-valid", "val_acc", 12, seed="777")
+    cost = 12 * problem.table.values("cifar10-valid", "train_s") + problem.table.values("cifar10-valid", "val_s")
+    truth = problem.table.values("cifar10", "test_acc", 200)
+    ids = result.trajectories.ids
+    assert np.array_equal(result.trajectories.signal, signal[ids])
+    assert result.trajectories.clock == pytest.approx(np.cumsum(cost[ids], axis=1), rel=1e-13)
+    best = ids[np.arange(3), signal[ids].argmax(axis=1)]
+    assert np.array_equal(result.incumbent, best)
+    assert np.array_equal(result.final, truth[best])
+    assert result.regret == pytest.approx(truth.max() - truth[best])
+    assert np.array_equal(result.trajectories.incumbents()[:, -1], best)
+    assert np.array_equal(result.trajectories.incumbents()[:, 0], ids[:, 0])
+
+
+def test_last_evaluation_overshoots_the_seconds_and_no_other():
+    problem = synthetic_problem(seconds=1_000.0)
+    for name in ("random", "rea", "autoshrink"):
+        result = nasharness.run(name, problem, runs=5)
+        for row, count in enumerate(result.trajectories.count):
+            clock = result.trajectories.clock[row, :count]
+            assert clock[-1] >= 1_000
+            assert (clock[:-1] < 1_000).all()
+        assert np.array_equal(result.seconds, result.trajectories.clock[np.arange(5), result.trajectories.count - 1])
+
+
+def test_random_trials_come_from_the_noise_stream():
+    problem = synthetic_problem(evaluations=80, signal="val@12:random")
+    result = nasharness.run("random", problem, runs=4, seed=9)
+    table = problem.table.array("cifar10-valid", "val_acc", 12)[-1]
+    for row in range(4):
+        trial = (generator(9 + row, NOISE).random(80) * 2).astype(int)
+        assert np.array_equal(result.trajectories.signal[row], table[trial, result.trajectories.ids[row]])
+
+
+def test_repeats_charged_or_free(plug):
+    Listed.steps = [[5], [5], [6], [5], [7]]
+    plug(Listed)
+    charged = nasharness.run("plugged", synthetic_problem(evaluations=4), runs=3)
+    assert charged.trajectories.ids.tolist() == [[5, 5, 6, 5]] * 3
+    assert charged.evaluations.tolist() == [4] * 3
+    free = nasharness.run("plugged", synthetic_problem(evaluations=3, repeats="free"), runs=3)
+    assert free.trajectories.ids.tolist() == [[5, 5, 6, 5, 7]] * 3
+    assert free.evaluations.tolist() == [3] * 3
+    signal, clock = free.trajectories.signal, free.trajectories.clock
+    assert (signal[:, 0] == signal[:, 1]).all(), "a free repeat must yield the same trial again"
+    assert (signal[:, 0] == signal[:, 3]).all()
+    assert (np.diff(clock)[:, 0] == 0).all()
+    assert (np.diff(clock)[:, 1] > 0).all()
+
+
+def test_repeats_within_one_step_are_free_too(plug):
+    Listed.steps = [[5, 5, 6, 5, 7, 8]]
+    plug(Listed)
+    result = nasharness.run("plugged", synthetic_problem(evaluations=3, repeats="free"), runs=2)
+    assert result.trajectories.ids.tolist() == [[5, 5, 6, 5, 7]] * 2
+    assert result.evaluations.tolist() == [3, 3]
+
+
+def test_a_search_that_only_repeats_itself_for_free_comes_to_an_end(plug):
+    class Stuck(ScalarAlgorithm):
+        """Ask for the same architecture for ever."""
+
+        def ask(self):
+            return 3
+
+    plug(Stuck)
+    result = nasharness.run("plugged", synthetic_problem(evaluations=10, repeats="free"))
+    assert result.evaluations.tolist() == [1]
+    assert result.trajectories.count[0] <= loop.STALL + 1
+
+
+def test_empty_slots_pauses_and_the_end(plug):
+    Listed.steps = [[1, NOTHING, 2], [PAUSE], [NOTHING, 3]]
+    plug(Listed)
+    result = nasharness.run("plugged", synthetic_problem(evaluations=100), runs=2)
+    assert result.trajectories.ids.tolist() == [[1, 2, 3]] * 2
+    assert result.evaluations.tolist() == [3, 3]
+    assert np.isnan(Listed.last_told).all()
+
+
+def test_slots_behind_the_budget_are_not_told(plug):
+    Listed.steps = [[1, 2, 3, 4]]
+    plug(Listed)
+    result = nasharness.run("plugged", synthetic_problem(evaluations=2), runs=2)
+    assert result.trajectories.ids.tolist() == [[1, 2]] * 2
+    assert np.isnan(Listed.last_told).tolist() == [[False, False, True, True]] * 2
+
+
+def test_first_of_equals_is_the_incumbent(tmp_path, plug):
+    with TableWriter(
+        tmp_path / "t", space="tss", name="flat", version="0", size=15625, source="-", licence="-", citation="-"
+    ) as writer:
+        for dataset, metric in (("cifar10-valid", "val_acc"), ("cifar10", "test_acc")):
+            writer.add(
+                dataset, metric, np.full(15625, 50.0), unit="percent", schedule=12, epochs=(12,), seeds=("mean",)
+            )
+        writer.add("cifar10-valid", "train_s", np.ones(15625), unit="s")
+    Listed.steps = [[4, 3], [2], [9]]
+    plug(Listed)
+    result = nasharness.run("plugged", Problem.create(table=Table.open(tmp_path / "t")), runs=2)
+    assert result.incumbent.tolist() == [4, 4]
+    assert (result.trajectories.incumbents() == 4).all()
+
+
+def test_lower_fidelities_cost_less_and_unknown_ones_are_refused(plug):
+    class Low(ScalarAlgorithm):
+        """Ask at four epochs."""
+
+        epochs = 4
+
+        def ask(self):
+            return 11, type(self).epochs
+
+    plug(Low, needs=("fidelities",))
+    problem = synthetic_problem(evaluations=1, signal="val@12:111")
+    result = nasharness.run("plugged", problem)
+    column = problem.table.column("cifar10-valid", "val_acc", 12)
+    curve = problem.table.array("cifar10-valid", "val_acc", 12)[:, column.seeds.index("111"), 11]
+    assert result.trajectories.signal[0, 0] == curve[3]
+    assert result.trajectories.epochs[0, 0] == 4
+    cost = problem.table.values("cifar10-valid", "train_s")[11] * 4 + problem.table.values("cifar10-valid", "val_s")[11]
+    assert result.seconds[0] == pytest.approx(cost)
+    Low.epochs = 13
+    with pytest.raises(UsageError, match="13 epochs"):
+        nasharness.run("plugged", problem)
+
+
+@pytest.mark.parametrize("bad", [np.array([1, 2]), np.array([[1.5]]), np.array([[15625]]), np.array([[-3]])])
+def test_what_a_plug_in_may_not_ask(plug, bad):
+    class Bad(Algorithm):
+        """Ask for nonsense."""
+
+        def ask(self):
+            return bad
+
+    plug(Bad)
+    with pytest.raises(UsageError, match="Bad.ask"):
+        nasharness.run("plugged", synthetic_problem(evaluations=5))
+
+
+def test_interrupted_runs_keep_what_is_complete(plug):
+    class Interrupting(ScalarAlgorithm):
+        """Be interrupted in the third batch."""
+
+        def ask(self):
+            if self.task.seeds[0] >= 4:
+                raise KeyboardInterrupt
+            return 1
+
+    plug(Interrupting)
+    with pytest.raises(Interrupted) as caught:
+        nasharness.run("plugged", synthetic_problem(evaluations=3), runs=10, batch=2)
+    assert caught.value.result.runs == 4
+    assert caught.value.result.seeds.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dataset": "cifar11"}, "nearest: cifar10, cifar100"),
+        ({"space": "tsss"}, "nearest: tss, sss"),
+        ({"evaluations": 0}, "at least 1"),
+        ({"evaluations": 2.5}, "whole number"),
+        ({"seconds": 0.0}, "positive"),
+        ({"seconds": float("nan")}, "positive"),
+        ({"budget": "natss"}, "nearest: nats"),
+        ({"budget": "nats", "seconds": 5.0}, "both"),
+        ({"budget": "nb201", "dataset": "cifar100"}, "no value for cifar100"),
+        ({"repeats": "fre"}, "nearest: free"),
+        ({"signal": "test@200"}, "never a search signal"),
+        ({"signal": "val@13"}, "it has val@12"),
+        ({"signal": "val12"}, "expected SPLIT@EPOCHS"),
+        ({"signal": "val@12:778"}, "nearest: 777"),
+        ({"final": "val@12:random"}, "random seed is no final metric"),
+        ({"table": "lihgt"}, "nearest: light"),
+        ({"table": "../x"}, "letters, digits"),
+    ],
+)
+def test_what_a_problem_may_not_be(options, words, data_home):
+    problem = {"table": synthetic_table("tss", data_home / "tables/tss/light"), "evaluations": None} | options
+    if "space" in options or "table" in options:
+        problem["table"] = options.get("table")
+    with pytest.raises(NasharnessError, match=words):
+        Problem.create(**problem)
+
+
+def test_holes_in_a_table_are_found_before_the_search(tmp_path):
+    full = synthetic_table("tss", tmp_path / "full")
+    with TableWriter(
+        tmp_path / "holes", space="tss", name="holes", version="0", size=15625, source="-", licence="-", citation="-"
+    ) as writer:
+        for column in full.columns.values():
+            values = np.array(full.array(column.dataset, column.metric, column.schedule))
+            if column.name == "cifar10-valid.val_acc@12":
+                values[:, :, 77] = np.nan
+                values[:, 0, 78] = np.nan
+            options = {"epochs": column.epochs, "seeds": column.seeds} if column.schedule else {}
+            writer.add(
+                column.dataset,
+                column.metric,
+                values,
+                unit=column.unit,
+                dtype="float64",
+                schedule=column.schedule,
+                **options,
+            )
+    table = Table.open(tmp_path / "holes")
+    with pytest.raises(DataError, match=r"1 of 15,625 .*index 77"):
+        Problem.create(table=table)
+    with pytest.raises(DataError, match=r"2 of 15,625 .*index 77"):
+        Problem.create(table=table, signal="val@12:111")
+    Problem.create(dataset="cifar100", table=table)
+
+
+def test_a_seed_that_is_absent_is_never_drawn(tmp_path):
+    full = synthetic_table("tss", tmp_path / "full")
+    absent = np.arange(15625) % 2 == 0
+    with TableWriter(
+        tmp_path / "some", space="tss", name="some", version="0", size=15625, source="-", licence="-", citation="-"
+    ) as writer:
+        for column in full.columns.values():
+            values = np.array(full.array(column.dataset, column.metric, column.schedule))
+            if column.name == "cifar10-valid.val_acc@12":
+                values[:, 0, absent] = np.nan
+            options = {"epochs": column.epochs, "seeds": column.seeds} if column.schedule else {}
+            writer.add(
+                column.dataset,
+                column.metric,
+                values,
+                unit=column.unit,
+                dtype="float64",
+                schedule=column.schedule,
+                **options,
+            )
+    table = Table.open(tmp_path / "some")
+    result = nasharness.run("random", Problem.create(table=table, evaluations=500), runs=4)
+    ids, signal = result.trajectories.ids, result.trajectories.signal
+    trials = table.array("cifar10-valid", "val_acc", 12)[-1]
+    assert (signal[absent[ids]] == trials[1, ids[absent[ids]]]).all()
+    first = signal[~absent[ids]] == trials[0, ids[~absent[ids]]]
+    assert 0.4 < first.mean() < 0.6
+
+
+def test_a_billion_runs_are_refused_with_the_memory_they_would_take():
+    with pytest.raises(UsageError, match=r"1,000,000,000 runs .* TiB of memory.*at most"):
+        nasharness.run("rea", synthetic_problem(), runs=10**9)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"runs": 0}, "runs 0"), ({"runs": 1.5}, "runs 1.5"), ({"seed": -1}, "seed -1")]
+)
+def test_what_run_refuses(options, words):
+    with pytest.raises(UsageError, match=words):
+        nasharness.run("random", synthetic_problem(evaluations=1), **options)
+
+
+def test_numpy_integers_are_welcome():
+    result = nasharness.run("random", synthetic_problem(evaluations=np.int64(7)), runs=np.int32(2), seed=np.uint8(3))
+    assert result.seeds.tolist() == [3, 4]
+    assert result.trajectories.steps == 7
