@@ -122,6 +122,10 @@ def make_trial(space, index, arch, hp, dataset, seed, times, full, table):
     if index in ANCHORS[space]:
         at = {"cifar10-valid": 0, "cifar10": 0, "cifar100": 1, "ImageNet16-120": 2}[dataset]
         latency = ANCHORS[space][index][5][at] / 1000
+    config = {"channel": 16, "num_cells": 5, "arch_str": arch, "class_num": 10}
+    if space == "sss":
+        cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+        config = {"name": "infer.shape.tiny", "channels": arch, "arch_str": arch, "genotype": cell, "class_num": 10}
     numbers = range(epochs)
     top5 = None if old else dict(zip(numbers, (min(99.0, v + 3) for v in acc), strict=True))
     return {
@@ -130,7 +134,7 @@ def make_trial(space, index, arch, hp, dataset, seed, times, full, table):
         "train_acc5es": top5,
         "train_losses": dict(zip(numbers, loss, strict=True)),
         "train_times": collections.OrderedDict((e, times[dataset, "train"] + 0.0) for e in numbers),
-        "arch_config": {"channel": 16, "num_cells": 5, "arch_str": arch, "class_num": 10},
+        "arch_config": config,
         "params": np.float64(0.5 + index / 1e5),
         "flop": 15.64737,
         "seed": f"{seed:04d}",
