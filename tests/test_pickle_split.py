@@ -1,0 +1,103 @@
+"""Cutting one pickle of many records: each record and the rest read as they do from the whole."""
+
+import collections
+import pickle
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasharness.errors import DataError
+from nasharness.tables.pickle_split import REMEMBERED, Splitter
+from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, loads
+from tests.nats_fixtures import make_record, old_numpy, single_dict
+
+ALL = {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}
+
+
+def split(data: bytes, size: int = 1 << 20):
+    splitter = Splitter((data[at : at + size] for at in range(0, len(data), size)), "f")
+    records = {index: loads(body, ALL, what=f"record {index}") for index, body in splitter}
+    return records, loads(splitter.rest, ALL, what="rest")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("size", [40_009, 1 << 20])
+@pytest.mark.parametrize("indices", [[7], [0, 3, 15624], range(0, 12, 2)])
+def test_records_and_rest_equal_those_of_the_whole(protocol, size, indices):
+    whole = single_dict("tss", indices, full=13)
+    records, rest = split(pickle.dumps(whole, protocol=protocol), size)
+    assert records == whole["arch2infos"]
+    assert list(records) == list(indices)
+    assert rest.pop("arch2infos") == dict.fromkeys(indices)
+    assert rest == {key: value for key, value in whole.items() if key != "arch2infos"}
+
+
+def test_plain_dicts_and_many_batches():
+    """Pickles write a dict's items in batches of a thousand, and a last single one without a mark."""
+    for count in (1, 2, 999, 1000, 1001, 2001):
+        infos = {index * 37: {"a": [index, "x", (1, "y")], "b": None} for index in range(count)}
+        for protocol in (2, 4):
+            records, rest = split(pickle.dumps({"arch2infos": infos, "z": "end"}, protocol=protocol), 50_000)
+            assert records == infos
+            assert rest == {"arch2infos": dict.fromkeys(infos), "z": "end"}
+
+
+def test_objects_shared_between_records_come_back():
+    dtype = np.dtype("f8")
+    shared = {"list": ["p", 1.5], "tuple": tuple("abcdefgh"), "dict": {"k": ("v", [1])}, "scalar": np.float64(2.5)}
+    names = ["first", "second"]
+    infos = {i: {"s": shared["list"], "d": shared, "n": names[i % 2], "x": np.float64(i)} for i in range(40)}
+    assert dtype == np.float64(0).dtype
+    for protocol in (2, 4):
+        records, rest = split(pickle.dumps({"names": names, "arch2infos": infos, "again": names}, protocol=protocol))
+        assert records == infos
+        assert rest["again"] == names
+
+
+def test_sharing_that_starts_late_is_refused_not_misread():
+    late = "a string that only late records share"
+    infos = {i: [str(i), late if i > REMEMBERED + 2 else i] for i in range(REMEMBERED + 9)}
+    with pytest.raises(DataError, match="share objects"):
+        split(pickle.dumps({"arch2infos": infos}, protocol=4))
+
+
+def test_numpy_1_names():
+    data = old_numpy(pickle.dumps({"arch2infos": {3: make_record("tss", 3, "a", full=13)}}, protocol=4))
+    records, _ = split(data)
+    assert records[3] == make_record("tss", 3, "a", full=13)
+
+
+def test_no_records():
+    assert split(pickle.dumps({"arch2infos": None, "meta_archs": ["a"]}))[0] == {}
+    assert split(pickle.dumps([1, 2]))[1] == [1, 2]
+
+
+WHOLE = pickle.dumps({"m": ["a"] * 3, "arch2infos": collections.OrderedDict({i: make_record("tss", i, "a", 2) for i in (1, 2)})}, 4)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_damage_is_refused_or_read_never_a_crash(seed):
+    draw = random.Random(seed)
+    bad = bytearray(WHOLE)
+    for _ in range(draw.randint(1, 4)):
+        bad[draw.randrange(len(bad))] = draw.randrange(256)
+    if draw.random() < 0.3:
+        del bad[draw.randrange(len(bad)) :]
+    try:
+        split(bytes(bad), draw.choice((9_973, 1 << 20)))
+    except DataError as error:
+        assert "\n" not in str(error)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_random_bytes_are_refused_or_read_never_a_crash(data):
+    for prefix in (b"", b"\x80\x04}(\x8c\x0aarch2infos}(K\x01"):
+        try:
+            split(prefix + data, 50)
+        except DataError as error:
+            assert "\n" not in str(error)
