@@ -86,7 +86,9 @@ def main() -> None:
         parquet = options.parquet if options.parquet.is_file() else None
         folder = write_folder_parallel(Path(scratch), "tss", options.full, parquet, options.jobs, options.count)
         size = sum(path.stat().st_size for path in folder.iterdir())
-        print(f"{options.count} records, {size / 1e6:.0f} MB packed, in {time.perf_counter() - start:.0f} s", flush=True)
+        print(
+            f"{options.count} records, {size / 1e6:.0f} MB packed, in {time.perf_counter() - start:.0f} s", flush=True
+        )
         rows: dict[str, list[tuple[float, float]]] = {"nats": [], "ours": []}
         sums = set()
         for _ in range(options.rounds):

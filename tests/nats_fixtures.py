@@ -215,14 +215,21 @@ def write_folder(parent: Path, space: str = "tss", indices=None, full: int = 20,
 
 def write_folder_parallel(parent: Path, space: str, full: int, parquet: Path | None, jobs: int, count=None) -> Path:
     """``write_folder`` over several processes, for the full size."""
-    command = [sys.executable, "-m", "tests.nats_fixtures", str(parent), space, str(full), str(parquet or ""), str(jobs)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.nats_fixtures",
+        str(parent),
+        space,
+        str(full),
+        str(parquet or ""),
+        str(jobs),
+    ]
     root = Path(__file__).resolve().parents[1]
     size = len(spaces.get(space).strings()) if count is None else count
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen([*command, str(job), str(size)], cwd=root, env=environment) for job in range(jobs)
-    ]
-    if any([process.wait() for process in running]):
+    running = [subprocess.Popen([*command, str(job), str(size)], cwd=root, env=environment) for job in range(jobs)]
+    if any([process.wait() for process in running]):  # noqa: C419 - wait for every one
         raise RuntimeError("a generating process failed")
     return parent / FOLDER[space]
 
@@ -273,4 +280,6 @@ def write_pth(parent: Path, indices, full: int = 20, zipped: bool = False) -> Pa
 
 if __name__ == "__main__":
     parent, space, full, parquet, jobs, job, size = sys.argv[1:8]
-    write_folder(Path(parent), space, range(int(job), int(size), int(jobs)), int(full), Path(parquet) if parquet else None)
+    write_folder(
+        Path(parent), space, range(int(job), int(size), int(jobs)), int(full), Path(parquet) if parquet else None
+    )

@@ -1,5 +1,6 @@
-"""Import of NATS-Bench's archives: equal to what ``nats_bench`` answers, to itself by any route, and to itself resumed."""
+"""Import of NATS-Bench's archives: equal to what ``nats_bench`` answers, by any route, and when resumed."""
 
+import bz2
 import json
 import os
 import pickle
@@ -41,7 +42,9 @@ def samples(shared_data, tmp_path_factory):
     """The real sample records, imported: space -> table."""
     home = tmp_path_factory.mktemp("samples")
     return {
-        space: import_archive(shared_data / "nats_samples" / FOLDER[space], partial=True, destination=home / space, jobs=1)
+        space: import_archive(
+            shared_data / "nats_samples" / FOLDER[space], partial=True, destination=home / space, jobs=1
+        )
         for space in FOLDER
     }
 
@@ -93,7 +96,8 @@ def _same_metrics(table, info, index, dataset, schedule, epoch, seed) -> int:
                 assert not known or np.isnan(_at(table, dataset, name, schedule, epoch, index, seed))
                 continue
             value = _at(table, dataset, name, schedule, epoch, index, seed)
-            assert value == (pytest.approx(info[f"{theirs}-{word}"], rel=1e-14) if seed is False else info[f"{theirs}-{word}"])
+            known = info[f"{theirs}-{word}"]
+            assert value == (pytest.approx(known, rel=1e-14) if seed is False else known)
             compared += 1
         if f"{theirs}-per-time" in info:
             seconds = table.array(dataset, f"{ours}_s")[index]
@@ -227,6 +231,7 @@ def test_absent_seeds_and_epochs_stay_absent(imported):
         assert train.tolist() == list(trial["train_acc1es"].values())
 
 
+@pytest.mark.slow
 def test_sss_records(tmp_path):
     folder = write_folder(tmp_path, "sss", [0, 284, 32767], full=13)
     table = import_archive(folder, partial=True, destination=tmp_path / "t", jobs=1, space="sss")
@@ -271,7 +276,7 @@ def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, mo
 
 def test_a_damaged_shard_is_read_again(small, imported, tmp_path):
     target = tmp_path / "t"
-    for content in (b"", b"{}\n", b"\xff\xfe\n\n", b'{"identity": "x"}\n'):
+    for content in (b"", b"\xff\xfe\n\n"):
         (tmp_path / ".import-t").mkdir()
         (tmp_path / ".import-t" / "block-00000").write_bytes(content)
         assert import_archive(small, partial=True, destination=target, jobs=1).checksum == imported.checksum
@@ -356,6 +361,9 @@ def test_wrong_folders_say_what_was_expected(small, tmp_path):
     refused(small, tmp_path, "archive of space 'tss', not of 'sss'", UsageError, space="sss")
     with pytest.raises(UsageError, match="jobs is 0"):
         import_archive(small, partial=True, jobs=0, destination=tmp_path / "t")
+    refused(
+        small / "000003.pickle.pbz2", tmp_path, f"one file of an archive; import the folder .*{small.name}", UsageError
+    )
     (tmp_path / "x.tar.gz").write_bytes(b"")
     refused(tmp_path / "x.tar.gz", tmp_path, "decompress", UsageError)
 
@@ -442,7 +450,8 @@ def test_values_other_than_published_are_refused_unless_asked_for(copy, tmp_path
     record = make_record("tss", 11, spaces.get("tss").strings()[11], full=14)
     record["12"]["all_results"]["cifar100", 111]["eval_acc1es"]["x-valid@11"] += 0.02
     write_pickle(copy / "000011.pickle.pbz2", record)
-    refused(copy, tmp_path, r"architecture 11, cifar100 val_acc after 12 epochs: 33.66 in the archive, 33.64 as published")
+    match = "architecture 11, cifar100 val_acc after 12 epochs: 33.66 in the archive, 33.64 as published"
+    refused(copy, tmp_path, match)
     table = import_archive(copy, partial=True, destination=tmp_path / "t", jobs=1, anchors=False)
     assert not table.meta["provenance"]["anchors_checked"]
 
@@ -467,18 +476,16 @@ def test_times_may_be_absent_or_vary(copy, tmp_path):
 def test_hanging_and_dying_readers_are_reported(copy, tmp_path, monkeypatch):
     from nasharness.tables import official_workers
 
+    deep = b"\x80\x04})" + b"\x85" * 2_000_000 + b"Ns."
+    (copy / "000047.pickle.pbz2").write_bytes(bz2.compress(deep, 1))
+    refused(copy, tmp_path, "000047.pickle.pbz2: reading it ended the reading process .signal")
     wide = b"\x80\x04})" + b"2\x86" * 60 + b"Ns."  # takes 2^60 steps to hash
-    import bz2
-
     (copy / "000047.pickle.pbz2").write_bytes(bz2.compress(wide))
-    monkeypatch.setattr(official_workers, "STALL", 2.0)
-    refused(copy, tmp_path, "000047.pickle.pbz2: not read after 2 s")
+    monkeypatch.setattr(official_workers, "STALL", 1.0)
+    refused(copy, tmp_path, "000047.pickle.pbz2: not read after 1 s")
     bomb = b"\x80\x02]r\xff\xff\xff\x7f."
     (copy / "000047.pickle.pbz2").write_bytes(bz2.compress(bomb))
     refused(copy, tmp_path, "000047.pickle.pbz2: .*memory")
-    deep = b"\x80\x04})" + b"\x85" * 10_000_000 + b"Ns."
-    (copy / "000047.pickle.pbz2").write_bytes(bz2.compress(deep))
-    refused(copy, tmp_path, "000047.pickle.pbz2")
 
 
 def test_tar_members_that_climb_out_are_left_alone(small, tmp_path, imported):

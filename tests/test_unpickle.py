@@ -193,26 +193,26 @@ def outcome(data: bytes) -> str:
     try:
         loads(data, ALL, what="f")
     except DataError as error:
-        assert "\n" not in str(error)
-        return "refused"
+        return "refused" if "\n" not in str(error) else "refused, in several lines"
     return "read"
 
 
 @given(st.binary(max_size=300))
 @settings(max_examples=500, deadline=None)
 def test_random_bytes_never_crash_the_reader(data):
-    outcome(data)
-    outcome(b"\x80\x04" + data)
+    assert outcome(data) in ("read", "refused")
+    assert outcome(b"\x80\x04" + data) in ("read", "refused")
 
 
 OPCODES = [op.code.encode("latin1") for op in pickletools.opcodes]
-PARTS = [*OPCODES, b"K\x01", b"}", b")", b"]", b"(", b"\x94", text("a"), text("collections"), text("OrderedDict"), b"h\x00"]
+PARTS = [*OPCODES, b"K\x01", b"}", b")", b"]", b"(", b"\x94", b"h\x00"]
+PARTS += [text("a"), text("collections"), text("OrderedDict")]
 
 
 @given(st.lists(st.sampled_from(PARTS) | st.binary(max_size=3), max_size=60))
 @settings(max_examples=500, deadline=None)
 def test_random_opcodes_never_crash_the_reader(parts):
-    outcome(frame(b"".join(parts)))
+    assert outcome(frame(b"".join(parts))) in ("read", "refused")
 
 
 @given(st.data())
@@ -222,7 +222,7 @@ def test_a_damaged_record_is_read_or_refused_never_a_crash(data):
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(bad) - 1))
         bad[at] = data.draw(st.integers(0, 255))
-    outcome(bytes(bad))
+    assert outcome(bytes(bad)) in ("read", "refused")
 
 
 @given(st.integers(0, len(RECORD) - 1))

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from nasharness.errors import DataError, UsageError
+from nasharness.errors import UsageError
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.official_anchors import check_anchors
-from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard
 from nasharness.tables.official_blocks import Blocks, FileBlocks, SingleBlocks, is_done
+from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard
 from nasharness.tables.official_sources import SIZES, Archive, find_archive
 from nasharness.tables.official_workers import Task, read_blocks
 from nasharness.tables.table import Table, TableWriter
@@ -85,7 +85,9 @@ def import_archive(
         shards = [Shard(shard) for shard, _ in tasks]
         table = _assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
     except OSError as error:
-        raise UsageError(f"cannot write under {target.parent}: {error.strerror or error}; run the import again") from None
+        raise UsageError(
+            f"cannot write under {target.parent}: {error.strerror or error}; run the import again"
+        ) from None
     shutil.rmtree(folder, ignore_errors=True)
     return table
 
@@ -98,9 +100,7 @@ def _jobs(jobs: int | None) -> int:
     return min(jobs, 64)
 
 
-def _read(
-    blocks: Blocks, folder: Path, jobs: int, progress: Progress | None
-) -> list[tuple[Path, Sequence[int]]]:
+def _read(blocks: Blocks, folder: Path, jobs: int, progress: Progress | None) -> list[tuple[Path, Sequence[int]]]:
     """Make the shards that are not there yet. Returns every shard and the architectures in it, in order."""
     found: list[tuple[Path, Sequence[int]]] = []
     finished = 0
@@ -256,7 +256,9 @@ def _column(
             if tuple(epochs) == (curve.epochs or (-1,)) and isinstance(where, slice):
                 # Two curves of one seed never fill the same cell, so NaN must not overwrite the other's values.
                 old = column[:, seed, where]
-                column[:, seed, where] = values if len(curves) == len(seeds) else np.where(np.isnan(values), old, values)
+                column[:, seed, where] = (
+                    values if len(curves) == len(seeds) else np.where(np.isnan(values), old, values)
+                )
                 continue
             for at, epoch in enumerate(curve.epochs or (-1,)):
                 line = column[place[epoch], seed]

@@ -37,7 +37,7 @@ class Blocks(Protocol):
         """Raise DataError for what can be seen to be wrong before reading the records."""
 
     def tasks(self, folder: Path, size: int) -> Iterator[Task]:
-        """Yield blocks of up to ``size`` records whose shards go to ``folder``, in index order within a block."""
+        """Yield blocks of up to ``size`` records in index order, with shards in ``folder``."""
 
     def read(self, task: Task) -> None:
         """Take note that a task is done."""
@@ -64,8 +64,8 @@ def refuse_partial(path: Path, count: int, size: int, partial: bool, present: Ma
     if count < size and not partial:
         first = next(index for index in range(size) if index not in present)
         raise DataError(
-            f"{path} is incomplete: {size - count:,} of {size:,} records are missing, the first is that of architecture "
-            f"{first}; fetch the rest, or import what is there with --partial (partial=True)"
+            f"{path} is incomplete: {size - count:,} of {size:,} records are missing, the first is that of "
+            f"architecture {first}; fetch the rest, or import what is there with --partial (partial=True)"
         )
 
 
@@ -140,7 +140,9 @@ class SingleBlocks:
             with path.open("wb") as file:
                 for index in sorted(block):
                     name = f"{self.archive.path.name}, architecture {index}"
-                    members.append((index, strings[index], Member(name, str(path), offset, len(block[index]), 0, False)))
+                    members.append(
+                        (index, strings[index], Member(name, str(path), offset, len(block[index]), 0, False))
+                    )
                     offset += file.write(block[index])
             indices = sorted(block)
             key = f"{SHARD_VERSION}-{self._stamp} {number} {size} {indices[0]} {indices[-1]}"
@@ -162,7 +164,9 @@ class SingleBlocks:
 
     def _meta(self) -> Sequence[str]:
         what = str(self.archive.path)
-        return meta_strings(loads(self._splitter.rest, {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}, what=what), what)
+        return meta_strings(
+            loads(self._splitter.rest, {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}, what=what), what
+        )
 
 
 def _space_of_record(data: bytes, what: str) -> str:

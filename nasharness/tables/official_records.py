@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ class Block:
         scalars: dict[tuple[str, str], dict[int, list[float]]] = {}
         for hp, results in record.items():
             try:
-                schedule = int(HP.get(hp, hp))
+                schedule = int(HP.get(str(hp), str(hp)))
             except (TypeError, ValueError):
                 schedule = 0
             if schedule not in SCHEDULES:
@@ -169,7 +169,7 @@ class Block:
             file.write(json.dumps(head).encode() + b"\n")
             for curve, values in self.curves.items():
                 _check_range(curve, values)
-                file.write(np.ascontiguousarray(values.T))
+                file.write(np.ascontiguousarray(values.T).data)
         temporary.replace(path)
 
 
@@ -201,7 +201,9 @@ def _check_identity(results: object, index: int, arch: str, what: str) -> None:
     if not isinstance(results, dict):
         raise DataError(f"{what}: holds {_kind(results)}, expected a dict of results")
     if results.get("arch_index") != index:
-        raise DataError(f"{what}: arch_index is {_kind(results.get('arch_index'))}, but the name of the file says {index}")
+        raise DataError(
+            f"{what}: arch_index is {_kind(results.get('arch_index'))}, but the name of the file says {index}"
+        )
     if results.get("arch_str") != arch:
         raise DataError(f"{what}: arch_str is {_kind(results.get('arch_str'))}, but architecture {index} is {arch!r}")
 
@@ -220,7 +222,9 @@ def _trials(results: Mapping[str, Any], what: str) -> Iterable[tuple[tuple[str, 
             raise DataError(f"{what}: the trial {key} is not listed in dataset_seed")
         yield (key[0], str(key[1])), trial
     if sum(map(len, seeds.values())) != len(trials):
-        raise DataError(f"{what}: dataset_seed lists {sum(map(len, seeds.values()))} trials, but {len(trials)} are stored")
+        raise DataError(
+            f"{what}: dataset_seed lists {sum(map(len, seeds.values()))} trials, but {len(trials)} are stored"
+        )
 
 
 def _runs(dataset: str, keys: tuple[object, ...]) -> Iterable[tuple[str, tuple[int, ...], slice]]:
@@ -255,15 +259,15 @@ def _extend(
     dataset: str,
     metric: str,
     schedule: int,
-    values: Iterable[float | None],
+    values: Sequence[float | None],
 ) -> None:
-    values = [value for value in values if value is not None] if None in (values := tuple(values)) else values
-    if not values:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return
     # Mostly one number many times: keep it once, so that the mean is that number and not off by rounding.
-    if values.count(values[0]) == len(values):
-        values = values[:1]
-    scalars.setdefault((dataset, metric), {}).setdefault(schedule, []).extend(map(float, values))
+    if numbers.count(numbers[0]) == len(numbers):
+        numbers = numbers[:1]
+    scalars.setdefault((dataset, metric), {}).setdefault(schedule, []).extend(map(float, numbers))
 
 
 def _check_range(curve: Curve, values: NDArray[np.float64]) -> None:

@@ -67,14 +67,16 @@ def find_archive(path: Path) -> Archive:
         return _folder(path)
     if not path.exists():
         raise UsageError(f"no such archive: {path}; expected {EXPECTED}")
+    if _RECORD.fullmatch(path.name) or path.name == _META:
+        raise UsageError(f"{path} is one file of an archive; import the folder {path.parent}")
     if path.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
         raise UsageError(f"{path}: a compressed tar cannot be read in parts; decompress it to a .tar first")
-    if tarfile.is_tarfile(path):
-        return _tar(path)
     if path.name.endswith(".pickle.pbz2"):
         return Archive(path, path.name.removesuffix(".pickle.pbz2"), "single", None, {})
     if path.name.endswith(".pth"):
         return Archive(path, path.name.removesuffix(".pth"), "pth", None, {})
+    if tarfile.is_tarfile(path):
+        return _tar(path)
     raise UsageError(f"{path} is no NATS-Bench archive; expected {EXPECTED}, the single .pickle.pbz2, or a .pth")
 
 
@@ -118,7 +120,7 @@ def _tar(path: Path) -> Archive:
                 parts = Path(item.name).parts
                 if item.isreg() and not item.issparse() and ".." not in parts and not Path(item.name).is_absolute():
                     members.append(Member(parts[-1] if parts else "", str(path), item.offset_data, item.size, stamp))
-                tar.members = []  # type: ignore[assignment]  # else every header is kept
+                tar.members = []  # type: ignore[attr-defined]  # else every header is kept
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: damaged tar ({error}); fetch it again") from None
     return _archive(path, "tar", path.name.removesuffix(".tar"), members)

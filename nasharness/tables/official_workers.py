@@ -6,6 +6,7 @@ with their parent, and contain what a hostile record may do (crash, hang, fill t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -51,7 +52,7 @@ class Task:
 def read_block(
     members: Sequence[tuple[int, str, Member]], shard: Path, identity: str, report: Callable[[str], None]
 ) -> None:
-    """Read a block of records and write its shard. Raises DataError for the first record that is not as it should be."""
+    """Read a block of records and write its shard. Raises DataError for the first bad record."""
     allowed = {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}
     block = Block(len(members))
     hashes = []
@@ -108,7 +109,7 @@ def _limit_memory() -> None:
 
 class _Worker:
     def __init__(self, events: queue.SimpleQueue[tuple[_Worker, list[str] | None]]) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", _BOOT.format(__name__), json.dumps(sys.path)],
@@ -154,10 +155,8 @@ class _Worker:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
 
     def last_words(self) -> str:
         code = self.process.wait()

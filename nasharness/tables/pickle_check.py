@@ -40,7 +40,7 @@ _EMPTY = frozenset(b"N\x88\x89]}\x8f)")
 _MARK = -1
 
 
-class _Bad(Exception):
+class _Bad(Exception):  # noqa: N818 - never leaves this file
     """What is wrong with the pickle."""
 
 

@@ -261,7 +261,7 @@ class Splitter:
         out = []
         for (name, arg, place), stop in zip(tokens, places, strict=False):
             if name in ("BINGET", "LONG_BINGET"):
-                out.append(self._expand(int(arg), depth + 1))
+                out.append(self._expand(int(arg or 0), depth + 1))
             elif name not in ("MEMOIZE", "BINPUT", "LONG_BINPUT", "FRAME"):
                 out.append(raw[place:stop])
         self._plain[number] = b"".join(out)

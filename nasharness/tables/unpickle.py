@@ -27,7 +27,7 @@ Allowed = Mapping[tuple[str, str], Callable[..., object]]
 LIMIT: Final = 1 << 26
 
 
-class UnsafePickle(DataError):
+class UnsafePickle(DataError):  # noqa: N818 - says what it found
     """A pickle asked for something that its format does not need; nothing of it ran."""
 
 
@@ -35,6 +35,9 @@ class _StandIn:
     """A function that a pickle may call and cannot change: no attributes to set, no state to build."""
 
     __slots__ = ("_function", "_name")
+
+    _function: Callable[..., object]
+    _name: str
 
     def __init__(self, function: Callable[..., object], name: str) -> None:
         object.__setattr__(self, "_function", function)
@@ -116,7 +119,9 @@ def _guarded(reader: _Reader, what: str) -> object:
         return reader.load()
     except UnsafePickle as error:
         message = str(error)
-        raise UnsafePickle(message if message.startswith(f"{what}: ") else f"{what}: refused: the pickle {message}") from None
+        raise UnsafePickle(
+            message if message.startswith(f"{what}: ") else f"{what}: refused: the pickle {message}"
+        ) from None
     except DataError as error:
         raise DataError(f"{what}: {error}") from None
     except MemoryError:
@@ -128,7 +133,9 @@ def _guarded(reader: _Reader, what: str) -> object:
 def stand_ins(allowed: Allowed) -> dict[tuple[str, str], object]:
     """Wrap every allowed callable so that a pickle can call it and nothing else."""
     return {
-        key: function if isinstance(function, type) and issubclass(function, Inert) else _StandIn(function, ".".join(key))
+        key: function
+        if isinstance(function, type) and issubclass(function, Inert)
+        else _StandIn(function, ".".join(key))
         for key, function in allowed.items()
     }
 
