@@ -251,7 +251,9 @@ def test_default_destination_is_where_look_up_finds_it(small, data_home):
 # ---- stopping and going on
 
 
-def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["folder", "single"])
+def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, monkeypatch, kind):
+    source = small if kind == "folder" else write_single(tmp_path, "tss", CHOSEN, full=14)
     code = (
         "import sys, os, signal\n"
         "from nasharness.tables import official\n"
@@ -260,7 +262,7 @@ def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, mo
         "    if done >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"
         "official.import_archive(sys.argv[1], partial=True, destination=sys.argv[2], jobs=1, progress=stop)\n"
     )
-    process = subprocess.run([sys.executable, "-c", code, str(small), str(tmp_path / "t")], check=False)
+    process = subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "t")], check=False)
     assert process.returncode == -signal.SIGKILL
     shards = sorted((tmp_path / ".import-t").glob("block-*"))
     assert 4 <= len(shards) < len(CHOSEN)
@@ -269,7 +271,7 @@ def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, mo
     monkeypatch.setattr(official, "BLOCK", 1)
     kept = []
     monkeypatch.setattr(official.shutil, "rmtree", lambda *_, **__: kept.append([s.stat().st_mtime_ns for s in shards]))
-    table = import_archive(small, partial=True, destination=tmp_path / "t", jobs=1)
+    table = import_archive(source, partial=True, destination=tmp_path / "t", jobs=1)
     assert table.checksum == imported.checksum
     assert kept[-1] == before, "finished blocks were read again"
 

@@ -99,3 +99,14 @@ def test_random_bytes_are_refused_or_read_never_a_crash(data):
     for prefix in (b"", b"\x80\x04}(\x8c\x0aarch2infos}(K\x01"):
         with contextlib.suppress(DataError):
             split(prefix + data, 50)
+
+
+def test_shared_objects_cannot_grow_without_bound():
+    """Each object refers twice to the one before: written out, the last would take gigabytes."""
+    nested = ["x" * 50]
+    for _ in range(30):
+        nested = [nested, nested]
+    infos = {0: ["a"], 1: nested, 2: nested, 3: nested}
+    for protocol in (2, 4):
+        with pytest.raises(DataError, match="shared object|share objects"):
+            split(pickle.dumps({"arch2infos": infos}, protocol=protocol))

@@ -34,6 +34,10 @@ CITATION = (
     "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
     "Size, IEEE TPAMI 2021, arXiv:2009.00437"
 )
+CITATION_201 = (
+    "X. Dong, Y. Yang: NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020, "
+    "arXiv:2001.00326"
+)
 ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
 #: records in one shard
 BLOCK = 128
@@ -161,7 +165,7 @@ def _assemble(
         size=size,
         source=f"{archive.path.name} (NATS-Bench)",
         licence=LICENCE,
-        citation=CITATION,
+        citation=CITATION_201 if archive.kind == "pth" else CITATION,
         attribution=ATTRIBUTION,
         provenance=provenance,
     )

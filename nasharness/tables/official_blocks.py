@@ -5,11 +5,11 @@ from __future__ import annotations
 import bz2
 import io
 import itertools
-import os
 import pickle
 import queue
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
@@ -153,7 +153,7 @@ class SingleBlocks:
 
     def read(self, task: Task) -> None:
         """Remove the records that waited."""
-        os.unlink(task.members[0][2].path)
+        Path(task.members[0][2].path).unlink(missing_ok=True)
 
     def check_end(self, partial: bool) -> None:
         """Check the list of names, and that no record is missing."""
@@ -212,7 +212,7 @@ def _torch_pieces(file: IO[bytes], path: Path) -> Iterator[bytes]:
                 name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
                 with archive.open(name) as inside:
                     yield from iter(lambda: inside.read(_CHUNK), b"")
-        except (zipfile.BadZipFile, StopIteration, OSError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, StopIteration, OSError, EOFError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: damaged zip file of torch ({error}); fetch it again") from None
         return
     if not head.startswith(_TORCH):

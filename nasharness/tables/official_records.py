@@ -100,7 +100,7 @@ class Block:
         if not isinstance(length, int) or not 0 < length <= schedule:
             raise DataError(f"field epochs is {_kind(length)}, expected 1 to {schedule}")
         for field, metric in (("train_acc1es", "acc"), ("train_losses", "loss"), ("train_acc5es", "top5")):
-            curve = trial[field]
+            curve = trial.get(field) if metric == "top5" else trial[field]
             if curve is None and metric == "top5":
                 continue
             epochs = self._plan("", tuple(curve))[0][1]

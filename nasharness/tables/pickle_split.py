@@ -58,9 +58,13 @@ class Splitter:
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         rest: list[bytes] = [b"\x80\x04"]
-        records = 0
+        records = size = 0
         while True:
-            rest += self._segment(-1, True)
+            parts = self._segment(-1, True)
+            rest += parts
+            size += sum(map(len, parts))
+            if size > LIMIT:
+                raise DataError(f"{self.what}: what is no record is larger than {LIMIT:,} bytes")
             if self._stopped:
                 break
             index = self._key()
@@ -265,4 +269,6 @@ class Splitter:
             elif name not in ("MEMOIZE", "BINPUT", "LONG_BINPUT", "FRAME"):
                 out.append(raw[place:stop])
         self._plain[number] = b"".join(out)
+        if len(self._plain[number]) > 4 * LONGEST:
+            raise DataError(f"{self.what}: damaged: a shared object of more than {4 * LONGEST:,} bytes")
         return self._plain[number]
