@@ -28,11 +28,11 @@ LARGEST = 1 << 28
 CHUNK = 1 << 16
 
 
-class NotThere(DataError):
+class NotThere(DataError):  # noqa: N818 - reads as what it says
     """The server has no such file."""
 
 
-class _Broken(Exception):
+class _Broken(Exception):  # noqa: N818
     """The connection failed or ended too early; another attempt may do better."""
 
 

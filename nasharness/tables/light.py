@@ -35,7 +35,8 @@ VALIDATION_IMAGES = {"cifar10-valid": 25_000, "cifar100": 5_000, "ImageNet16-120
 ESTIMATED = (
     "estimated: validation images x seconds per image, a linear model in operation counts (facts sheet NATS-Bench "
     "3.2). Against the measured test times of 1,000 cells its error is 2.8 % (RMS), 4.4 % (95th percentile), 21 % "
-    "(largest), the same on every data set; of a CIFAR-10 evaluation's cost at 12 epochs that is 0.06 % on average and 1.3 % at most, less elsewhere"
+    "(largest), the same on every data set; of "
+    "the cost of a 12-epoch evaluation on CIFAR-10 that is 0.06 % on average and 1.3 % at most, less elsewhere"
 )
 
 

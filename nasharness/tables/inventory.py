@@ -1,0 +1,104 @@
+"""What tables are here, what is missing, and whether what is here is undamaged; import of whatever file a user has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasharness import spaces
+from nasharness.errors import DataError, UsageError, unknown
+from nasharness.tables import catalogue
+from nasharness.tables.light import import_files
+from nasharness.tables.light_files import SUFFIXES, is_light
+from nasharness.tables.table import Table
+
+
+def inventory(name: str | None = None) -> list[dict[str, Any]]:
+    """Every table that is here as plain values, in the order of look-up; only those called ``name`` if given.
+
+    Keys: ``space, name, version, rows, columns`` (their names), ``datasets, bytes, source, licence, citation,
+    attribution, checksum, path``, and ``problem``, empty unless the table cannot be opened.
+    Raises UsageError for a name that no table here has.
+    """
+    rows = [
+        _row(space, here) for space in spaces.names() for here in catalogue.table_names(space) if name in (None, here)
+    ]
+    if name is not None and not rows:
+        known = {here for space in spaces.names() for here in catalogue.table_names(space)}
+        raise unknown("table", name, known, "nasharness data status")
+    return rows
+
+
+def _row(space: str, name: str) -> dict[str, Any]:
+    path = catalogue.table_path(space, name)
+    row: dict[str, Any] = {"space": space, "name": name, "path": str(path), "problem": ""}
+    row["bytes"] = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    try:
+        table = Table.open(path)
+    except DataError as error:
+        return row | {"problem": str(error)}
+    meta = {key: table.meta.get(key, "") for key in ("version", "source", "licence", "citation", "attribution")}
+    columns = list(table.columns)
+    return row | meta | {"rows": table.size, "columns": columns, "datasets": table.datasets, "checksum": table.checksum}
+
+
+def missing() -> list[dict[str, str]]:
+    """Tables of the look-up order that are not here: ``space, name, command``, the command that brings each."""
+    return [
+        {"space": space, "name": name, "command": catalogue.how_to_get(space, name)}
+        for space in spaces.names()
+        for name in catalogue.ORDER
+        if name not in catalogue.table_names(space) and not (space == "sss" and name != "official")
+    ]
+
+
+def verify(name: str | None = None) -> dict[str, list[str]]:
+    """Compare every file of the tables with its recorded SHA-256; return what is wrong by ``space/name``.
+
+    Raises UsageError for a name that no table here has.
+    """
+    return {
+        f"{row['space']}/{row['name']}": [row["problem"]] if row["problem"] else Table.open(row["path"]).verify()
+        for row in inventory(name)
+    }
+
+
+def import_any(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    name: str | None = None,
+    space: str | None = None,
+    partial: bool = False,
+    jobs: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Table:
+    """Import small files (Parquet, CSV, pickled DataFrame: table ``light``) or one archive (table ``official``).
+
+    See ``light.import_files`` and ``official.import_archive`` for the options. Raises UsageError for a mixture, a path
+    that is not there, and a table of this name that is there already unless ``force``.
+    """
+    files = [Path(path).expanduser() for path in paths]
+    for file in files:
+        if not file.exists():
+            raise UsageError(f"nothing at {file}; expected a file or a folder to import")
+    if name == "embedded":
+        raise UsageError("the table 'embedded' ships with nasharness and is not imported; choose another --name")
+    small = [file for file in files if file.is_file() and is_light(file)]
+    if files and len(small) == len(files):
+        if space not in (None, "tss"):
+            raise UsageError(f"small files ({', '.join(SUFFIXES)}) hold space 'tss'; {space!r} needs an archive")
+        return import_files(files, name=name or "light", partial=partial, force=force)
+    if len(files) != 1:
+        raise UsageError(f"{len(files)} paths; expected one archive, or small files only ({', '.join(SUFFIXES)})")
+    from nasharness.tables.official import import_archive
+
+    chosen = name or "official"
+    # the name of every published archive of the size space says so; the rest are of the topology space
+    expected = space or ("sss" if "sss" in files[0].name.lower() else "tss")
+    target = catalogue.table_path(expected, chosen)
+    if (target / "table.json").is_file() and not force:
+        raise UsageError(f"table {chosen!r} of space {expected!r} is in {target} already; replace it with --force")
+    return import_archive(files[0], name=chosen, space=space, partial=partial, jobs=jobs, progress=progress)
