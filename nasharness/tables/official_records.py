@@ -100,9 +100,9 @@ class Block:
         if not isinstance(length, int) or not 0 < length <= schedule:
             raise DataError(f"field epochs is {_kind(length)}, expected 1 to {schedule}")
         for field, metric in (("train_acc1es", "acc"), ("train_losses", "loss"), ("train_acc5es", "top5")):
-            curve = trial.get(field) if metric == "top5" else trial[field]
-            if curve is None and metric == "top5":
+            if metric == "top5" and trial.get(field) is None:
                 continue
+            curve = trial[field]
             epochs = self._plan("", tuple(curve))[0][1]
             if epochs[-1] >= length:
                 raise DataError(f"{field} has epoch {epochs[-1] + 1} of {length}")
