@@ -3,9 +3,9 @@
 DARTS relaxes the choice at each position into a softmax and ascends its gradient by Adam, all options at work at once
 in a supernet with shared weights. A table holds no mixed network. What it defines is the expected signal of an
 architecture drawn position by position from the softmaxes: the multilinear extension of the signal, equal to it at the
-corners, where each position is certain. Both searches here ascend that. So no weights are shared, and nothing is trained
-with a bias towards skip connections, DARTS's known failure on this space; what remains of DARTS is the relaxation, Adam
-with its betas (0.5, 0.999), and the answer, the most probable option at each position.
+corners, where each position is certain. Both searches here ascend that. So no weights are shared, and no training
+favours skip connections, DARTS's known failure on this space; what remains of DARTS is the relaxation, Adam with its
+betas (0.5, 0.999), and the answer, the most probable option at each position.
 """
 
 from __future__ import annotations
