@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from nasharness.algorithms.rungs import promoted, rungs
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from nasharness.spaces.base import Choices, Floats, Indices
 
 #: Densities below this count as this, in HpBandSter's words "max(1e-32, ...)".
 FLOOR = 1e-32
+#: Positions whose patterns of agreement are looked up at once.
+_BITS = 8
 
 
 def brackets(fidelities: int, eta: int) -> list[list[int]]:
@@ -27,40 +31,61 @@ def brackets(fidelities: int, eta: int) -> list[list[int]]:
     return cycle
 
 
-def bandwidths(data: NDArray[np.int8], least: float) -> Floats:
-    """Return a bandwidth for each position, float64 ``[positions, runs]``, of ``data [positions, runs, points]``.
+@dataclass
+class Density:
+    """Kernel densities of ``data``, int8 ``[positions, runs, points]``: one for each run.
 
-    The normal reference rule, 1.06 std n^(-1 / (4 + positions)), but at least ``least``. It treats the numbers of
-    categories as if they were quantities, and is clipped from below alone: above 1 a kernel is negative where the
-    categories agree. Both are so in HpBandSter with statsmodels, hence in the published results.
+    A product of Aitchison-Aitken kernels: 1 - h where the categories agree, else h / (levels - 1), with the levels that
+    occur in the data, as statsmodels counts them. A position with one level makes the density elsewhere infinite, or
+    not a number.
+
+    The bandwidth ``h``, float64 ``[positions, runs]``, follows the normal reference rule, 1.06 std n^(-1 / (4 +
+    positions)), but is at least ``least``. That treats the numbers of categories as if they were quantities, and it is
+    clipped from below alone: above 1 a kernel is negative where the categories agree. Both are so in HpBandSter with
+    statsmodels, hence in the published results.
     """
-    positions, _, n = data.shape
-    wide = data.astype(np.int64)
-    total, squares = wide.sum(axis=-1), (wide * wide).sum(axis=-1)
-    deviation = np.sqrt(n * squares - total * total) / n  # of integers: exact up to the root
-    bandwidth: Floats = np.maximum(1.06 * deviation * float(n) ** (-1.0 / (4 + positions)), least)
-    return bandwidth
 
+    data: NDArray[np.int8]
+    least: float
 
-def density(data: NDArray[np.int8], h: Floats, at: Choices) -> Floats:
-    """Return the kernel density, float64 ``[runs]``, at ``at [positions, runs]``.
+    def __post_init__(self) -> None:
+        positions, runs, n = self.data.shape
+        total, squares = (np.zeros((positions, runs), dtype=np.int64) for _ in range(2))
+        levels = np.zeros((positions, runs))
+        for option in range(int(self.data.max()) + 1):
+            count = np.add.reduce(self.data == option, axis=-1, dtype=np.int64)
+            total += option * count
+            squares += option * option * count
+            levels += count > 0
+        deviation = np.sqrt(n * squares - total * total) / n  # of integers: exact up to the root
+        self.h: Floats = np.maximum(1.06 * deviation * float(n) ** (-1.0 / (4 + positions)), self.least)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._differs = self.h / (levels - 1.0)
+        self._agrees = 1.0 - self.h
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._products = [self._table(first, min(first + _BITS, positions)) for first in range(0, positions, _BITS)]
 
-    ``data``: int8 ``[positions, runs, points]``; ``h``: bandwidths ``[positions, runs]``. A product of Aitchison-Aitken
-    kernels: 1 - h where the categories agree, else h / (levels - 1), with the levels that occur in the data, as
-    statsmodels counts them. A position with one level makes the density elsewhere infinite, or not a number.
-    """
-    levels = np.zeros(h.shape)
-    for option in range(int(data.max()) + 1):
-        levels += (data == option).any(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        differs = h / (levels - 1.0)
-        agrees = 1.0 - h
-        kernels = np.ones(data.shape[1:])
-        for position, points in enumerate(data):
-            same = points == at[position][:, None]
-            kernels *= np.where(same, agrees[position][:, None], differs[position][:, None])
-        # along the last, contiguous axis: a run's sum is the same bits in any batch
-        return np.asarray(kernels.sum(axis=1) / data.shape[2])
+    def _table(self, first: int, end: int) -> Floats:
+        """The product of kernels for every pattern of agreement: ``[runs, 2^(end - first)]``, bit 0 for ``first``."""
+        table = np.ones((self.data.shape[1], 1))
+        for position in range(first, end):
+            differs, agrees = self._differs[position][:, None], self._agrees[position][:, None]
+            table = np.concatenate([table * differs, table * agrees], axis=1)
+        return table
+
+    def at(self, choices: Choices) -> Floats:
+        """The density, float64 ``[runs]``, at ``choices [positions, runs]``."""
+        kernels = np.ones(self.data.shape[1:])
+        with np.errstate(invalid="ignore", over="ignore"):
+            for part, table in enumerate(self._products):
+                pattern = np.zeros(self.data.shape[1:], dtype=np.uint8)
+                for bit, position in enumerate(range(part * _BITS, min((part + 1) * _BITS, len(self.data)))):
+                    same = self.data[position] == choices[position][:, None]
+                    pattern |= same.view(np.uint8) << np.uint8(bit)
+                runs, patterns = table.shape
+                kernels *= table.ravel().take(pattern + np.arange(0, runs * patterns, patterns)[:, None])
+            # along the last, contiguous axis: a run's sum is the same bits in any batch
+            return np.asarray(np.add.reduce(kernels, axis=1) / self.data.shape[2])
 
 
 class _Observations:
@@ -110,7 +135,7 @@ class BOHB(Algorithm):
     fidelity are ignored.
 
     With a single fidelity each bracket is one architecture, which leaves the sampler alone: no better than random
-    search on 12-epoch validation of tss, for its bandwidths often exceed 1 (see `bandwidths`). What NATS-Bench reports
+    search on 12-epoch validation of tss, for its bandwidths often exceed 1 (see `Density`). What NATS-Bench reports
     owes to the short rungs, which buy 2.4 times as many evaluations.
     """
 
@@ -210,17 +235,17 @@ class BOHB(Algorithm):
         if rung is None:
             return uniform
         n_good, n_bad = self._split(self._seen[rung].n)
-        good = self._seen[rung].data[:, :, :n_good]
-        bad = self._seen[rung].data[:, :, n_good : n_good + n_bad]
-        h_good, h_bad = bandwidths(good, self._min_bandwidth), bandwidths(bad, self._min_bandwidth)
+        data = self._seen[rung].data
+        good = Density(data[:, :, :n_good], self._min_bandwidth)
+        bad = Density(data[:, :, n_good : n_good + n_bad], self._min_bandwidth)
 
         best = np.full(self.runs, np.inf)
         found = np.zeros(self.runs, dtype=bool)  # a candidate, if only one that is not worse than the others
         settled = np.zeros(self.runs, dtype=bool)  # no more candidates are looked at
         chosen = np.zeros((self.runs, positions), dtype=np.int8)
         for draws in np.split(u[:, 1 + positions :], self._candidates, axis=1):
-            candidate = self._candidate(good, h_good, draws.T)
-            inside, outside = density(good, h_good, candidate), density(bad, h_bad, candidate)
+            candidate = self._candidate(good, draws.T)
+            inside, outside = good.at(candidate), bad.at(candidate)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 # as Python's max() decides where a density is not a number
                 ratio = np.where(outside > FLOOR, outside, FLOOR) / np.where(inside < FLOOR, FLOOR, inside)
@@ -234,13 +259,13 @@ class BOHB(Algorithm):
         random = ~found | (u[:, 0] < self._random_fraction)
         return np.where(random, uniform, self.space.index(chosen))
 
-    def _candidate(self, good: NDArray[np.int8], h: Floats, draws: Floats) -> Choices:
+    def _candidate(self, good: Density, draws: Floats) -> Choices:
         """A random good architecture of each run, some choices drawn anew: ``[positions, runs]``.
 
         ``draws``: uniforms ``[1 + 2 positions, runs]``.
         """
-        point = (draws[0] * good.shape[2]).astype(np.intp)
-        datum = good[:, np.arange(self.runs), point]
-        keep = draws[1 : 1 + self._positions] < 1.0 - h
+        point = (draws[0] * good.data.shape[2]).astype(np.intp)
+        datum = good.data[:, np.arange(self.runs), point]
+        keep = draws[1 : 1 + self._positions] < 1.0 - good.h
         anew = (draws[1 + self._positions :] * self._sizes[:, None]).astype(np.int8)
         return np.where(keep, datum, anew)
