@@ -228,6 +228,17 @@ def test_density_agrees_with_the_formula():
             assert found[run_] == pytest.approx(kernel_density(rows, h[:, run_], at[:, run_]), rel=1e-9, nan_ok=True)
 
 
+def test_observations_are_sorted_by_loss_the_first_of_equals_first():
+    rng = np.random.default_rng(5)
+    observations = bohb._Observations(2, 3)
+    told = [(rng.integers(0, 5, (3, 2)).astype(np.int8), rng.integers(0, 6, 3).astype(float)) for _ in range(80)]
+    for choices, loss in told:
+        observations.insert(choices, loss)
+    for row in range(3):
+        expected = [choices[row] for choices, loss in sorted(told, key=lambda pair: pair[1][row])]
+        assert np.array_equal(observations.data[:, row].T, expected)
+
+
 def propose(seen, u, space=TSS):
     """HpBandSter's get_config for one run: ``seen`` maps a rung to its (choices, loss); ``u`` are the uniforms."""
     d = len(space.sizes)
