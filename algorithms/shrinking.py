@@ -37,11 +37,9 @@ class Shrinker(Algorithm):
 
     def __init__(self, task: Task, *, cost_weight: float) -> None:
         super().__init__(task)
-        check("cost_weight", cost_weight, least=0)
-        flops = self.space.flops(np.arange(self.space.size), task.dataset)
         #: MACs of every architecture, in millions ``[n]``; breaks ties in favour of the cheaper
-        self.flops = flops
-        self._penalty = 100 * cost_weight * np.log10(flops)
+        self.flops = self.space.flops(np.arange(self.space.size), task.dataset)
+        self._penalty = penalty(self.space, task.dataset, cost_weight)
         self._known = np.full((self.runs, self.space.size), np.nan, dtype=np.float32)
         self._rows = np.arange(self.runs)[:, None]
         self._best = np.full(self.runs, -np.inf)
@@ -76,6 +74,13 @@ class Shrinker(Algorithm):
 
     def recommend(self, rows: NDArray[np.intp]) -> Indices:
         return self._best_id[rows]
+
+
+def penalty(space: Space, dataset: str, cost_weight: float) -> Floats:
+    """What the cost of each architecture takes off its accuracy, percentage points ``[n]``."""
+    check("cost_weight", cost_weight, least=0)
+    millions = space.flops(np.arange(space.size), dataset)
+    return np.asarray(100 * cost_weight * np.log10(millions))  # log10(MACs) - 6 = log10(MACs in millions)
 
 
 def sample_without_replacement(u: Floats, eligible: NDArray[np.bool_], k: int) -> NDArray[np.intp]:

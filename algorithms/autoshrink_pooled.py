@@ -1,0 +1,225 @@
+"""AutoShrink with pooled evidence: every removal is decided by all evaluations of the run, not by a few fresh ones."""
+
+from __future__ import annotations
+
+import functools
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.algorithms.autoshrink import CITATION
+from nasharness.algorithms.autoshrink_set import sample_from
+from nasharness.algorithms.shrinking import check, demotions, dense_start, penalty
+from nasharness.errors import UsageError
+from nasharness.search import NOTHING, Algorithm, Task, register
+from nasharness.search.algorithm import Asked
+from nasharness.spaces.base import Floats, Indices, Space
+
+#: Runs whose models are computed together: their arrays then stay in the processor's cache.
+_CHUNK = 16
+
+
+class PooledModel:
+    """Ridge regression on all choices and on all their interactions, pooled over every evaluation of a run.
+
+    The prior variance of a main effect is ``theta``, of a pair ``theta**2``, of a triple ``theta**3`` (relative to the
+    mean's), independent of each other: evidence moves main effects first and interactions only as far as it must. Such
+    a ridge has the kernel ``prod_e (1 + theta * [a_e = b_e])`` over positions e, so that it costs the same however many
+    interactions there are, and its prediction for *every* architecture is one multiplication by a small matrix along
+    each axis of the grid of choices. Widths (ordered options) share evidence with their neighbours: ``[a = b]`` becomes
+    ``exp(-|a - b| / 2)``. Scores enter as normal scores of their ranks, which no outlier can dominate.
+    """
+
+    def __init__(self, space: Space, theta: float, noise: float) -> None:
+        self._noise = noise
+        self._sizes = space.sizes
+        factors = []
+        for options in space.sizes:
+            distance = np.abs(np.subtract.outer(np.arange(options), np.arange(options)))
+            alike = np.exp(-distance / 2) if space.ordinal else distance == 0
+            factors.append((1 + theta * alike) / (1 + theta))
+        # neighbouring axes are merged in pairs: fewer and larger matrix products
+        pairs = [factors[first : first + 2] for first in range(0, len(factors), 2)]
+        self._axes = [functools.reduce(np.kron, pair).astype(np.float32) for pair in pairs]
+        choices = space.choices(np.arange(space.size))
+        #: position of every index in the grid of choices ``[n]``, and back
+        self.cell = np.ravel_multi_index(tuple(choices.T.astype(np.intp)), space.sizes)
+        self.index = np.argsort(self.cell).astype(np.int32)
+        # log kernel of two architectures = onehot(a) @ blocks @ onehot(b)
+        self._onehot = np.concatenate(
+            [np.eye(o, dtype=np.float32)[choices[:, e]] for e, o in enumerate(space.sizes)], 1
+        )
+        self._blocks = np.zeros((sum(space.sizes),) * 2, dtype=np.float32)
+        start = 0
+        for factor in factors:
+            stop = start + len(factor)
+            self._blocks[start:stop, start:stop] = np.log(factor)
+            start = stop
+
+    def predict(self, ids: Indices, values: Floats) -> NDArray[np.float32]:
+        """Predicted normal score of every cell of the grid ``[runs, n]`` from ``ids`` and ``values`` ``[runs, told]``."""
+        runs, told = ids.shape
+        scores = normal_scores(values).astype(np.float32)
+        out = np.empty((runs, len(self.index)), dtype=np.float32)
+        for first in range(0, runs, _CHUNK):
+            rows = slice(first, first + _CHUNK)
+            onehot = self._onehot[ids[rows]]
+            kernel = np.exp(onehot @ self._blocks @ onehot.transpose(0, 2, 1))
+            kernel[:, np.arange(told), np.arange(told)] += np.float32(self._noise)
+            weights = np.linalg.solve(kernel, scores[rows, :, None])[..., 0]
+            grid = np.zeros((len(weights), len(self.index)), dtype=np.float32)
+            np.put_along_axis(grid, self.cell[ids[rows]], weights, axis=1)
+            out[rows] = self._smooth(grid)
+        return out
+
+    def _smooth(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Multiply every axis of the grid ``[runs, n]`` by its factor of the kernel. Each run is a product of its own."""
+        runs, before = len(grid), 1
+        for axis in self._axes:
+            before *= len(axis)
+            if before == grid.shape[1]:
+                grid = grid.reshape(runs, -1, len(axis)) @ axis
+            else:
+                grid = axis @ grid.reshape(runs, before // len(axis), len(axis), -1)
+        return grid.reshape(runs, -1)
+
+    def survivors(self, predicted: NDArray[np.float32], level: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Shrink the full set until ``level`` choices are left ``[runs]``: bool ``[runs, positions, options]``.
+
+        A choice is worth the best cell that still contains it. Dropping the worst choice never lowers the worth of a
+        better one, since the latter's best cell cannot contain the former; so shrinking one choice at a time ends
+        with just the ``level`` best choices, and the model's best cell always survives.
+        """
+        runs, positions = len(predicted), len(self._sizes)
+        worth = np.full((runs, positions, max(self._sizes)), -np.inf, dtype=np.float32)
+        before = 1
+        for position, options in enumerate(self._sizes):
+            worth[:, position, :options] = predicted.reshape(runs, before, options, -1).max(axis=(1, 3))
+            before *= options
+        flat = np.sort(worth.reshape(runs, -1), axis=1)[:, ::-1]
+        alive: NDArray[np.bool_] = worth >= flat[np.arange(runs), level - 1][:, None, None]
+        return alive
+
+
+@register("autoshrink.pooled", citation=CITATION, spaces=("tss", "sss"))
+class AutoShrinkPooled(Algorithm):
+    """AutoShrink on sets of surviving choices, with removals decided by evidence pooled over all evaluations.
+
+    First the full network and all it can be shrunk to by one removal. Then, again and again until the budget is spent:
+    fit a ridge model with shrunken interactions to everything the run has paid for; shrink the set of all choices, one
+    at a time, the one with the largest deficit to the best first, to a level drawn at random between a single cell and
+    everything; evaluate new cells: of the set's survivors a share ``explore`` drawn uniformly, the rest those that the
+    model predicts best. The answer is the evaluated cell with the best prediction. Re-opening the set after each
+    shrinking is what spends a budget of any size. The dense start is a strong prior, as in ``autoshrink``.
+
+    Settings: ``theta``: prior variance of an interaction relative to one of an order less. ``noise``: variance of a
+    score's noise, in normal scores. ``explore``: share of cells drawn uniformly from the survivors. ``growth``: a step
+    evaluates one ``growth``-th of what is known. ``cost_weight`` as in ``autoshrink``. (facts, autoshrink.md 7.1 T4 and
+    Q1; interactions and re-opening are ours)
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        theta: float = 0.3,
+        noise: float = 0.1,
+        explore: float = 0.3,
+        growth: float = 5.0,
+        cost_weight: float = 0.0,
+    ) -> None:
+        super().__init__(task)
+        check("theta", theta, least=0)
+        check("growth", growth, least=1)
+        if not noise > 0:
+            raise UsageError(f"autoshrink: noise = {noise}: expected more than 0")
+        if not 0 <= explore <= 1:
+            raise UsageError(f"autoshrink: explore = {explore}: expected 0 to 1")
+        self._explore, self._growth = explore, growth
+        self._penalty = penalty(self.space, task.dataset, cost_weight)
+        self._model = PooledModel(self.space, theta, noise)
+        self._ids = np.empty((self.runs, 0), dtype=np.int32)
+        self._values = np.empty((self.runs, 0))
+        self._asked = np.zeros((self.runs, self.space.size), dtype=bool)  # by cell of the grid
+
+    def ask(self) -> Asked:
+        told = self._ids.shape[1]
+        ids = self._first() if told == 0 else self._next(min(max(1, int(told / self._growth)), self.space.size - told))
+        np.put_along_axis(self._asked, self._model.cell[ids], True, axis=1)
+        return ids
+
+    def _first(self) -> Indices:
+        """The full network, then its single removals in random order."""
+        start = dense_start(self.space)
+        removals = demotions(self.space, keep_path=True)[start]
+        removals = removals[removals >= 0]
+        order = np.argsort(self.streams.uniform(len(removals)), axis=1, kind="stable")
+        full = np.full((self.runs, 1), start, dtype=np.int32)
+        return np.concatenate([full, removals[order]], axis=1).astype(np.int32)
+
+    def _next(self, k: int) -> Indices:
+        if k == 0:
+            return np.full((self.runs, 1), NOTHING, dtype=np.int32)
+        positions, choices = len(self.space.sizes), sum(self.space.sizes)
+        predicted = self._model.predict(self._ids, self._values)
+        u = self.streams.uniform(1 + k * (1 + positions))
+        level = positions + (u[:, 0] * (choices + 1 - positions)).astype(np.intp)
+        alive = self._model.survivors(predicted, level)
+        drawn = sample_from(self.space, alive[:, None], u[:, 1 + k :].reshape(self.runs, k, positions))
+        wanted = u[:, 1 : 1 + k] < self._explore
+        rows = np.arange(self.runs)
+        ids = np.full((self.runs, k), NOTHING, dtype=np.int32)
+        asked = self._asked.copy()
+        for slot in range(k):  # a cell that is known, or drawn twice, leaves its slot to the prediction
+            cell = self._model.cell[drawn[:, slot]]
+            new = wanted[:, slot] & ~asked[rows, cell]
+            ids[new, slot] = drawn[new, slot]
+            asked[rows[new], cell[new]] = True
+        predicted[asked] = -np.inf
+        best = np.argpartition(-predicted, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(predicted, best, axis=1), axis=1, kind="stable")
+        best = self._model.index[np.take_along_axis(best, order, axis=1)]
+        empty = ids == NOTHING
+        rank = np.cumsum(empty, axis=1) - 1
+        return np.where(empty, np.take_along_axis(best, np.maximum(rank, 0), axis=1), ids)
+
+    def tell(self, ids: Indices, values: Floats) -> None:
+        # what was not evaluated is NaN, in runs that have ended: `recommend` leaves it out
+        self._ids = np.concatenate([self._ids, ids], axis=1)
+        self._values = np.concatenate([self._values, values - self._penalty[ids]], axis=1)
+
+    def recommend(self, rows: NDArray[np.intp]) -> Indices:
+        answers = np.empty(len(rows), dtype=np.int32)
+        counts = (~np.isnan(self._values[rows])).sum(axis=1)
+        for count in np.unique(counts):  # runs that ended within a step have told less than the others
+            some = rows[counts == count]
+            kept = ~np.isnan(self._values[some])
+            ids = self._ids[some][kept].reshape(len(some), count)
+            predicted = self._model.predict(ids, self._values[some][kept].reshape(len(some), count))
+            known = np.take_along_axis(predicted, self._model.cell[ids], axis=1)
+            answers[counts == count] = ids[np.arange(len(some)), known.argmax(axis=1)]
+        return answers
+
+
+def normal_scores(values: Floats) -> Floats:
+    """Normal scores of ranks along the last axis: equal values share the mean of theirs; NaN counts as the worst."""
+    told = values.shape[1]
+    order = np.argsort(np.where(np.isnan(values), -np.inf, values), axis=1, kind="stable")
+    ranked = np.take_along_axis(values, order, axis=1)
+    starts = np.ones(ranked.shape, dtype=bool)
+    starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    group = np.cumsum(starts, axis=1) - 1 + np.arange(len(values))[:, None] * told
+    table = np.broadcast_to(_quantiles(told), ranked.shape)
+    total = np.bincount(group.ravel(), weights=table.ravel(), minlength=values.size)
+    count = np.bincount(group.ravel(), minlength=values.size)
+    shared = (total[group] / count[group]).reshape(ranked.shape)
+    scores = np.empty(values.shape)
+    np.put_along_axis(scores, order, shared, axis=1)
+    return scores
+
+
+@functools.lru_cache(maxsize=4096)
+def _quantiles(count: int) -> Floats:
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((rank + 0.5) / count) for rank in range(count)])
