@@ -6,11 +6,11 @@ import functools
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
-
 from nasharness.algorithms.autoshrink import CITATION
 from nasharness.algorithms.autoshrink_set import sample_from
 from nasharness.algorithms.shrinking import check, demotions, dense_start, penalty
+from numpy.typing import NDArray
+
 from nasharness.errors import UsageError
 from nasharness.search import NOTHING, Algorithm, Task, register
 from nasharness.search.algorithm import Asked
@@ -58,7 +58,7 @@ class PooledModel:
             start = stop
 
     def predict(self, ids: Indices, values: Floats) -> NDArray[np.float32]:
-        """Predicted normal score of every cell of the grid ``[runs, n]`` from ``ids`` and ``values`` ``[runs, told]``."""
+        """Predict the normal score of every cell of the grid ``[runs, n]`` from ``ids``, ``values`` ``[runs, told]``."""
         runs, told = ids.shape
         scores = normal_scores(values).astype(np.float32)
         out = np.empty((runs, len(self.index)), dtype=np.float32)

@@ -1,15 +1,15 @@
-"""Naming a measurement: ``val@12``, ``val@12:random``, ``test@200:mean``, ``val@50/200:777``."""
+"""Naming a measurement: ``val@12``, ``val@12:random``, ``test@200:mean``, ``val@50/200:777``, ``val@1-12``."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.tables import Column, Table
+from nasharness.tables import Column, Table, seed_mean
 
 SPLITS = ("val", "test", "train")
 
@@ -20,17 +20,20 @@ class Measure:
 
     ``split``: val, test or train. ``epoch``: 1-based epoch it is read at. ``schedule``: epochs of the training run.
     ``seed``: ``"mean"`` over the seeds that exist, ``"random"`` (one seed drawn per evaluation, as NATS-Bench does), or
-    a label of the column's seed axis.
+    a label of the column's seed axis. ``first``: None, or the first epoch of a range whose best value is taken, as
+    ``val@1-12`` does: what AutoShrink's official code calls its accuracy (facts, autoshrink.md Q2), biased upwards.
     """
 
     split: str
     epoch: int
     schedule: int
     seed: str
+    first: int | None = None
 
     def __str__(self) -> str:
         span = f"{self.epoch}" if self.epoch == self.schedule else f"{self.epoch}/{self.schedule}"
-        return f"{self.split}@{span}:{self.seed}"
+        start = "" if self.first is None else f"{self.first}-"
+        return f"{self.split}@{start}{span}:{self.seed}"
 
     def dataset(self, dataset: str) -> str:
         """The data set the networks were trained on: CIFAR-10's validation runs trained on half of its training set."""
@@ -52,15 +55,15 @@ def parse(text: str, table: Table, dataset: str) -> Measure:
     Without SEED: the only label there is, else ``random`` for validation and training accuracies (NATS-Bench's
     protocol) and ``mean`` for test accuracies. Raises UsageError for a form or a measurement that does not exist.
     """
-    match = re.fullmatch(r"(\w+)@(\d+)(?:/(\d+))?(?::(\w+))?", text.strip())
+    match = re.fullmatch(r"(\w+)@(?:(\d+)-)?(\d+)(?:/(\d+))?(?::(\w+))?", text.strip())
     if match is None:
         raise UsageError(
-            f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@12:mean, test@200"
+            f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@12:mean, val@1-12, test@200"
         )
-    split, epoch, schedule, seed = match.groups()
+    split, first, epoch, schedule, seed = match.groups()
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    measure = Measure(split, int(epoch), int(schedule or epoch), seed or "mean")
+    measure = Measure(split, int(epoch), int(schedule or epoch), seed or "mean", None if first is None else int(first))
     schedules = available(table, dataset, split)
     if measure.schedule not in schedules:
         raise UsageError(
@@ -72,9 +75,11 @@ def parse(text: str, table: Table, dataset: str) -> Measure:
         raise UsageError(
             f"{column.name} of table {table.name!r} is not stored at epoch {measure.epoch}; last: {column.epochs[-1]}"
         )
+    if measure.first is not None and not 1 <= measure.first < measure.epoch:
+        raise UsageError(f"measurement {text!r}: expected a range of epochs that goes up, as in {split}@1-{epoch}")
     if seed is None:
         several = len(trial_labels(column)) > 1 and split != "test"
-        return Measure(split, measure.epoch, measure.schedule, "random" if several else "mean")
+        return replace(measure, seed="random" if several else "mean")
     if seed == "random" and len(trial_labels(column)) < 2:
         raise UsageError(
             f"{column.name} of table {table.name!r} has one value per architecture; use {split}@{epoch}:mean"
@@ -97,9 +102,8 @@ def trial_labels(column: Column) -> tuple[str, ...]:
 
 def read_final(measure: Measure, table: Table, dataset: str) -> NDArray[np.float64]:
     """Return the measurement of every architecture, float64 ``[n]``. Raises DataError where any is missing."""
-    values = table.values(
-        measure.dataset(dataset), f"{measure.split}_acc", measure.schedule, epoch=measure.epoch, seed=measure.seed
-    )
+    column = measure.column(table, dataset)
+    values = _reduced(_plane(measure, table, column, measure.epoch), column, measure.seed)
     _complete(values, measure, table, dataset)
     return values
 
@@ -111,21 +115,35 @@ def read_trials(
 
     The number, int64 ``[n]``, is None where there is one value per architecture. Raises DataError for a missing one.
     """
+    column = measure.column(table, dataset)
+    plane = _plane(measure, table, column, epoch)
     if measure.seed != "random":
-        values = table.values(
-            measure.dataset(dataset), f"{measure.split}_acc", measure.schedule, epoch=epoch, seed=measure.seed
-        )
+        values = _reduced(plane, column, measure.seed)
         _complete(values, measure, table, dataset)
         return values[None], None
-    column = measure.column(table, dataset)
-    rows = [column.seeds.index(label) for label in trial_labels(column)]
-    plane = np.asarray(
-        table.array(column.dataset, column.metric, column.schedule)[column.epochs.index(epoch)][rows], dtype=np.float64
-    )
+    plane = plane[[column.seeds.index(label) for label in trial_labels(column)]]
     absent = np.isnan(plane)
     trials = np.take_along_axis(plane, np.argsort(absent, axis=0, kind="stable"), axis=0)
     _complete(trials[0], measure, table, dataset)
     return trials, (~absent).sum(axis=0)
+
+
+def _plane(measure: Measure, table: Table, column: Column, epoch: int) -> NDArray[np.float64]:
+    """Values at ``epoch``, or the best of the range that ends there: float64 ``[seeds, n]``."""
+    array = table.array(column.dataset, column.metric, column.schedule)
+    stop = column.epochs.index(epoch) + 1
+    start = stop - 1
+    if measure.first is not None:
+        wanted = tuple(range(min(measure.first, epoch), epoch + 1))
+        start = stop - len(wanted)
+        if start < 0 or column.epochs[start:stop] != wanted:
+            raise UsageError(f"{column.name} of table {table.name!r} does not hold every epoch from {measure.first}")
+    return np.asarray(np.max(np.asarray(array[start:stop], dtype=np.float64), axis=0))
+
+
+def _reduced(plane: NDArray[np.float64], column: Column, seed: str) -> NDArray[np.float64]:
+    """Reduce ``[seeds, n]`` to ``[n]``: one label, or the mean over the seeds that exist."""
+    return plane[column.seeds.index(seed)] if seed in column.seeds else seed_mean(plane)
 
 
 def _complete(values: NDArray[np.float64], measure: Measure, table: Table, dataset: str) -> None:
