@@ -58,7 +58,7 @@ class PooledModel:
             start = stop
 
     def predict(self, ids: Indices, values: Floats) -> NDArray[np.float32]:
-        """Predict the normal score of every cell of the grid ``[runs, n]`` from ``ids``, ``values`` ``[runs, told]``."""
+        """Predict the normal scores of all cells of the grid ``[runs, n]`` from ``ids``, ``values`` ``[runs, told]``."""
         runs, told = ids.shape
         scores = normal_scores(values).astype(np.float32)
         out = np.empty((runs, len(self.index)), dtype=np.float32)
@@ -74,7 +74,7 @@ class PooledModel:
         return out
 
     def _smooth(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Multiply every axis of the grid ``[runs, n]`` by its factor of the kernel. Each run is a product of its own."""
+        """Multiply every axis of the grid ``[runs, n]`` by its factor of the kernel, each run by itself."""
         runs, before = len(grid), 1
         for axis in self._axes:
             before *= len(axis)
@@ -89,7 +89,8 @@ class PooledModel:
 
         A choice is worth the best cell that still contains it. Dropping the worst choice never lowers the worth of a
         better one, since the latter's best cell cannot contain the former; so shrinking one choice at a time ends
-        with just the ``level`` best choices, and the model's best cell always survives.
+        with just the ``level`` best choices (more where several share their best cell, and so their worth), and the
+        model's best cell always survives.
         """
         runs, positions = len(predicted), len(self._sizes)
         worth = np.full((runs, positions, max(self._sizes)), -np.inf, dtype=np.float32)

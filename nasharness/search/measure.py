@@ -58,7 +58,7 @@ def parse(text: str, table: Table, dataset: str) -> Measure:
     match = re.fullmatch(r"(\w+)@(?:(\d+)-)?(\d+)(?:/(\d+))?(?::(\w+))?", text.strip())
     if match is None:
         raise UsageError(
-            f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@12:mean, val@1-12, test@200"
+            f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@1-12:mean, test@200"
         )
     split, first, epoch, schedule, seed = match.groups()
     if split not in SPLITS:
