@@ -58,7 +58,7 @@ class PooledModel:
             start = stop
 
     def predict(self, ids: Indices, values: Floats) -> NDArray[np.float32]:
-        """Predict the normal scores of all cells of the grid ``[runs, n]`` from ``ids``, ``values`` ``[runs, told]``."""
+        """Predict the normal scores of all cells of the grid, ``[runs, n]``, from what was told, ``[runs, told]``."""
         runs, told = ids.shape
         scores = normal_scores(values).astype(np.float32)
         out = np.empty((runs, len(self.index)), dtype=np.float32)

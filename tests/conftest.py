@@ -21,3 +21,8 @@ def data_home(tmp_path, monkeypatch) -> Path:
     home = tmp_path / "nasharness-data"
     monkeypatch.setenv("NASHARNESS_DATA", str(home))
     return home
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switch that records golden trajectories which are missing."""
+    parser.addoption("--bless", action="store_true", help="record golden trajectories that are missing")

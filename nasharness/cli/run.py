@@ -69,11 +69,13 @@ def command(
     """Search a table with an algorithm, once or hundreds of times."""
     from nasharness.search import Interrupted, Problem, registry
     from nasharness.search import run as search
+    from nasharness.search.run import check_request
     from nasharness.search.text import header, render
 
     record = registry.get(algo)
     settings = record.settings(_assignments(assignments))
     problem = Problem.create(space, dataset, table=table, **problem_options)
+    check_request(record, settings, problem, problem.evaluator(), runs)
     if out is not None:
         _check_writable(out)
     if not as_json:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasharness.search.streams import generator
 from nasharness.search.task import Task
-from nasharness.spaces.base import Floats, Indices
+from nasharness.spaces.base import Floats, Indices, Space
 
 #: What a batch algorithm asks: indices ``[runs, k]``, or (indices, epochs) with epochs an int or int ``[runs, k]``.
 Asked = Indices | tuple[Indices, int | NDArray[np.int32]]
@@ -62,13 +62,21 @@ class ScalarAlgorithm:
     """A search algorithm for one run: the ten-line way to plug one in. The harness loops it over the runs of a batch.
 
     ``self.space``, ``self.task``, and ``self.rng`` (a numpy Generator, this run's own) are set before ``__init__`` of
-    the subclass sees its settings. ``ask() -> index`` (or ``(index, epochs)``, or None when there is nothing left to
-    ask); ``tell(index, value)``; ``recommend() -> index | None``.
+    the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> index`` (or
+    ``(index, epochs)``, or None when there is nothing left to ask); ``tell(index, value)``; ``recommend() -> index | None``.
     """
 
-    space: Any
+    space: Space
     task: Task
     rng: np.random.Generator
+
+    def random(self) -> int:
+        """Draw an architecture uniformly."""
+        return int(self.space.sample_index(self.rng.random()))
+
+    def mutate(self, arch: int) -> int:
+        """Draw a neighbour of ``arch`` as NATS-Bench mutates."""
+        return int(self.space.mutate(arch, self.rng.random(self.space.mutation_uniforms)))
 
     def ask(self) -> int | tuple[int, int] | None:
         """Propose one architecture by its index."""

@@ -123,8 +123,8 @@ def _add(record: Record) -> None:
 def get(name: str) -> Record:
     """Return the record of ``name``, importing only the module that holds it. Raises UsageError for an unknown name."""
     entries = _entries().get(_family(name), []) if name not in _records else []
-    for entry in sorted(entries, key=lambda entry: entry.name != name):  # the module of just this name first
-        if name in _records:
+    for entry in sorted(entries, key=lambda entry: entry.name != name):  # the modules of just this name first
+        if name in _records and entry.name != name:
             break
         try:
             _load(entry)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import UsageError
+from nasharness.errors import NasharnessError, UsageError
 from nasharness.search import registry
 from nasharness.search.loop import Searched, Trajectories, expected_steps, search
 from nasharness.search.problem import Evaluator, Problem
@@ -23,6 +26,12 @@ from nasharness.search.task import Task
 BATCH = 1_000
 #: Share of the machine's memory that trajectories may take.
 MEMORY_SHARE = 0.5
+
+
+class AlgorithmFailedError(NasharnessError):
+    """An algorithm raised an error of its own; ``__cause__`` has the traceback."""
+
+    exit_code = 1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -63,7 +72,7 @@ def run(
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
     batch = _whole("batch", batch, 1)
     evaluator = problem.evaluator()
-    _refuse_if_too_large(runs, problem, evaluator)
+    check_request(record, chosen, problem, evaluator, runs)
 
     parts: list[Searched] = []
     started = time.perf_counter()
@@ -110,8 +119,24 @@ def _search_batch(
     seeds: NDArray[np.int64],
     progress: Callable[[int], None] | None,
 ) -> Searched:
-    algorithm = record.build(make_task(record, problem, evaluator, seeds), settings)
-    return search(algorithm, problem, evaluator, seeds, progress)
+    with _named(record):
+        algorithm = record.build(make_task(record, problem, evaluator, seeds), settings)
+        return search(algorithm, problem, evaluator, seeds, progress)
+
+
+@contextlib.contextmanager
+def _named(record: Record) -> Iterator[None]:
+    """Turn whatever a stranger's algorithm raises into one line that says where."""
+    try:
+        yield
+    except (NasharnessError, MemoryError):
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise AlgorithmFailedError(
+            f"{record.name} failed in {Path(where.filename).name}, line {where.lineno} ({where.name}): "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _score(
@@ -164,7 +189,12 @@ def memory_needed(runs: int, problem: Problem, evaluator: Evaluator) -> int:
     return 2 * runs * expected_steps(problem, evaluator) * bytes_per_step
 
 
-def _refuse_if_too_large(runs: int, problem: Problem, evaluator: Evaluator) -> None:
+def check_request(
+    record: Record, settings: Mapping[str, Any], problem: Problem, evaluator: Evaluator, runs: int
+) -> None:
+    """Raise UsageError for settings, a space or a number of runs that cannot be, before anything is searched."""
+    with _named(record):
+        record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
     if needed > MEMORY_SHARE * have:

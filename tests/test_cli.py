@@ -1,0 +1,219 @@
+"""The command line as a user meets it: in processes of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import nasharness
+from nasharness.search.testing import synthetic_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def cli(data_home):
+    """Run ``nasharness`` and return the finished process; a traceback fails the test."""
+
+    def call(*arguments, code=0, **options):
+        command = [sys.executable, "-m", "nasharness", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == code, (done.returncode, done.stderr)
+        return done
+
+    return call
+
+
+def test_main_job_draws_the_winner(cli):
+    out = cli("run", "--algo", "autoshrink", "--space", "tss").stdout
+    for word in ("table      embedded", "signal val@200:random", "winner     |", "regret", "overhead", "in ( 0 )"):
+        assert word in out
+
+
+def test_json_is_one_object_with_every_key(cli):
+    options = (
+        "run",
+        "--algo",
+        "rea",
+        "--space",
+        "tss",
+        "--runs",
+        20,
+        "--evaluations",
+        30,
+        "--set",
+        "population=5",
+        "--json",
+    )
+    known = json.loads(cli(*options).stdout)
+    assert set(known) >= {
+        "algorithm", "settings", "space", "dataset", "protocol", "table", "runs", "seed", "evaluations", "cost_seconds",
+        "overhead_seconds", "winner", "final", "recommended", "regret",
+    }  # fmt: skip
+    assert set(known["table"]) == {"source", "version", "checksum"}
+    assert known["settings"] == {"population": 5, "sample": 3}
+    assert known["evaluations"] == {"mean": 30.0}
+    for key in ("final", "recommended"):
+        assert set(known[key]) == {"mean", "std", "ci95", "values"}
+        assert len(known[key]["values"]) == 20
+        assert known[key]["mean"] == pytest.approx(np.mean(known[key]["values"]))
+        assert known[key]["ci95"][0] < known[key]["mean"] < known[key]["ci95"][1]
+    assert set(known["regret"]) == {"mean", "ci95"}
+    assert set(known["winner"]) == {"index", "arch"}
+    assert json.loads(cli(*options).stdout) | {"overhead_seconds": 0} == known | {"overhead_seconds": 0}
+
+
+def test_python_says_the_same_as_the_command(cli):
+    known = json.loads(
+        cli("run", "--algo", "random", "--space", "tss", "--runs", 5, "--evaluations", 50, "--json").stdout
+    )
+    result = nasharness.run("random", space="tss", runs=5, evaluations=50)
+    assert result.summary() | {"overhead_seconds": 0} == known | {"overhead_seconds": 0}
+
+
+def test_out_keeps_everything(cli, tmp_path):
+    out = tmp_path / "new" / "folder"
+    cli("run", "--algo", "rea", "--space", "tss", "--runs", 3, "--evaluations", 25, "--out", out)
+    assert sorted(path.name for path in out.iterdir()) == ["result.json", "trajectories.parquet", "winner.json"]
+    table = pq.read_table(out / "trajectories.parquet")
+    assert table.num_rows == 75
+    assert table.column("step").to_pylist() == list(range(1, 26)) * 3
+    known = json.loads(table.schema.metadata[b"nasharness"])
+    assert known["provenance"]["table_checksum"] == known["summary"]["table"]["checksum"]
+    assert "--evaluations" in known["provenance"]["command"]
+    winner = json.loads((out / "winner.json").read_text())
+    assert winner["space"] == "tss"
+    result = json.loads((out / "result.json").read_text())
+    assert result["winner"] == winner["winner"]
+    last = [row for row in table.to_pylist() if row["step"] == 25]
+    assert [row["incumbent_final"] for row in last] == result["final"]["values"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "--algo", "reaa", "--space", "tss"], 2, "nearest: rea, "),
+        (["run", "--algo", "rea", "--space", "tsss"], 2, "nearest: tss"),
+        (["run", "--algo", "rea", "--space", "tss", "--dataset", "cifar"], 2, "nearest: cifar10"),
+        (["run", "--algo", "rea", "--space", "tss", "--set", "popl=3"], 2, "nearest: population"),
+        (["run", "--algo", "rea", "--space", "tss", "--set", "population"], 2, "KEY=VALUE"),
+        (["run", "--algo", "rea", "--space", "tss", "--set", "population=many"], 2, "a whole number"),
+        (["run", "--algo", "rea", "--space", "tss", "--set", "population=0"], 2, "at least 1"),
+        (["run", "--algo", "random", "--space", "tss", "--set", "x=1"], 2, "no settings"),
+        (["run", "--algo", "rea", "--space", "tss", "--evaluations", "0"], 2, "at least 1"),
+        (["run", "--algo", "rea", "--space", "tss", "--seconds", "-3"], 2, "positive"),
+        (["run", "--algo", "rea", "--space", "tss", "--runs", "1000000000"], 2, "TiB"),
+        (["run", "--algo", "rea", "--space", "tss", "--runs", "x"], 2, "not a valid integer"),
+        (["run", "--algo", "rea", "--space", "tss", "--table", "light"], 1, "nasharness data fetch"),
+        (["run", "--algo", "rea", "--space", "tss", "--table", "lite"], 2, "nearest:"),
+        (["run", "--algo", "rea", "--space", "sss"], 1, "nasharness data import NATS-sss"),
+        (["run", "--algo", "rea"], 2, "--space"),
+        (["rnu"], 2, "nearest: run"),
+        (["run", "--alog", "rea"], 2, "--algo"),
+        (["show", "15625", "--space", "tss"], 2, "15,?624"),
+        (["show", "-1", "--space", "tss"], 2, ""),
+        (["show", "|nor_conv_3x3~0|+|none~0|", "--space", "tss"], 2, "3 are expected"),
+        (["list", "algorithm"], 2, "nearest: algos"),
+    ],
+)
+def test_mistakes_get_one_clear_line(cli, arguments, code, words):
+    done = cli(*arguments, code=code)
+    assert done.stdout == ""
+    assert done.stderr.startswith("nasharness: ")
+    assert done.stderr.count("\n") == 1
+    assert re.search(words, done.stderr), done.stderr
+
+
+def test_unwritable_output_is_found_before_the_search(cli, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    done = cli("run", "--algo", "rea", "--space", "tss", "--out", file / "x", code=2)
+    assert "is a file" in done.stderr
+    assert done.stdout == ""
+    assert file.read_text() == "mine"
+    if os.geteuid() != 0:  # root may write anywhere
+        tmp_path.chmod(0o500)
+        assert "no permission" in cli("run", "--algo", "rea", "--space", "tss", "--out", tmp_path / "y", code=2).stderr
+        tmp_path.chmod(0o700)
+
+
+def test_ctrl_c_keeps_complete_runs(cli, data_home, tmp_path):
+    command = [sys.executable, "-m", "nasharness", "run", "--algo", "autoshrink.pooled", "--space", "tss"]
+    command += ["--runs", "100000", "--evaluations", "40", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()  # the header is printed before the search
+    time.sleep(10)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    match = re.search(r"interrupted: ([\d,]+) of 100,000 runs were complete", errors)
+    assert match, errors
+    done = int(match[1].replace(",", ""))
+    if done:
+        assert json.loads((tmp_path / "out" / "result.json").read_text())["runs"] == done
+    else:
+        assert not (tmp_path / "out").exists()
+
+
+def test_show_tells_everything_known(cli, data_home):
+    synthetic_table("tss", data_home / "tables/tss/made-up", name="made-up")
+    out = cli("show", 9930, "--space", "tss").stdout
+    for word in (
+        "index 9930",
+        "6,466 classes",
+        "5,390 classes",
+        "table embedded",
+        "table made-up",
+        "(trial0)",
+        "M MACs",
+    ):
+        assert word in out
+    known = json.loads(cli("show", "9930", "--space", "tss", "--table", "embedded", "--json").stdout)
+    assert known["index"] == 9930
+    assert {row["table"] for row in known["measurements"]} == {"embedded"}
+    again = json.loads(cli("show", known["arch"], "--space", "tss", "--table", "embedded", "--json").stdout)
+    assert again == known
+    assert "64:64:64:64:64" in cli("show", "32767", "--space", "sss").stdout
+
+
+def test_list(cli):
+    algos = cli("list", "algos").stdout
+    for name in ("random", "rea.paper", "autoshrink.official", "bohb", "darts.table"):
+        assert re.search(rf"^{re.escape(name)} ", algos, re.M)
+    assert "broken" not in algos
+    assert cli("list", "algos", "auto*").stdout.count("Zhang et al.") == 4
+    assert "15,625" in cli("list", "spaces").stdout
+    assert "tss/embedded" in cli("list", "tables").stdout
+    assert "ImageNet16-120" in cli("list", "datasets").stdout
+
+
+def test_terminals_without_box_drawing(cli):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    out = cli("run", "--algo", "random", "--space", "tss", env=environment).stdout
+    assert "in ( 0 )" in out
+    assert out.isascii()
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys; from nasharness.cli import main\n"
+        "try: main(['run', '--algo', 'autoshrink', '--space', 'tss'])\n"
+        "except SystemExit: pass\n"
+        "heavy = ('torch', 'pandas', 'scipy', 'matplotlib', 'pyarrow', 'nats_bench')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    code = "import sys, nasharness.cli; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False", "nasharness --help must not wait for numpy"
