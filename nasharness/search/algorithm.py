@@ -63,7 +63,8 @@ class ScalarAlgorithm:
 
     ``self.space``, ``self.task``, and ``self.rng`` (a numpy Generator, this run's own) are set before ``__init__`` of
     the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> index`` (or
-    ``(index, epochs)``, or None when there is nothing left to ask); ``tell(index, value)``; ``recommend() -> index | None``.
+    ``(index, epochs)``, or None when there is nothing left to ask); ``tell(index, value)``;
+    ``recommend() -> index | None``.
     """
 
     space: Space
