@@ -94,10 +94,13 @@ class PooledModel:
         """
         runs, positions = len(predicted), len(self._sizes)
         worth = np.full((runs, positions, max(self._sizes)), -np.inf, dtype=np.float32)
-        before = 1
-        for position, options in enumerate(self._sizes):
-            worth[:, position, :options] = predicted.reshape(runs, before, options, -1).max(axis=(1, 3))
-            before *= options
+        half = positions // 2  # the best over each half of the positions first: two passes over the grid serve all
+        halves = predicted.reshape(runs, int(np.prod(self._sizes[:half])), -1)
+        parts = ((0, self._sizes[:half], halves.max(axis=2)), (half, self._sizes[half:], halves.max(axis=1)))
+        for first, sizes, best in parts:
+            for position, options in enumerate(sizes):
+                before = int(np.prod(sizes[:position]))
+                worth[:, first + position, :options] = best.reshape(runs, before, options, -1).max(axis=(1, 3))
         flat = np.sort(worth.reshape(runs, -1), axis=1)[:, ::-1]
         alive: NDArray[np.bool_] = worth >= flat[np.arange(runs), level - 1][:, None, None]
         return alive

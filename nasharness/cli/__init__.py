@@ -51,6 +51,10 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    # Models are small and many, one a run: threads inside a matrix product only wait for each other. Set before numpy
+    # is imported; whoever sets it themselves is obeyed.
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     try:
         code: Any = cli.main(args=arguments, prog_name="nasharness", standalone_mode=False)
     except NasharnessError as error:
