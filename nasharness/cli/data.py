@@ -109,7 +109,8 @@ def status(table: str | None, as_json: bool) -> None:
         )
         if table is not None:
             for column in row["columns"]:
-                click.echo(f"                 {column}")
+                note = row["notes"].get(column, "")
+                click.echo(f"                 {column}" + (f": {note}" if note else ""))
         click.echo(f"  size         {row['bytes'] / 1e6:.1f} MB")
         click.echo(f"  licence      {row['licence']}")
         if row["attribution"]:

@@ -18,7 +18,7 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"space      {problem.space.name} ({problem.space.size:,} architectures), data set {problem.dataset}",
         f"table      {table.name}: {table.version}, checksum {table.checksum[:12]}",
         f"protocol   signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}",
-        f"cost       {problem.cost_note()}",
+        f"cost       {_first_clause(problem.cost_note())}",
         f"budget     {budget_text(problem)}",
         f"algorithm  {record.name}" + (f" with {_pairs(changed)}" if changed else " with its defaults"),
     ]
@@ -80,6 +80,12 @@ def _spread(stats: dict[str, Any]) -> str:
     low, high = stats["ci95"]
     text += f" [{low:.2f}, {high:.2f}]"
     return text + (f" std {stats['std']:.2f}" if "std" in stats else "")
+
+
+def _first_clause(note: str) -> str:
+    """A column's note can be long; `nasharness data status` shows all of it."""
+    head, colon, _ = note.partition(": ")
+    return head + "; see nasharness data status --table NAME)" if colon else note
 
 
 def _pairs(settings: dict[str, Any]) -> str:

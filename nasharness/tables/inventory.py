@@ -18,8 +18,8 @@ from nasharness.tables.table import Table
 def inventory(name: str | None = None) -> list[dict[str, Any]]:
     """Every table that is here as plain values, in the order of look-up; only those called ``name`` if given.
 
-    Keys: ``space, name, version, rows, columns`` (their names), ``datasets, bytes, source, licence, citation,
-    attribution, checksum, path``, and ``problem``, empty unless the table cannot be opened.
+    Keys: ``space, name, version, rows, columns`` (their names), ``notes`` (by column), ``datasets, bytes, source,
+    licence, citation, attribution, checksum, path``, and ``problem``, empty unless the table cannot be opened.
     Raises UsageError for a name that no table here has.
     """
     rows = [
@@ -41,6 +41,7 @@ def _row(space: str, name: str) -> dict[str, Any]:
         return row | {"problem": str(error)}
     meta = {key: table.meta.get(key, "") for key in ("version", "source", "licence", "citation", "attribution")}
     columns = list(table.columns)
+    meta["notes"] = {name: column.note for name, column in table.columns.items() if column.note}
     return row | meta | {"rows": table.size, "columns": columns, "datasets": table.datasets, "checksum": table.checksum}
 
 
