@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from nasharness.algorithms.shrinking import Shrinker, check, demotions, dense_start, sample_without_replacement
+from nasharness.algorithms.shrinking import (
+    Shrinker,
+    check,
+    cut_off,
+    demotions,
+    dense_start,
+    first_of_equals,
+    sample_without_replacement,
+)
 
 from nasharness.errors import unknown
 from nasharness.search import NOTHING, PAUSE, Task, register
@@ -44,7 +52,8 @@ class AutoShrink(Shrinker):
     ``beam``: networks kept a step (Q8). ``trials``: evaluations averaged into one score (Q1). ``score_start``: whether
     the full network is evaluated first (Q9). ``patience``: steps without a better score after which a descent ends, 0
     for never (Q7). ``keep_path``: whether input and output stay connected (Q7). ``restarts``: whether a new descent
-    starts when one has ended; it never pays for a known network. ``ties``: ``cheaper`` (then at random) or ``last``
+    starts when one has ended, from the full network until that finds nothing new, then from random ones; no network is
+    ever paid for twice. ``ties``: ``cheaper`` (then at random) or ``last``
     (Q15). ``nan``: whether a failed evaluation is the ``worst`` or, as in the official code, the ``best`` (R2).
     """
 
@@ -65,19 +74,18 @@ class AutoShrink(Shrinker):
     ) -> None:
         super().__init__(task, cost_weight=cost_weight)
         for name, value, least in (("k", k, 1), ("beam", beam, 1), ("trials", trials, 1), ("patience", patience, 0)):
-            check(name, value, least=least)
+            check(name, value, least=least, most=1_000)
         for name, word, words in (("ties", ties, ("cheaper", "last")), ("nan", nan, ("worst", "best"))):
             if word not in words:
                 raise unknown(f"value of autoshrink: {name}", word, words)
         self._k, self._beam, self._trials, self._patience = k, beam, trials, patience
         self._restarts, self._last_of_ties, self._nan_is_best = restarts, ties == "last", nan == "best"
-        self._score_start = score_start
         self._smaller = demotions(self.space, keep_path)
-        self._start = np.full((self.runs, beam), NOTHING, dtype=np.int32)
-        self._start[:, 0] = dense_start(self.space)
-        self._state = self._start.copy()
-        self._candidates = self._state if score_start else self._draw()
-        self._at_start = np.full(self.runs, score_start)
+        self._dense = dense_start(self.space)
+        self._no_start = cut_off(self.space) & keep_path
+        self._state = np.full((self.runs, beam), NOTHING, dtype=np.int32)
+        self._state[:, 0] = self._dense
+        self._candidates = self._state.copy() if score_start else self._draw()
         self._descent_best = np.full(self.runs, -np.inf)
         self._since = np.zeros(self.runs, dtype=np.int64)  # steps since the descent's best score rose
         self._fresh = np.zeros(self.runs, dtype=bool)  # whether the descent paid for anything
@@ -89,9 +97,8 @@ class AutoShrink(Shrinker):
         u = self.streams.uniform(options[0].size).reshape(options.shape)
         slots = sample_without_replacement(u, options >= 0, self._k)
         drawn = np.where(slots >= 0, np.take_along_axis(options, slots, axis=-1), NOTHING).reshape(self.runs, -1)
-        for column in range(1, drawn.shape[1] if self._beam > 1 else 0):  # two of the beam may lead to the same network
-            repeated = (drawn[:, column, None] == drawn[:, :column]).any(axis=1)
-            drawn[repeated, column] = NOTHING
+        if self._beam > 1:  # two of the beam may lead to the same network
+            drawn = np.where(first_of_equals(drawn), drawn, NOTHING)
         return drawn
 
     def ask(self) -> Asked:
@@ -135,17 +142,24 @@ class AutoShrink(Shrinker):
         self._since = np.where(rose, 0, self._since + 1)
 
     def _end_descents(self) -> None:
-        """Start again where a descent has run out of removals or of patience."""
+        """Start again where a descent has run out of removals or of patience.
+
+        From the full network as long as that leads to something new, then from a network drawn at random.
+        """
         ended = ~(self._candidates >= 0).any(axis=1)
         if self._patience:
             ended |= self._since >= self._patience
         ended &= ~self._done
-        again = ended & self._fresh if self._restarts else np.zeros_like(ended)
-        self._done |= ended & ~again
-        self._state[again] = self._start[again]
-        self._descent_best[again] = -np.inf
-        self._since[again] = 0
-        self._fresh[again] = False
-        fresh_start = self._draw()  # drawn for all: what a run draws must not depend on the others
-        self._candidates = np.where(again[:, None], fresh_start, self._candidates)
-        self._candidates[self._done] = NOTHING
+        start = self.space.sample_index(self.streams.uniform(1)[:, 0])  # drawn by all, whoever needs it
+        start = np.where(self._fresh | self._no_start[start], self._dense, start)
+        if self._restarts:
+            self._state[ended] = NOTHING
+            self._state[ended, 0] = start[ended]
+            self._candidates[ended] = NOTHING
+            self._candidates[ended, 0] = start[ended]
+            self._descent_best[ended] = -np.inf
+            self._since[ended] = 0
+            self._fresh[ended] = False
+        else:
+            self._done |= ended
+            self._candidates[self._done] = NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
@@ -16,8 +17,12 @@ from nasharness.search import NOTHING, Algorithm, Task, register
 from nasharness.search.algorithm import Asked
 from nasharness.spaces.base import Floats, Indices, Space
 
-#: Runs whose models are computed together: their arrays then stay in the processor's cache.
+#: Runs whose models are computed together: few, so that their arrays stay in the processor's cache.
 _CHUNK = 16
+#: Evaluations that enter a model at most, the best: its cost grows with their cube, and the rest are far from the top.
+_EVIDENCE = 1_000
+#: Decimals of a prediction that count. What lies behind differs between processors' matrix products.
+_DECIMALS = 6
 
 
 class PooledModel:
@@ -41,39 +46,47 @@ class PooledModel:
             factors.append((1 + theta * alike) / (1 + theta))
         # neighbouring axes are merged in pairs: fewer and larger matrix products
         pairs = [factors[first : first + 2] for first in range(0, len(factors), 2)]
-        self._axes = [functools.reduce(np.kron, pair).astype(np.float32) for pair in pairs]
+        self._axes = [functools.reduce(np.kron, pair) for pair in pairs]
         choices = space.choices(np.arange(space.size))
         #: position of every index in the grid of choices ``[n]``, and back
         self.cell = np.ravel_multi_index(tuple(choices.T.astype(np.intp)), space.sizes)
         self.index = np.argsort(self.cell).astype(np.int32)
         # log kernel of two architectures = onehot(a) @ blocks @ onehot(b)
-        self._onehot = np.concatenate(
-            [np.eye(o, dtype=np.float32)[choices[:, e]] for e, o in enumerate(space.sizes)], 1
-        )
-        self._blocks = np.zeros((sum(space.sizes),) * 2, dtype=np.float32)
+        self._onehot = np.concatenate([np.eye(o)[choices[:, e]] for e, o in enumerate(space.sizes)], 1)
+        self._blocks = np.zeros((sum(space.sizes),) * 2)
         start = 0
         for factor in factors:
             stop = start + len(factor)
             self._blocks[start:stop, start:stop] = np.log(factor)
             start = stop
 
-    def predict(self, ids: Indices, values: Floats) -> NDArray[np.float32]:
-        """Predict the normal scores of all cells of the grid, ``[runs, n]``, from what was told, ``[runs, told]``."""
-        runs, told = ids.shape
-        scores = normal_scores(values).astype(np.float32)
-        out = np.empty((runs, len(self.index)), dtype=np.float32)
-        for first in range(0, runs, _CHUNK):
-            rows = slice(first, first + _CHUNK)
-            onehot = self._onehot[ids[rows]]
-            kernel = np.exp(onehot @ self._blocks @ onehot.transpose(0, 2, 1))
-            kernel[:, np.arange(told), np.arange(told)] += np.float32(self._noise)
-            weights = np.linalg.solve(kernel, scores[rows, :, None])[..., 0]
-            grid = np.zeros((len(weights), len(self.index)), dtype=np.float32)
-            np.put_along_axis(grid, self.cell[ids[rows]], weights, axis=1)
-            out[rows] = self._smooth(grid)
-        return out
+    def predict(self, ids: Indices, values: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Predict the normal scores of all cells of the grid from what was told: ``ids``, ``values`` ``[runs, told]``.
 
-    def _smooth(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
+        Yields a few runs at a time, as their slice and float64 ``[some, n]``: all at once would fill the memory.
+        """
+        scores = normal_scores(values)
+        if ids.shape[1] > _EVIDENCE:
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :_EVIDENCE]
+            ids, scores = np.take_along_axis(ids, best, axis=1), np.take_along_axis(scores, best, axis=1)
+        runs, told = ids.shape
+        for first in range(0, runs, _CHUNK):
+            rows = slice(first, min(first + _CHUNK, runs))
+            grid = np.zeros((rows.stop - first, len(self.index)))
+            for row, weights in enumerate(self._weights(ids[rows], scores[rows])):
+                grid[row, self.cell[ids[first + row]]] = weights
+            yield rows, np.round(self._smooth(grid), _DECIMALS)
+
+    def _weights(self, ids: Indices, scores: Floats) -> Iterator[Floats]:
+        """Solve each run's kernel system: float64 ``[told]`` a run."""
+        told = ids.shape[1]
+        for run in range(len(ids)):
+            onehot = self._onehot[ids[run]]
+            kernel = np.exp(onehot @ self._blocks @ onehot.T)
+            kernel[np.arange(told), np.arange(told)] += self._noise
+            yield np.linalg.solve(kernel, scores[run])
+
+    def _smooth(self, grid: Floats) -> Floats:
         """Multiply every axis of the grid ``[runs, n]`` by its factor of the kernel, each run by itself."""
         runs, before = len(grid), 1
         for axis in self._axes:
@@ -84,7 +97,7 @@ class PooledModel:
                 grid = axis @ grid.reshape(runs, before // len(axis), len(axis), -1)
         return grid.reshape(runs, -1)
 
-    def survivors(self, predicted: NDArray[np.float32], level: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def survivors(self, predicted: Floats, level: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Shrink the full set until ``level`` choices are left ``[runs]``: bool ``[runs, positions, options]``.
 
         A choice is worth the best cell that still contains it. Dropping the worst choice never lowers the worth of a
@@ -93,7 +106,7 @@ class PooledModel:
         model's best cell always survives.
         """
         runs, positions = len(predicted), len(self._sizes)
-        worth = np.full((runs, positions, max(self._sizes)), -np.inf, dtype=np.float32)
+        worth = np.full((runs, positions, max(self._sizes)), -np.inf)
         half = positions // 2  # the best over each half of the positions first: two passes over the grid serve all
         halves = predicted.reshape(runs, int(np.prod(self._sizes[:half])), -1)
         parts = ((0, self._sizes[:half], halves.max(axis=2)), (half, self._sizes[half:], halves.max(axis=1)))
@@ -166,27 +179,38 @@ class AutoShrinkPooled(Algorithm):
         if k == 0:
             return np.full((self.runs, 1), NOTHING, dtype=np.int32)
         positions, choices = len(self.space.sizes), sum(self.space.sizes)
-        predicted = self._model.predict(self._ids, self._values)
         u = self.streams.uniform(1 + k * (1 + positions))
         level = positions + (u[:, 0] * (choices + 1 - positions)).astype(np.intp)
-        alive = self._model.survivors(predicted, level)
-        drawn = sample_from(self.space, alive[:, None], u[:, 1 + k :].reshape(self.runs, k, positions))
-        wanted = u[:, 1 : 1 + k] < self._explore
-        rows = np.arange(self.runs)
-        ids = np.full((self.runs, k), NOTHING, dtype=np.int32)
-        asked = self._asked.copy()
+        uniform = u[:, 1 : 1 + k] < self._explore
+        ids = np.empty((self.runs, k), dtype=np.int32)
+        for rows, predicted in self._model.predict(self._ids, self._values):
+            alive = self._model.survivors(predicted, level[rows])
+            drawn = sample_from(self.space, alive[:, None], u[rows, 1 + k :].reshape(-1, k, positions))
+            ids[rows] = self._choose(predicted, drawn, uniform[rows], self._asked[rows])
+        return ids
+
+    def _choose(
+        self, predicted: Floats, drawn: Indices, uniform: NDArray[np.bool_], asked: NDArray[np.bool_]
+    ) -> Indices:
+        """Fill ``k`` slots ``[some, k]`` with new cells: those ``drawn`` where ``uniform``, else the best predicted."""
+        k = drawn.shape[1]
+        rows = np.arange(len(drawn))
+        taken = asked.copy()
+        ids = np.full(drawn.shape, NOTHING, dtype=np.int32)
         for slot in range(k):  # a cell that is known, or drawn twice, leaves its slot to the prediction
             cell = self._model.cell[drawn[:, slot]]
-            new = wanted[:, slot] & ~asked[rows, cell]
+            new = uniform[:, slot] & ~taken[rows, cell]
             ids[new, slot] = drawn[new, slot]
-            asked[rows[new], cell[new]] = True
-        predicted[asked] = -np.inf
-        best = np.argpartition(-predicted, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(predicted, best, axis=1), axis=1, kind="stable")
-        best = self._model.index[np.take_along_axis(best, order, axis=1)]
-        empty = ids == NOTHING
-        rank = np.cumsum(empty, axis=1) - 1
-        return np.where(empty, np.take_along_axis(best, np.maximum(rank, 0), axis=1), ids)
+            taken[rows[new], cell[new]] = True
+        predicted[taken] = -np.inf
+        cut = np.partition(predicted, -k, axis=1)[:, -k, None]
+        for row in rows:
+            # of equal predictions the first in the grid, whatever order a partition leaves them in
+            better = np.flatnonzero(predicted[row] >= cut[row])
+            best = better[np.argsort(-predicted[row, better], kind="stable")]
+            empty = np.flatnonzero(ids[row] == NOTHING)
+            ids[row, empty] = self._model.index[best[: len(empty)]]
+        return ids
 
     def tell(self, ids: Indices, values: Floats) -> None:
         # what was not evaluated is NaN, in runs that have ended: `recommend` leaves it out
@@ -197,12 +221,14 @@ class AutoShrinkPooled(Algorithm):
         answers = np.empty(len(rows), dtype=np.int32)
         counts = (~np.isnan(self._values[rows])).sum(axis=1)
         for count in np.unique(counts):  # runs that ended within a step have told less than the others
-            some = rows[counts == count]
-            kept = ~np.isnan(self._values[some])
-            ids = self._ids[some][kept].reshape(len(some), count)
-            predicted = self._model.predict(ids, self._values[some][kept].reshape(len(some), count))
-            known = np.take_along_axis(predicted, self._model.cell[ids], axis=1)
-            answers[counts == count] = ids[np.arange(len(some)), known.argmax(axis=1)]
+            same = np.flatnonzero(counts == count)
+            kept = ~np.isnan(self._values[rows[same]])
+            ids = self._ids[rows[same]][kept].reshape(len(same), count)
+            values = self._values[rows[same]][kept].reshape(len(same), count)
+            for some, predicted in self._model.predict(ids, values):
+                known = np.take_along_axis(predicted, self._model.cell[ids[some]], axis=1)
+                best = known.argmax(axis=1)
+                answers[same[some]] = ids[some][np.arange(len(best)), best]
         return answers
 
 

@@ -64,8 +64,8 @@ class AutoShrinkSet(Shrinker):
 
     def __init__(self, task: Task, *, k: int = 10, samples: int = 1, cost_weight: float = 0.0) -> None:
         super().__init__(task, cost_weight=cost_weight)
-        check("k", k, least=1)
-        check("samples", samples, least=1)
+        check("k", k, least=1, most=1_000)
+        check("samples", samples, least=1, most=1_000)
         self._k, self._samples = k, samples
         self._sets = Survivors(self.space, self.runs)
         self._steps_left = sum(self.space.sizes) - len(self.space.sizes)

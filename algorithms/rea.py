@@ -30,8 +30,8 @@ class RegularizedEvolution(Algorithm):
     def __init__(self, task: Task, *, population: int = 10, sample: int = 3) -> None:
         super().__init__(task)
         for name, value in (("population", population), ("sample", sample)):
-            if value < 1:
-                raise UsageError(f"rea: {name} = {value}: expected at least 1")
+            if not 1 <= value <= 100_000:
+                raise UsageError(f"rea: {name} = {value}: expected 1 to 100,000")
         self._members = population
         self._sample = sample
         # The population is a ring: the oldest member sits where the next child goes. One row a member, so that a

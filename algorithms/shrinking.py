@@ -46,8 +46,8 @@ class Shrinker(Algorithm):
         self._best_id = np.full(self.runs, NOTHING, dtype=np.int32)
 
     def unknown(self, ids: Indices) -> NDArray[np.bool_]:
-        """Which of ``ids`` ``[runs, k]`` are architectures a run has not paid for yet."""
-        return (ids >= 0) & np.isnan(self._known[self._rows, ids])
+        """Which of ``ids`` ``[runs, k]`` are architectures a run has not paid for yet, the first of repeated ones."""
+        return (ids >= 0) & np.isnan(self._known[self._rows, ids]) & first_of_equals(ids)
 
     def learn(self, ids: Indices, values: Floats) -> None:
         """Remember signals ``[runs, k]``; empty and unevaluated slots are left out."""
@@ -90,6 +90,17 @@ def sample_without_replacement(u: Floats, eligible: NDArray[np.bool_], k: int) -
     """
     order = np.argsort(np.where(eligible, u, 2.0), axis=-1, kind="stable")[..., :k]
     return np.where(np.take_along_axis(eligible, order, axis=-1), order, NOTHING)
+
+
+def first_of_equals(ids: Indices) -> NDArray[np.bool_]:
+    """Whether each of ``ids`` ``[runs, k]`` appears for the first time in its row."""
+    order = np.argsort(ids, axis=1, kind="stable")
+    ranked = np.take_along_axis(ids, order, axis=1)
+    first = np.ones(ids.shape, dtype=bool)
+    first[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    result = np.empty(ids.shape, dtype=bool)
+    np.put_along_axis(result, order, first, axis=1)
+    return result
 
 
 def dense_start(space: Space) -> int:
@@ -137,8 +148,8 @@ def demotions(space: Space, keep_path: bool) -> Indices:
     for slot in range(result.shape[1]):
         repeated = (result[:, slot, None] == result[:, :slot]).any(axis=1) | (result[:, slot] == ids)
         result[repeated, slot] = NOTHING
-    if keep_path and space.name == "tss":
-        result[(result >= 0) & _cut_off(space)[result]] = NOTHING
+    if keep_path:
+        result[(result >= 0) & cut_off(space)[result]] = NOTHING
     return result
 
 
@@ -155,14 +166,17 @@ def pruned(space: Space, ids: Indices) -> Indices:
     return space.index(choices)
 
 
-def _cut_off(space: Space) -> NDArray[np.bool_]:
-    """Whether the input of a tss cell does not reach its output ``[n]``; forward pruning has been done."""
+def cut_off(space: Space) -> NDArray[np.bool_]:
+    """Whether the input of each architecture does not reach its output ``[n]``; widths always let it through."""
+    if space.name != "tss":
+        return np.zeros(space.size, dtype=bool)
     choices = space.choices(pruned(space, np.arange(space.size, dtype=np.int32)))
     none = space.options[0].index("none")
     return np.asarray((choices[:, [3, 4, 5]] == none).all(axis=1))
 
 
-def check(name: str, value: float, *, least: float) -> None:
-    """Raise UsageError where a setting is below its least sensible value."""
-    if not value >= least:
-        raise UsageError(f"autoshrink: {name} = {value}: expected at least {least}")
+def check(name: str, value: float, *, least: float, most: float = float("inf")) -> None:
+    """Raise UsageError where a setting is outside its sensible range."""
+    if not least <= value <= most:
+        span = f"at least {least}" if most == float("inf") else f"{least} to {most:,}"
+        raise UsageError(f"autoshrink: {name} = {value}: expected {span}")

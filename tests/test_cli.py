@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasharness
+import nasharness.errors
 from nasharness.search.testing import synthetic_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,12 +108,17 @@ def test_out_keeps_everything(cli, tmp_path):
         (["run", "--algo", "rea", "--space", "tss", "--set", "popl=3"], 2, "nearest: population"),
         (["run", "--algo", "rea", "--space", "tss", "--set", "population"], 2, "KEY=VALUE"),
         (["run", "--algo", "rea", "--space", "tss", "--set", "population=many"], 2, "a whole number"),
-        (["run", "--algo", "rea", "--space", "tss", "--set", "population=0"], 2, "at least 1"),
+        (["run", "--algo", "rea", "--space", "tss", "--set", "population=0"], 2, "expected 1 to"),
         (["run", "--algo", "random", "--space", "tss", "--set", "x=1"], 2, "no settings"),
         (["run", "--algo", "rea", "--space", "tss", "--evaluations", "0"], 2, "at least 1"),
         (["run", "--algo", "rea", "--space", "tss", "--seconds", "-3"], 2, "positive"),
         (["run", "--algo", "rea", "--space", "tss", "--runs", "1000000000"], 2, "TiB"),
         (["run", "--algo", "rea", "--space", "tss", "--runs", "x"], 2, "not a valid integer"),
+        (["run", "--algo", "rea", "--space", "tss", "--runs", "0"], 2, "at least 1"),
+        (["run", "--algo", "rea", "--space", "tss", "--seed", "-1"], 2, "at least 0"),
+        (["run", "--algo", "rea", "--space", "tss", "--evaluations", "1000000000000"], 2, "a smaller budget"),
+        (["run", "--algo", "autoshrink", "--space", "tss", "--set", "cost_weight=inf"], 2, "a finite number"),
+        (["run", "--algo", "autoshrink", "--space", "tss", "--set", "beam=10000000"], 2, "1 to 1,000"),
         (["run", "--algo", "rea", "--space", "tss", "--table", "light"], 1, "nasharness data fetch"),
         (["run", "--algo", "rea", "--space", "tss", "--table", "lite"], 2, "nearest:"),
         (["run", "--algo", "rea", "--space", "sss"], 1, "nasharness data import NATS-sss"),
@@ -144,6 +150,49 @@ def test_unwritable_output_is_found_before_the_search(cli, tmp_path):
         tmp_path.chmod(0o500)
         assert "no permission" in cli("run", "--algo", "rea", "--space", "tss", "--out", tmp_path / "y", code=2).stderr
         tmp_path.chmod(0o700)
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(data_home):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    command = [sys.executable, "-m", "nasharness", "run", "--algo", "rea", "--space", "tss", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_a_damaged_table_hides_no_other(cli, data_home):
+    folder = data_home / "tables/tss/official"
+    folder.mkdir(parents=True)
+    (folder / "table.json").write_text("{")
+    assert "'official' was passed over" in cli("run", "--algo", "random", "--space", "tss").stdout
+    known = json.loads(cli("run", "--algo", "random", "--space", "tss", "--json").stdout)
+    assert "'official' was passed over" in known["notes"][0]
+    for arguments in (("list", "tables"), ("list", "datasets"), ("show", "0", "--space", "tss"), ("data", "status")):
+        assert "cannot read" in cli(*arguments).stdout
+    assert "cannot read" in cli("run", "--algo", "random", "--space", "tss", "--table", "official", code=1).stderr
+
+
+def test_a_search_that_sees_its_score_says_so(cli):
+    options = ("run", "--algo", "rea", "--space", "tss", "--signal", "val@200:mean")
+    assert "the search sees its score" in cli(*options).stdout
+
+
+def test_an_older_result_never_vouches_for_newer_files(tmp_path, monkeypatch):
+    nasharness.run("random", space="tss", evaluations=5).write(tmp_path)
+    second = nasharness.run("rea", space="tss", evaluations=5)
+
+    def full(path, *_):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(second), "_write_parquet", lambda self, path, *rest: full(path))
+    with pytest.raises(nasharness.errors.UsageError, match="No space left"):
+        second.write(tmp_path)
+    assert not (tmp_path / "result.json").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_ctrl_c_keeps_complete_runs(cli, data_home, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 
-from nasharness.cli.data import Progress, command
+from nasharness.cli.data import command
+from nasharness.cli.terminal import Progress
 from nasharness.errors import DataError, UsageError
 
 
@@ -85,6 +86,6 @@ def test_progress_is_a_plain_line_a_while_when_piped():
         progress.update(done, 400)
     progress.close()
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "100 of 400 records (25 %), 10/s, 0:30 left"
+    assert lines[0] == "100 of 400 records (25 %), 10/s, 0:00:30 left"
     assert len(lines) == 4
     assert "\r" not in stream.getvalue()

@@ -319,3 +319,39 @@ def test_numpy_integers_are_welcome():
     result = nasharness.run("random", synthetic_problem(evaluations=np.int64(7)), runs=np.int32(2), seed=np.uint8(3))
     assert result.seeds.tolist() == [3, 4]
     assert result.trajectories.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: nasharness.run("rea", "tss"), "expected a Problem"),
+        (lambda: nasharness.run("rea", spce="tss"), "nearest: space"),
+        (lambda: nasharness.run("rea", seconds="5"), "positive number"),
+        (lambda: nasharness.run("rea", signal=5), "expected a name"),
+        (lambda: nasharness.run(5), "expected a name"),
+        (lambda: nasharness.run("rea", table=5), "open Table"),
+        (lambda: nasharness.run("rea", settings=[1]), "expected a mapping"),
+        (lambda: nasharness.run("rea", evaluations=True), "whole number"),
+    ],
+)
+def test_misuse_from_python_is_explained(call, words):
+    with pytest.raises(UsageError, match=words):
+        call()
+
+
+def test_settings_may_be_numpy_numbers():
+    result = nasharness.run("rea", synthetic_problem(evaluations=20), settings={"population": np.int64(5)})
+    assert result.changed == {"population": 5}
+
+
+def test_long_requests_come_in_batches_and_change_nothing(monkeypatch):
+    problem = synthetic_problem(evaluations=5)
+    whole = nasharness.run("rea", problem, runs=900)
+    parts = nasharness.run("rea", problem, runs=900, batch=300)
+    assert np.array_equal(whole.trajectories.ids, parts.trajectories.ids)
+
+
+def test_the_best_of_a_range_of_epochs_pays_a_validation_for_each():
+    last, best = (synthetic_problem(evaluations=1, signal=text).evaluator() for text in ("val@12:777", "val@1-12:777"))
+    passes = synthetic_problem(evaluations=1).table.values("cifar10-valid", "val_s")
+    assert best.cost_column(12) - last.cost_column(12) == pytest.approx(11 * passes)

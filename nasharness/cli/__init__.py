@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
         # the reader (head, less) has gone; leave nothing for the interpreter to flush into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as error:  # standard output on a full disk, say; whatever names a file is reported where it happens
+        code = _fail(f"cannot write: {error.strerror or error}", 1)
     except MemoryError:
         code = _fail("out of memory; ask for fewer --runs at a time", 1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Callable
-from typing import Any
 
 import click
 
+from nasharness.cli.terminal import Progress
 from nasharness.tables.table import Table
 
 
@@ -142,48 +139,3 @@ def _announce(table: Table) -> None:
     click.echo(f"{table.space}/{table.name}: {table.size:,} rows, {len(table.columns)} columns, {table.version}")
     click.echo(f"checksum {table.checksum}")
     click.echo(f"in {table.path}")
-
-
-class Progress:
-    """Progress on standard error: a line rewritten in place on a terminal, else a plain line every ten seconds."""
-
-    def __init__(self, unit: str, clock: Callable[[], float] = time.monotonic, stream: Any = None) -> None:
-        self.unit, self.clock = unit, clock
-        self.stream = stream if stream is not None else sys.stderr
-        self.terminal = bool(self.stream.isatty())
-        self.start = self.shown = clock()
-        self.first: int | None = None
-        self.label = ""
-        self.open = False
-
-    def update(self, done: int, total: int, label: str = "") -> None:
-        """Tell how far the work is; ``total`` 0 means unknown, ``label`` names the part of it."""
-        now = self.clock()
-        if label != self.label or self.first is None:
-            self.label, self.first, self.start = label, done, now
-        if now - self.shown < (0.1 if self.terminal else 10.0) and done != total:
-            return
-        if done == total and not self.terminal and now - self.start < 10.0:
-            return
-        self.shown = now
-        rate = (done - self.first) / max(now - self.start, 1e-9)
-        text = f"{label + ': ' if label else ''}{done:,}"
-        text += f" of {total:,} {self.unit} ({100 * done / total:.0f} %)" if total else f" {self.unit}"
-        if rate > 0 and now > self.start:
-            text += f", {rate:,.0f}/s"
-            if total > done:
-                seconds = round((total - done) / rate)
-                text += f", {seconds // 60}:{seconds % 60:02} left"
-        if self.terminal:
-            self.stream.write(f"\r\x1b[K{text}")
-            self.open = True
-        else:
-            self.stream.write(f"{text}\n")
-        self.stream.flush()
-
-    def close(self) -> None:
-        """End the line that is being rewritten."""
-        if self.open:
-            self.stream.write("\n")
-            self.stream.flush()
-            self.open = False

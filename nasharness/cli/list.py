@@ -6,7 +6,7 @@ import fnmatch
 
 import click
 
-from nasharness.errors import unknown
+from nasharness.errors import DataError, unknown
 
 KINDS = ("algos", "spaces", "tables", "datasets")
 
@@ -64,7 +64,11 @@ def _tables() -> list[tuple[str, ...]]:
     for space in spaces.names():
         here = catalogue.table_names(space)
         for name in here:
-            table = catalogue.open_table(space, name)
+            try:
+                table = catalogue.open_table(space, name)
+            except DataError as error:
+                rows.append((f"{space}/{name}", str(error)))
+                continue
             rows.append(
                 (
                     f"{space}/{name}",
@@ -87,10 +91,12 @@ def _datasets() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = []
     for dataset in dict.fromkeys(dataset for space in spaces.names() for dataset in spaces.get(space).datasets):
-        lines = [
-            f"{space}/{name}: {holdings(catalogue.open_table(space, name), dataset)}"
-            for space in spaces.names()
-            for name in catalogue.table_names(space)
-        ]
+        lines = []
+        for space in spaces.names():
+            for name in catalogue.table_names(space):
+                try:
+                    lines.append(f"{space}/{name}: {holdings(catalogue.open_table(space, name), dataset)}")
+                except DataError as error:
+                    lines.append(f"{space}/{name}: {error}")
         rows.append((dataset, *(lines or ["no table here measures it"])))
     return rows

@@ -75,7 +75,7 @@ def command(
     record = registry.get(algo)
     settings = record.settings(_assignments(assignments))
     problem = Problem.create(space, dataset, table=table, **problem_options)
-    check_request(record, settings, problem, problem.evaluator(), runs)
+    check_request(record, settings, problem, problem.evaluator(), runs, seed)
     if out is not None:
         _check_writable(out)
     if not as_json:
@@ -90,7 +90,7 @@ def command(
     progress.close()
     written = result.write(out) if out is not None else None
     if as_json:
-        click.echo(json.dumps(result.summary()))
+        click.echo(json.dumps(result.summary(), allow_nan=False))
         return
     click.echo(render(result, ascii=ascii_only()))
     click.echo(

@@ -1,54 +1,61 @@
-"""What the terminal can show, and progress of long work: a bar there, a plain line now and then when piped."""
+"""What the terminal can show, and progress of long work."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 
 class Progress:
-    """Callable as ``progress(done, total)``. Silent for the first moment, so that short work prints nothing.
+    """Progress on standard error: a line rewritten in place on a terminal, else a plain line every ten seconds.
 
-    On a terminal one line is redrawn four times a second; elsewhere a line is written every 10 seconds. All on stderr.
+    Callable as ``progress(done, total)``; short work prints nothing.
     """
 
-    def __init__(self, unit: str, quiet_for: float = 1.0) -> None:
-        self._unit = unit
-        self._terminal = sys.stderr.isatty()
-        self._started = time.monotonic()
-        self._next = self._started + quiet_for
-        self._drawn = False
+    def __init__(self, unit: str, clock: Callable[[], float] = time.monotonic, stream: Any = None) -> None:
+        self.unit, self.clock = unit, clock
+        self.stream = stream if stream is not None else sys.stderr
+        self.terminal = bool(self.stream.isatty())
+        self.start = self.shown = clock()
+        self.first: int | None = None
+        self.label = ""
+        self.open = False
 
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now < self._next:
+    def update(self, done: int, total: int, label: str = "") -> None:
+        """Tell how far the work is; ``total`` 0 means unknown, ``label`` names the part of it."""
+        now = self.clock()
+        if label != self.label or self.first is None:
+            self.label, self.first, self.start = label, done, now
+        if now - self.shown < (0.25 if self.terminal else 10.0) and done != total:
             return
-        self._next = now + (0.25 if self._terminal else 10.0)
-        elapsed = now - self._started
-        rate = done / elapsed
-        left = (total - done) / rate if rate else float("inf")
-        line = f"{done:,} of {total:,} {self._unit}, {rate:,.1f}/s, {_clock(left)} left"
-        if self._terminal:
-            filled = int(30 * done / max(total, 1))
-            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {line}\x1b[K")
+        if done == total and not self.terminal and now - self.start < 10.0:
+            return
+        self.shown = now
+        rate = (done - self.first) / max(now - self.start, 1e-9)
+        text = f"{label + ': ' if label else ''}{done:,}"
+        text += f" of {total:,} {self.unit} ({100 * done / total:.0f} %)" if total else f" {self.unit}"
+        if rate > 0 and now > self.start:
+            text += f", {rate:,.0f}/s"
+            if total > done:
+                seconds = round((total - done) / rate)
+                text += f", {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+        if self.terminal:
+            self.stream.write(f"\r\x1b[K{text}")
+            self.open = True
         else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-        self._drawn = True
+            self.stream.write(f"{text}\n")
+        self.stream.flush()
+
+    __call__ = update
 
     def close(self) -> None:
-        """Wipe the bar."""
-        if self._drawn and self._terminal:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def _clock(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "unknown time"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        """Wipe the line that is being rewritten."""
+        if self.open:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+            self.open = False
 
 
 def ascii_only() -> bool:

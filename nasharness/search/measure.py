@@ -35,6 +35,10 @@ class Measure:
         start = "" if self.first is None else f"{self.first}-"
         return f"{self.split}@{start}{span}:{self.seed}"
 
+    def passes(self, epoch: int) -> int:
+        """Validation passes that an evaluation of ``epoch`` epochs takes: one, or one for each epoch of the range."""
+        return 1 if self.first is None else max(1, epoch - self.first + 1)
+
     def dataset(self, dataset: str) -> str:
         """The data set the networks were trained on: CIFAR-10's validation runs trained on half of its training set."""
         return "cifar10-valid" if dataset == "cifar10" and self.split != "test" else dataset

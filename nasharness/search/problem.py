@@ -70,6 +70,12 @@ class Problem:
         a run pays again for an architecture it has evaluated (``charged``, as NATS-Bench does) or not (``free``).
         Raises UsageError for a name or value that cannot be, DataError for data that are not here.
         """
+        names = {"space": space, "dataset": dataset, "signal": signal, "final": final, "budget": budget}
+        for what, value in names.items():
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{what} {value!r}: expected a name or None")
+        if table is not None and not isinstance(table, (str, Table)):
+            raise UsageError(f"table {table!r}: expected a name, an open Table or None")
         chosen = spaces.get(space)
         if dataset not in chosen.datasets:
             raise unknown(f"data set of space {space!r}", dataset, chosen.datasets, "nasharness list datasets")
@@ -85,14 +91,18 @@ class Problem:
             if table.space != space:
                 raise UsageError(f"table {table.name!r} is of space {table.space!r}, not {space!r}")
             options = [table]
+        elif table is not None:
+            options = [open_table(space, table)]
         else:
-            options = [open_table(space, table)] if table is not None else candidates(space)
+            options, passed_over = candidates(space)
         for option in options:
             try:
                 seen, scored = _protocol(option, dataset, signal, final)
                 # both are read once here, so that a hole in the data is found before the search and not in its middle
                 measures.read_final(scored, option, dataset)
                 notes = tuple(f"table {reason}" for reason in passed_over)
+                if _same(seen, scored):
+                    notes += (f"signal and final metric are the same measurement, {scored}: the search sees its score",)
                 problem = cls(chosen, option, dataset, seen, scored, evaluations, seconds, repeats, notes)
                 problem.evaluator()
             except (UsageError, DataError) as error:
@@ -120,7 +130,9 @@ class Problem:
         if not self.table.has(trained, "val_s"):
             return f"{self.signal.epoch} training epochs, validation not charged"
         note = self.table.column(trained, "val_s").note
-        return f"{self.signal.epoch} training epochs + one validation pass" + (f" ({note})" if note else "")
+        passes = self.signal.passes(self.signal.epoch)
+        number = "one validation pass" if passes == 1 else f"{passes} validation passes"
+        return f"{self.signal.epoch} training epochs + {number}" + (f" ({note})" if note else "")
 
     def evaluator(self) -> Evaluator:
         """Read the search signal and its cost."""
@@ -158,7 +170,9 @@ class Evaluator:
         _, self._trials, self._n = self._signal.shape
         train = self._scalar(table, column.dataset, "train_s")
         extra = self._scalar(table, column.dataset, "val_s") if table.has(column.dataset, "val_s") else 0.0
-        self._cost = np.stack([epoch * train + extra for epoch in self.epochs])  # [fidelities, n]
+        self._cost = np.stack(
+            [epoch * train + signal.passes(epoch) * extra for epoch in self.epochs]
+        )  # [fidelities, n]
         if not (np.isfinite(self._cost).all() and (self._cost > 0).all()):
             raise DataError(f"table {table.name!r}: the simulated seconds on {dataset} are not all positive numbers")
 
@@ -232,16 +246,24 @@ def _budget(
         seconds = preset[dataset]
     if evaluations is not None:
         try:
+            if isinstance(evaluations, bool):
+                raise TypeError
             evaluations = operator.index(evaluations)
         except TypeError:
             raise UsageError(f"evaluations {evaluations!r}: expected a whole number of at least 1") from None
         if evaluations < 1:
             raise UsageError(f"evaluations {evaluations}: expected at least 1")
-    if seconds is not None and not (np.isfinite(seconds) and seconds > 0):
+    number = isinstance(seconds, (int, float, np.number)) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and np.isfinite(seconds) and seconds > 0):
         raise UsageError(f"seconds {seconds}: expected a positive number of simulated seconds")
     if evaluations is None and seconds is None:
         evaluations = DEFAULT_EVALUATIONS
     return evaluations, None if seconds is None else float(seconds)
+
+
+def _same(seen: Measure, scored: Measure) -> bool:
+    """Whether the signal is the very number that the final metric is."""
+    return seen.seed != "random" and str(seen) == str(scored)
 
 
 def _protocol(table: Table, dataset: str, signal: str | None, final: str | None) -> tuple[Measure, Measure]:

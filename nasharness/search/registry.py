@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
+
+import numpy as np
 
 from nasharness.errors import UsageError, unknown
 from nasharness.search.algorithm import Algorithm, ScalarAlgorithm, ScalarBatch
@@ -192,6 +195,8 @@ def _load(entry: EntryPoint) -> None:
 def _read(value: Any, default: Any, what: str) -> Any:
     """Read ``value`` as the type of ``default``; a string comes from the command line."""
     kind = type(default)
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, str) and kind is not str:
         text = value.strip().lower()
         if text in ("none", "null") and default is None:
@@ -204,6 +209,8 @@ def _read(value: Any, default: Any, what: str) -> Any:
                 break
             except ValueError:
                 continue
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{what} = {value}: expected a finite number")
     if (default is None or isinstance(value, kind)) and not (kind is int and isinstance(value, bool)):
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

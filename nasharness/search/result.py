@@ -91,6 +91,7 @@ class Result:
             "recommended": summarise(self.recommended_final) | {"values": self.recommended_final.tolist()},
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
             "reads_whole_table": "whole-signal" in self.needs,
+            "notes": list(problem.notes),
         }
 
     def __str__(self) -> str:
@@ -120,6 +121,7 @@ class Result:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
             atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, provenance))
             atomically(folder / "winner.json", lambda path: _dump(path, winner))
             atomically(folder / "result.json", lambda path: _dump(path, summary | {"provenance": provenance}))

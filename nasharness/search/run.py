@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import operator
 import os
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import NasharnessError, UsageError
+from nasharness.errors import NasharnessError, UsageError, unknown
 from nasharness.search import registry
 from nasharness.search.loop import Searched, Trajectories, expected_steps, search
 from nasharness.search.problem import Evaluator, Problem
@@ -22,8 +23,10 @@ from nasharness.search.registry import Record
 from nasharness.search.result import Result
 from nasharness.search.task import Task
 
-#: Runs that advance together. Larger batches save little Python and lose the processor's cache.
+#: Runs that advance together at most. Larger batches save little Python and lose the processor's cache.
 BATCH = 1_000
+#: Where there are more runs than that, a batch is made to take about this long, so that Ctrl-C loses little.
+BATCH_SECONDS = 2.0
 #: Share of the machine's memory that trajectories may take.
 MEMORY_SHARE = 0.5
 
@@ -63,29 +66,41 @@ def run(
 
     Raises UsageError for what cannot be asked, DataError for data that are not here, Interrupted on Ctrl-C.
     """
+    if not isinstance(algorithm, str):
+        raise UsageError(f"algorithm {algorithm!r}: expected a name, as in 'rea'")
     if problem is None:
+        accepted = list(inspect.signature(Problem.create).parameters)
+        for key in kwargs:
+            if key not in accepted:
+                raise unknown("argument of run", key, [*accepted, "runs", "seed", "settings", "batch", "progress"])
         problem = Problem.create(**kwargs)
+    elif not isinstance(problem, Problem):
+        raise UsageError(f"problem {problem!r}: expected a Problem; a space is given by name, as in space='tss'")
     elif kwargs:
         raise UsageError(f"run: {', '.join(kwargs)} belong into Problem.create, since a problem was given")
     record = registry.get(algorithm)
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(f"settings {settings!r}: expected a mapping, as in {{'population': 20}}")
     chosen = record.settings(settings or {})
-    runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
     batch = _whole("batch", batch, 1)
     evaluator = problem.evaluator()
-    check_request(record, chosen, problem, evaluator, runs)
+    runs, seed = check_request(record, chosen, problem, evaluator, runs, seed)
 
     parts: list[Searched] = []
     started = time.perf_counter()
     done = 0
     try:
-        for first in range(0, runs, batch):
-            seeds = np.arange(seed + first, seed + min(first + batch, runs), dtype=np.int64)
+        size = batch if runs <= batch else min(batch, 100)
+        while done < runs:
+            began = time.perf_counter()
+            seeds = np.arange(seed + done, seed + min(done + size, runs), dtype=np.int64)
             parts.append(
                 _search_batch(
                     record, chosen, problem, evaluator, seeds, _report(progress, done, runs, problem, evaluator)
                 )
             )
             done += len(seeds)
+            size = _next_size(len(seeds), time.perf_counter() - began, batch)
             if progress is not None:
                 progress(done, runs)
     except KeyboardInterrupt:
@@ -132,11 +147,18 @@ def _named(record: Record) -> Iterator[None]:
     except (NasharnessError, MemoryError):
         raise
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename == inspect.getfile(record.cls)]
+        where = (own or frames)[-1]
         raise AlgorithmFailedError(
             f"{record.name} failed in {Path(where.filename).name}, line {where.lineno} ({where.name}): "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _next_size(size: int, seconds: float, batch: int) -> int:
+    """Runs of the next batch, by how long the last one took; results do not depend on it."""
+    return max(1, min(batch, 4 * size, int(size * BATCH_SECONDS / max(seconds, 1e-6))))
 
 
 def _score(
@@ -190,19 +212,34 @@ def memory_needed(runs: int, problem: Problem, evaluator: Evaluator) -> int:
 
 
 def check_request(
-    record: Record, settings: Mapping[str, Any], problem: Problem, evaluator: Evaluator, runs: int
-) -> None:
-    """Raise UsageError for settings, a space or a number of runs that cannot be, before anything is searched."""
+    record: Record, settings: Mapping[str, Any], problem: Problem, evaluator: Evaluator, runs: int, seed: int
+) -> tuple[int, int]:
+    """Return runs and seed as plain integers.
+
+    Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
+    """
+    runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
     with _named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
     if needed > MEMORY_SHARE * have:
         fits = int(runs * MEMORY_SHARE * have / needed)
+        if fits == 0:
+            raise UsageError(
+                f"a run of {_many(expected_steps(problem, evaluator))} evaluations would take {_size(needed / runs)} "
+                f"of memory; this machine has {_size(have)}. Ask for a smaller budget; the space has "
+                f"{problem.space.size:,} architectures"
+            )
         raise UsageError(
             f"{runs:,} runs of {expected_steps(problem, evaluator):,} evaluations would take {_size(needed)} of memory;"
             f" this machine has {_size(have)}. Ask for at most {fits:,} runs at a time (--runs {fits} --seed ...)"
         )
+    return runs, seed
+
+
+def _many(count: int) -> str:
+    return f"{count:,}" if count < 10**9 else f"{float(count):.3g}"
 
 
 def _size(count: float) -> str:
@@ -219,5 +256,5 @@ def _whole(what: str, value: Any, least: int) -> int:
     except TypeError:
         raise UsageError(f"{what} {value!r}: expected a whole number of at least {least}") from None
     if number < least or number > 2**62:
-        raise UsageError(f"{what} {number}: expected {least} to 2**62")
+        raise UsageError(f"{what} {number}: expected at least {least}, at most 2**62")
     return number

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nasharness import spaces
+from nasharness.errors import DataError
 from nasharness.tables import catalogue
 from nasharness.tables.table import Column, Table
 
@@ -16,13 +17,20 @@ def card(space: str, arch: str | int, table: str | None = None) -> dict[str, Any
 
     Keys: ``index``, ``arch``, ``isomorphism`` (lowest index of its class by each rule), ``params_millions`` and
     ``flops_millions`` by data set, ``measurements``: a list with table, data set, metric, unit, schedule, epoch and
-    ``values`` by seed, the last stored epoch of every column. Raises UsageError for an architecture that does
-    not exist.
+    ``values`` by seed, the last stored epoch of every column; ``problems`` of tables
+    that cannot be read. Raises UsageError for an architecture that does not exist.
     """
     chosen = spaces.get(space)
     index = chosen.parse(arch)
     names = [table] if table is not None else catalogue.table_names(space)
-    measurements = [row for name in names for row in _measurements(catalogue.open_table(space, name), index)]
+    measurements, problems = [], {}
+    for name in names:
+        try:
+            measurements += _measurements(catalogue.open_table(space, name), index)
+        except DataError as error:
+            if table is not None:
+                raise
+            problems[name] = str(error)
     one = np.int32(index)
     return {
         "space": space,
@@ -33,6 +41,7 @@ def card(space: str, arch: str | int, table: str | None = None) -> dict[str, Any
         "flops_millions": {dataset: float(chosen.flops(one, dataset)) for dataset in chosen.datasets},
         "tables": names,
         "measurements": measurements,
+        "problems": problems,
     }
 
 
@@ -77,6 +86,9 @@ def render(known: dict[str, Any], ascii: bool = False) -> str:  # noqa: A002 - a
         lines.append(f"cost         {dataset}: {millions:.6f} M params, {flops:.5f} M MACs")
     for table in known["tables"]:
         lines += ["", f"table {table}"]
+        if table in known["problems"]:
+            lines.append(f"  {known['problems'][table]}")
+            continue
         rows = [row for row in known["measurements"] if row["table"] == table]
         lines += [f"  {_label(row):<36} {_values(row)}" for row in rows] or ["  nothing measured"]
     if not known["tables"]:

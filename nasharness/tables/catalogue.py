@@ -59,17 +59,28 @@ def open_table(space: str, name: str) -> Table:
     raise unknown(f"table of space {space!r}", name, known, "nasharness list tables")
 
 
-def candidates(space: str) -> list[Table]:
-    """Every table that look-up considers, best first. Raises DataError with the command where there is none."""
-    tables = [open_table(space, name) for name in table_names(space) if name in ORDER]
+def candidates(space: str) -> tuple[list[Table], list[str]]:
+    """Every table that look-up considers, best first, and what is wrong with those that cannot be opened.
+
+    Raises DataError with the command that brings one where there is none.
+    """
+    tables, damaged = [], []
+    for name in table_names(space):
+        if name in ORDER:
+            try:
+                tables.append(open_table(space, name))
+            except DataError as error:
+                damaged.append(f"{name!r} was passed over: {error}")
     if not tables:
+        if damaged:
+            raise DataError(f"no table of space {space!r} can be opened: {'; '.join(damaged)}")
         raise DataError(
             f"no table of space {space!r} in {data_dir()}, and no small public one exists; import NATS-Bench's: "
             f"{how_to_get(space, 'official')}"
             if space == "sss"
             else f"no table of space {space!r} in {data_dir()}; get one with: {HOW_TO_GET['light']}"
         )
-    return tables
+    return tables, damaged
 
 
 def how_to_get(space: str, name: str) -> str:

@@ -8,6 +8,7 @@ error that says which exist.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.tables.lock import only_writer
 
 FORMAT = "nasharness-table/1"
 
@@ -244,12 +246,14 @@ class TableWriter:
 
     def __enter__(self) -> TableWriter:
         parent = self.destination.parent
+        self._lock = contextlib.ExitStack()
         try:
-            parent.mkdir(parents=True, exist_ok=True)
+            self._lock.enter_context(only_writer(self.destination))
             for stale in parent.glob(f".partial-{self.destination.name}-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             self._folder = Path(tempfile.mkdtemp(prefix=f".partial-{self.destination.name}-", dir=parent))
         except OSError as error:
+            self._lock.close()
             raise UsageError(f"cannot write a table under {parent}: {error.strerror or error}") from error
         return self
 
@@ -284,7 +288,16 @@ class TableWriter:
         array[...] = np.asarray(values).reshape(array.shape)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None:
+        try:
+            with self._lock:
+                self._finish(kind is not None)
+        except OSError as problem:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            place = self.destination.parent
+            raise DataError(f"cannot write a table under {place}: {problem.strerror or problem}") from problem
+
+    def _finish(self, failed: bool) -> None:
+        if failed:
             self._open.clear()
             shutil.rmtree(self._folder, ignore_errors=True)
             return
