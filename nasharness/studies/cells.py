@@ -23,8 +23,9 @@ from nasharness.studies.plan import Plan
 from nasharness.studies.shard import Question, Shard
 from nasharness.version import __version__
 
-#: Runs of a shard, at most: enough to advance together cheaply, few enough to lose little with a killed process.
-SHARD_RUNS = 250
+#: Runs of a shard, least and most: enough to advance together cheaply, few enough to lose little with a killed process
+#: and to occupy all processors. Between the two, an eighth of a cell.
+SHARD_RUNS = (250, 1_000)
 #: Bytes that the search of a shard may take; long searches get smaller shards.
 SHARD_BYTES = 128 << 20
 _BYTES_PER_EVALUATION = 64  # trajectory, and what finds its improvements
@@ -33,7 +34,7 @@ FORMAT = "nasharness-study/1"
 
 @dataclass(frozen=True)
 class Study:
-    """A plan worked out. ``questions`` one a data set; ``cells`` as in study.json; ``identity`` over all that counts."""
+    """A plan worked out: ``questions`` one a data set, ``cells`` as in study.json, ``identity`` of all that counts."""
 
     plan: Plan
     problems: tuple[Problem, ...]
@@ -54,7 +55,7 @@ class Study:
         cells: list[dict[str, Any]] = []
         for problem, question in zip(problems, questions, strict=True):
             for record, choice in zip(records, plan.algorithms, strict=True):
-                shard_runs = min(plan.runs, _shard_runs(problem, question))
+                shard_runs = _shard_runs(plan.runs, problem, question)
                 cell = {
                     "id": f"c{len(cells):03d}",
                     "algorithm": str(choice),
@@ -203,10 +204,11 @@ def _problem(plan: Plan, dataset: str) -> Problem:
         raise
 
 
-def _shard_runs(problem: Problem, question: Question) -> int:
+def _shard_runs(runs: int, problem: Problem, question: Question) -> int:
     steps = expected_steps(problem, question.evaluator)
     seen = problem.space.size if problem.repeats == "free" else 0
-    return max(1, min(SHARD_RUNS, SHARD_BYTES // (steps * _BYTES_PER_EVALUATION + seen)))
+    least, most = SHARD_RUNS
+    return max(1, min(runs, max(least, min(most, runs // 8)), SHARD_BYTES // (steps * _BYTES_PER_EVALUATION + seen)))
 
 
 def _fingerprint(files: Sequence[Path]) -> str:

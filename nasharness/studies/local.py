@@ -11,7 +11,7 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,7 +22,7 @@ from nasharness.studies.shard import Question, Shard
 #: How often a shard may lose its worker before the study gives up.
 ATTEMPTS = 3
 #: The shards are the parallel work; threads within would fight for the same cores.
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class WorkerError(NasharnessError):
@@ -31,13 +31,15 @@ class WorkerError(NasharnessError):
     exit_code = 1
 
 
-def in_process(shards: Sequence[Shard], questions: Sequence[Question]) -> Iterator[tuple[Shard, bytes]]:
+def in_process(shards: Sequence[Shard], questions: Sequence[Question]) -> Generator[tuple[Shard, bytes], None, None]:
     """Compute shards here, one after the other."""
     for shard in shards:
         yield shard, shard.compute(questions[shard.question])
 
 
-def in_processes(shards: Sequence[Shard], questions: Sequence[Question], jobs: int) -> Iterator[tuple[Shard, bytes]]:
+def in_processes(
+    shards: Sequence[Shard], questions: Sequence[Question], jobs: int
+) -> Generator[tuple[Shard, bytes], None, None]:
     """Compute shards in ``jobs`` processes. A process that is lost is replaced and its shard tried again.
 
     Processes are spawned, and end with this one: each holds one end of a pipe of its own, and watches its parent.

@@ -7,7 +7,7 @@ shards. Lost workers and nodes are tried again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
@@ -22,7 +22,7 @@ PER_CPU = 2
 
 def on_ray(
     shards: Sequence[Shard], questions: Sequence[Question], address: str, expected: Mapping[str, str]
-) -> Iterator[tuple[Shard, bytes]]:
+) -> Generator[tuple[Shard, bytes], None, None]:
     """Compute shards on the cluster at ``address``; ``""`` is ``$RAY_ADDRESS``, else a cluster of this machine alone.
 
     ``expected``: the study's versions. Raises UsageError where Ray is not installed or the cluster does not answer.
@@ -52,7 +52,7 @@ def on_ray(
 
 def _run(
     ray: Any, shards: Sequence[Shard], questions: Sequence[Question], expected: dict[str, str]
-) -> Iterator[tuple[Shard, bytes]]:
+) -> Generator[tuple[Shard, bytes], None, None]:
     task = ray.remote(num_cpus=1, max_retries=0)(_compute)
     payloads = [ray.put(question) for question in questions]
     waiting = deque(shards)

@@ -219,9 +219,15 @@ def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
 
 
 def multi_trial(space: str) -> list[str]:
-    """Names of every registered multi-trial algorithm that works on ``space``."""
+    """Names of every registered multi-trial algorithm that works on ``space``, less those that read a whole table."""
     records = [registry.get(name) for name in registry.names()]
-    return [r.name for r in records if r.kind == "multi-trial" and (r.spaces == ("*",) or space in r.spaces)]
+    return [
+        record.name
+        for record in records
+        if record.kind == "multi-trial"
+        and "whole-signal" not in record.needs
+        and (record.spaces == ("*",) or space in record.spaces)
+    ]
 
 
 def split_names(text: str) -> list[str]:

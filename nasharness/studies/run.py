@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,9 @@ def begin(folder: Folder, study: Study, resume: bool) -> None:
         raise UsageError(f"{folder.path} holds this study already; go on with it: {resume_command(folder.path)}")
 
 
-def _executor(study: Study, shards: Sequence[Shard], jobs: int, ray: str | None) -> Iterator[tuple[Shard, bytes]]:
+def _executor(
+    study: Study, shards: Sequence[Shard], jobs: int, ray: str | None
+) -> Generator[tuple[Shard, bytes], None, None]:
     if not shards:
         return (_ for _ in ())
     if ray is not None:
