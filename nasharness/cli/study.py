@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ def command(
     PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
     signal, final, repeats, table, and [settings]. Options replace what the file says.
     """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
     from nasharness.studies import Study, run_study
     from nasharness.studies.run import StudyStoppedError, resume_command
 
