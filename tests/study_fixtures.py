@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nasharness.studies.shard import SCHEMA
+from nasharness.studies.shard import NAMES, SCHEMA
 
 OPTIMUM = {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}
 
@@ -83,7 +83,7 @@ def frame(cell: dict, strength: float = 0.0, shift: float = 0.0) -> pd.DataFrame
                 }
             )
     made = pd.DataFrame(rows)
-    for column in ("cell", "space", "dataset", "table", "algorithm"):
+    for column in NAMES:
         value = {"cell": cell["id"], "table": f"{cell['table']['source']}:{cell['table']['checksum'][:12]}"}
         made[column] = value[column] if column in value else cell[column]
     return made[SCHEMA.names]

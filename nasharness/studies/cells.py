@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -30,6 +31,9 @@ SHARD_RUNS = (250, 1_000)
 SHARD_BYTES = 128 << 20
 _BYTES_PER_EVALUATION = 64  # trajectory, and what finds its improvements
 FORMAT = "nasharness-study/1"
+_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats")
+#: Files of the search that only show or check results.
+_NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def versions(records: Sequence[Record]) -> dict[str, str]:
     """What results depend on beyond plan and table: versions, and a fingerprint of the code that makes them."""
     root = Path(nasharness.__file__).parent
     files = [path for room in ("search", "spaces") for path in sorted((root / room).glob("*.py"))]
-    files.append(root / "studies" / "shard.py")
+    files = [path for path in files if path.name not in _NO_MATTER]
+    files += [root / "tables" / "table.py", root / "studies" / "shard.py"]
     made = {
         "nasharness": __version__,
         "code of the search": _fingerprint(files),
@@ -140,10 +145,23 @@ def versions(records: Sequence[Record]) -> dict[str, str]:
         "machine": platform.machine(),
     }
     for record in records:
-        source = Path(inspect.getfile(record.cls))
-        ours = record.cls.__module__.startswith("nasharness.algorithms.")
-        made[f"code of {record.name}"] = _fingerprint(sorted(source.parent.glob("*.py")) if ours else [source])
+        made[f"code of {record.name}"] = _fingerprint(_sources(Path(inspect.getfile(record.cls))))
     return made
+
+
+def _sources(path: Path) -> list[Path]:
+    """The file of an algorithm and those beside it that it imports."""
+    found, queue = {path}, [path]
+    while queue:
+        imports = [node for node in ast.walk(ast.parse(queue.pop().read_bytes())) if hasattr(node, "names")]
+        words = [alias.name for node in imports for alias in node.names if isinstance(alias, ast.alias)]
+        words += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
+        for name in {part for word in words for part in word.split(".")}:
+            beside = path.with_name(f"{name}.py")
+            if beside.is_file() and beside not in found:
+                found.add(beside)
+                queue.append(beside)
+    return sorted(found)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -183,24 +201,19 @@ def _short(value: Any) -> str:
 
 
 def _problem(plan: Plan, dataset: str) -> Problem:
+    options = {key: getattr(plan, key) for key in _OPTIONS}
     try:
-        return Problem.create(
-            plan.space,
-            dataset,
-            table=plan.table,
-            signal=plan.signal,
-            final=plan.final,
-            evaluations=plan.evaluations,
-            seconds=plan.seconds,
-            budget=plan.budget,
-            repeats=plan.repeats,
-        )
-    except NasharnessError as error:
-        for key in ("signal", "final", "budget", "table"):
-            value = getattr(plan, key)
-            if value is not None and plan.lines is not None and value in str(error):
-                with plan.lines.at(key):
-                    raise
+        return Problem.create(plan.space, dataset, **options)
+    except NasharnessError:
+        for key in ("table", "signal", "final", "budget"):  # the one without which it would do is to blame
+            if options[key] is None or plan.lines is None:
+                continue
+            try:
+                Problem.create(plan.space, dataset, **(options | {key: None}))
+            except NasharnessError:
+                continue
+            with plan.lines.at(key):
+                raise
         raise
 
 

@@ -6,6 +6,7 @@ one that was asked for the study, which holds a lock on the folder until it ends
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -137,7 +138,8 @@ def _sync(folder: Path) -> None:
         return
     try:
         os.fsync(descriptor)
-    except OSError:
-        pass
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that does not flush folders
+            raise
     finally:
         os.close(descriptor)

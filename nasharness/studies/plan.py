@@ -170,6 +170,9 @@ class Lines:
                 found = number
                 break
         if found is None and section:
+            for number, line in enumerate(self.text, 1):
+                if re.sub(r"""["']|\s""", "", line).startswith(f"[{section}.{key}]"):
+                    return number
             return self.find(section.rpartition(".")[2], None, section.rpartition(".")[0])
         if found is None:
             headers = [n for n, line in enumerate(self.text, 1) if re.match(rf"\s*\[+[^\]]*{re.escape(key)}", line)]
