@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.analysis.significance import midranks
 from nasharness.errors import UsageError
 
 Ints = NDArray[np.int64]
@@ -20,13 +19,23 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
     """Spearman's rho of ``x`` and ``y`` ``[n]``, ties at the mean of their ranks; NaN where either is constant."""
-    first, second = _codes(x, y)
-    if len(first) < 2:
+    return spearman_of_codes(*_codes(x, y))
+
+
+def spearman_of_codes(x: Ints, y: Ints) -> float:
+    """Spearman's rho of dense ranks (see ``codes``) ``[n]``."""
+    if len(x) < 2:
         return math.nan
-    a, b = midranks(first), midranks(second)
-    a, b = a - a.mean(), b - b.mean()
+    a, b = _centred(x), _centred(y)
     size = math.sqrt(float(a @ a) * float(b @ b))
     return max(-1.0, min(1.0, float(a @ b) / size)) if size > 0 else math.nan
+
+
+def _centred(values: Ints) -> NDArray[np.float64]:
+    """Midranks of dense ranks, less their mean."""
+    counts = np.bincount(values)
+    middle = np.cumsum(counts) - (counts - 1) / 2 - (len(values) + 1) / 2
+    return middle[values]
 
 
 def codes(values: ArrayLike) -> Ints:
