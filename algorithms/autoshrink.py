@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from nasharness.algorithms.shrinking import Shrinker, check, demotions, dense_start, sample_without_replacement
+from numpy.typing import NDArray
 
 from nasharness.errors import unknown
 from nasharness.search import NOTHING, PAUSE, Task, register
@@ -93,6 +94,13 @@ class AutoShrink(Shrinker):
             repeated = (drawn[:, column, None] == drawn[:, :column]).any(axis=1)
             drawn[repeated, column] = NOTHING
         return drawn
+
+    def surviving(self) -> NDArray[np.bool_]:
+        """Choices that the networks kept make: ``[runs, positions, options]``."""
+        options = np.arange(max(self.space.sizes))
+        kept = self._state[..., None, None] >= 0
+        choices = self.space.choices(np.maximum(self._state, 0))[..., None]
+        return np.asarray((kept & (choices == options)).any(axis=1))
 
     def ask(self) -> Asked:
         new = self.unknown(self._candidates)

@@ -6,11 +6,11 @@ import functools
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
-
 from nasharness.algorithms.autoshrink import CITATION
 from nasharness.algorithms.autoshrink_set import sample_from
 from nasharness.algorithms.shrinking import check, demotions, dense_start, penalty
+from numpy.typing import NDArray
+
 from nasharness.errors import UsageError
 from nasharness.search import NOTHING, Algorithm, Task, register
 from nasharness.search.algorithm import Asked
@@ -142,6 +142,12 @@ class AutoShrinkPooled(Algorithm):
         self._ids = np.empty((self.runs, 0), dtype=np.int32)
         self._values = np.empty((self.runs, 0))
         self._asked = np.zeros((self.runs, self.space.size), dtype=bool)  # by cell of the grid
+        sizes = np.array(self.space.sizes)
+        self._alive = np.broadcast_to(np.arange(sizes.max()) < sizes[:, None], (self.runs, len(sizes), sizes.max()))
+
+    def surviving(self) -> NDArray[np.bool_]:
+        """Choices that the latest shrinking left, before the set was opened again: ``[runs, positions, options]``."""
+        return self._alive
 
     def ask(self) -> Asked:
         told = self._ids.shape[1]
@@ -165,7 +171,7 @@ class AutoShrinkPooled(Algorithm):
         predicted = self._model.predict(self._ids, self._values)
         u = self.streams.uniform(1 + k * (1 + positions))
         level = positions + (u[:, 0] * (choices + 1 - positions)).astype(np.intp)
-        alive = self._model.survivors(predicted, level)
+        alive = self._alive = self._model.survivors(predicted, level)
         drawn = sample_from(self.space, alive[:, None], u[:, 1 + k :].reshape(self.runs, k, positions))
         wanted = u[:, 1 : 1 + k] < self._explore
         rows = np.arange(self.runs)

@@ -43,8 +43,9 @@ def figure(space: Space | str, arch: int | str, caption: str = "") -> Figure:
     chosen = spaces.get(space) if isinstance(space, str) else space
     index = chosen.parse(arch)
     choices = chosen.choices(np.int32(index)).tolist()
-    made = Figure(figsize=(3.4, 1.95 if caption else 1.75))
-    bottom = 0.11 if caption else 0.01
+    lines = caption.count("\n") + 1 if caption else 0
+    made = Figure(figsize=(3.4, 1.75 + 0.1 * lines))
+    bottom = (0.06 + 0.1 * lines) / (1.75 + 0.1 * lines) if caption else 0.01
     axes = made.add_axes((0.01, bottom, 0.98, 0.98 - bottom))
     axes.axis("off")
     if chosen.name == "tss":
@@ -52,7 +53,7 @@ def figure(space: Space | str, arch: int | str, caption: str = "") -> Figure:
     else:
         _draw_widths(axes, [int(chosen.options[position][choice]) for position, choice in enumerate(choices)])
     if caption:
-        made.text(0.5, 0.03, caption, ha="center", va="bottom", fontsize=6, color=MUTED)
+        made.text(0.5, 0.02, caption, ha="center", va="bottom", fontsize=5.2, linespacing=1.25, color=MUTED)
     return made
 
 
@@ -83,6 +84,7 @@ def _draw_edge(axes: Axes, source: int, target: int, operation: str, live: bool)
         words = words if operation == "none" else f"({words})"
     height = ARCS[source, target]
     margin = 0.17
+    lift = 0.0
     if height == 0:
         curve = Curve([(source + margin, 0), (target - margin, 0)])
     else:
@@ -90,7 +92,12 @@ def _draw_edge(axes: Axes, source: int, target: int, operation: str, live: bool)
         apex = height / 0.75  # the middle of a cubic curve lies three quarters of the way to its control points
         lean = 0.28 * (target - source)
         curve = Curve(
-            [(source + 0.06, lift), (source + lean, apex), (target - lean, apex), (target - 0.06, lift)],
+            [
+                (source + (0.12 if target - source == 2 else 0.03), lift),
+                (source + lean, apex),
+                (target - lean, apex),
+                (target - (0.12 if target - source == 2 else 0.03), lift),
+            ],
             [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4],
         )
     axes.add_patch(
@@ -106,7 +113,8 @@ def _draw_edge(axes: Axes, source: int, target: int, operation: str, live: bool)
             shrinkB=0,
         )
     )
-    middle = height * 1.0 if height == 0 else height + (0.11 - 0.11 * 1.0) * 0.25
+    # above a straight edge, which is short; on an arc
+    middle = 0.11 if height == 0 else height + lift / 4
     axes.text(
         (source + target) / 2,
         middle,
@@ -134,7 +142,7 @@ def _draw_widths(axes: Axes, widths: Sequence[int]) -> None:
     from matplotlib.patches import Rectangle
 
     layers = ("stem,\ncell 1", "block 1", "cell 2", "block 2", "cell 3")
-    colours = [COLOURS[name][0] for name in ("blue", "amber", "blue", "amber", "blue")]
+    colours = [COLOURS[name][0] for name in ("blue", "green", "blue", "green", "blue")]
     for layer, (width, name, colour) in enumerate(zip(widths, layers, colours, strict=True)):
         axes.add_patch(Rectangle((layer - 0.3, -0.5), 0.6, 1.0, facecolor=GRID, edgecolor="none", zorder=1))
         high = width / 64
@@ -170,12 +178,19 @@ def write(space: Space | str, arch: int | str, path: str | os.PathLike[str]) -> 
     chosen = spaces.get(space) if isinstance(space, str) else space
     index = chosen.parse(arch)
     with looks():
-        content = save(figure(chosen, index, f"{chosen.name} {index}   {chosen.string(index)}"), kind)
+        content = save(figure(chosen, index, _caption(chosen, index)), kind)
     try:
         atomically(target, lambda temporary: _write_bytes(temporary, content))
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
     return target
+
+
+def _caption(space: Space, index: int) -> str:
+    text = space.string(index)
+    if len(text) > 60:  # a cell's three nodes do not fit on one line
+        text = text.replace("+", "+\n", 2).replace("+\n", "+", 1)
+    return f"{space.name} {index}\n{text}"
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "show": ("nasharness.cli.show", "Show everything known of an architecture."),
     "compare": ("nasharness.cli.compare", "Compare the algorithms of one or more studies, with statistics."),
     "validate": ("nasharness.cli.validate", "Find out whether a change is better; check tables, papers, proxies."),
+    "figures": ("nasharness.cli.figures", "Draw the figures of a study: PNG, PDF and the numbers behind them."),
+    "report": ("nasharness.cli.report", "Write a study as one self-contained HTML page."),
     "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables."),
 }
 

@@ -166,7 +166,9 @@ def _write(folder: Path, name: str, files: dict[str, bytes]) -> list[Path]:
             atomically(path, functools.partial(_write_bytes, content))
             written.append(path)
     except OSError as error:
-        raise UsageError(f"cannot write figures to {folder}: {error.strerror or error}; choose another --out") from error
+        raise UsageError(
+            f"cannot write figures to {folder}: {error.strerror or error}; choose another --out"
+        ) from error
     return written
 
 

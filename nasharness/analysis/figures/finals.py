@@ -103,9 +103,7 @@ def final_runs(source: Source) -> pd.DataFrame:
             ]
             rows.append(base | {"part": "mean", "final": values.mean()})
             shown = np.unique(np.linspace(0, len(values) - 1, min(SHOWN, len(values))).astype(int))
-            rows += [
-                base | {"part": "run", "seed": int(runs.last["seed"].iloc[i]), "final": values[i]} for i in shown
-            ]
+            rows += [base | {"part": "run", "seed": int(runs.last["seed"].iloc[i]), "final": values[i]} for i in shown]
     made = pd.DataFrame(rows)
     made["seed"] = made["seed"].astype("Int64") if "seed" in made else pd.NA
     return made
@@ -253,7 +251,9 @@ def draw_critical_difference(source: Source, data: pd.DataFrame) -> Figure:
         axes.text(place(tick), line - 0.08, str(tick), ha="center", va="bottom", fontsize=6.5)
     unit = place(2) - place(1)
     axes.plot([place(1), place(1) + difference * unit], [0.08, 0.08], color=TEXT, linewidth=1.6, solid_capstyle="butt")
-    axes.text(place(1) + difference * unit + 0.06, 0.08, f"critical difference {difference:.2f}", va="center", fontsize=6)
+    axes.text(
+        place(1) + difference * unit + 0.06, 0.08, f"critical difference {difference:.2f}", va="center", fontsize=6
+    )
     for row, number in enumerate(groups):
         own = ranks[[str(number) in text.split() for text in data["groups"]]]
         y = line + 0.09 + 0.09 * row
@@ -272,5 +272,7 @@ def draw_critical_difference(source: Source, data: pd.DataFrame) -> Figure:
         axes.plot([place(rank), place(rank), end], [line, y, y], color=look.colour, linewidth=0.9, zorder=1)
         axes.plot(place(rank), line, look.marker, color=look.colour, markersize=2.8 * look.size, zorder=3)
         text = f"{label}  {rank:.2f}" if left else f"{rank:.2f}  {label}"
-        axes.text(end - 0.05 if left else end + 0.05, y, text, ha="right" if left else "left", va="center", fontsize=6.5)
+        axes.text(
+            end - 0.05 if left else end + 0.05, y, text, ha="right" if left else "left", va="center", fontsize=6.5
+        )
     return made.figure

@@ -34,7 +34,8 @@ PARETO_NOTE = (
 def landscape(source: Source) -> pd.DataFrame:
     """Rows by ``part``: ``bin`` (x0, x1, y0, y1, count), ``top`` (index, signal, final), ``optimum``, ``best_signal``,
     ``algorithm`` (means of its incumbents) and ``kendall`` (in x0: of all, in y0: of the top). Signals are those of
-    each architecture's first trial. Raises DataError where the table is not here."""
+    each architecture's first trial. Raises DataError where the table is not here.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
@@ -53,9 +54,7 @@ def landscape(source: Source) -> pd.DataFrame:
             mean = {"signal": signal[ids].mean(), "final": final[ids].mean()}
             rows.append(base | {"part": "algorithm", "algorithm": runs.algorithm, "runs": len(ids)} | mean)
         top = final >= low_f
-        rows.append(
-            base | {"part": "kendall", "x0": kendall(signal, final), "y0": kendall(signal[top], final[top])}
-        )
+        rows.append(base | {"part": "kendall", "x0": kendall(signal, final), "y0": kendall(signal[top], final[top])})
     made = pd.DataFrame(rows)
     made["index"] = made["index"].astype("Int64")
     return made
@@ -131,12 +130,22 @@ def _enlarged(axes: Axes, source: Source, rows: pd.DataFrame) -> None:
 
 
 def _mark(axes: Axes, look: Look, x: float, y: float) -> None:
-    axes.plot(x, y, look.marker, color=look.colour, markersize=4.4 * look.size, markeredgecolor=PAPER, markeredgewidth=0.5, zorder=6)
+    axes.plot(
+        x,
+        y,
+        look.marker,
+        color=look.colour,
+        markersize=4.4 * look.size,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.5,
+        zorder=6,
+    )
 
 
 def pareto(source: Source) -> pd.DataFrame:
     """Rows by ``part``: ``bin`` (x0, x1, y0, y1, count), ``front`` (index, macs, final), ``algorithm`` (means and
-    quartiles of its incumbents' MACs and final metric). MACs in millions. Raises DataError as ``landscape`` does."""
+    quartiles of its incumbents' MACs and final metric). MACs in millions. Raises DataError as ``landscape`` does.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
@@ -176,9 +185,7 @@ def front(cost: Floats, value: Floats) -> list[int]:
 
 def draw_pareto(source: Source, data: pd.DataFrame) -> Figure:
     """One panel a data set, from somewhat below the lowest quartile of any algorithm up to the optimum."""
-    made = sheet(
-        len(source.panels), legend=source.legend, note=f"{PARETO_NOTE} {source.note}", lines=False, height=1.9
-    )
+    made = sheet(len(source.panels), legend=source.legend, note=f"{PARETO_NOTE} {source.note}", lines=False, height=1.9)
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
         _cloud(axes, rows[rows["part"] == "bin"])
@@ -203,5 +210,3 @@ def _frame_of(axes: Axes, panel: Panel, rows: pd.DataFrame) -> None:
     axes.set_ylim(low, high + 0.06 * (high - low))
     left, right = float(bins["x0"].min()), float(bins["x1"].max())
     axes.set_xlim(left - 0.03 * (right - left), right + 0.04 * (right - left))
-
-

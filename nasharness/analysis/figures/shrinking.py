@@ -109,9 +109,7 @@ def _spans(space: Space, seen: list[tuple[int, NDArray[np.bool_]]]) -> list[dict
     for position, options in enumerate(space.options):
         for option, name in enumerate(options):
             own = np.concatenate([[False], held[:, position, option], [False]]).astype(int)
-            for first, last in zip(
-                np.flatnonzero(np.diff(own) == 1), np.flatnonzero(np.diff(own) == -1), strict=True
-            ):
+            for first, last in zip(np.flatnonzero(np.diff(own) == 1), np.flatnonzero(np.diff(own) == -1), strict=True):
                 removed = bool(last < len(when))
                 rows.append(
                     {

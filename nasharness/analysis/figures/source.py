@@ -148,9 +148,7 @@ class Source:
                 rows = groups.get((space, dataset, label))
                 if rows is None:
                     continue
-                own = tuple(
-                    c for c in cells if (c["space"], c["dataset"], c["algorithm"]) == (space, dataset, label)
-                )
+                own = tuple(c for c in cells if (c["space"], c["dataset"], c["algorithm"]) == (space, dataset, label))
                 runs.append(Runs(label, own, rows, rows[rows["last"]]))
             if runs:
                 optimum = float(runs[0].cells[0]["optimum"])
@@ -175,9 +173,7 @@ class Source:
     @cached_property
     def note_table(self) -> str:
         """Tables and protocol; per data set only what differs."""
-        tables = _shared(
-            self.panels, lambda cell: f"{cell['table']['source']} ({cell['table']['checksum'][:8]})", "/"
-        )
+        tables = _shared(self.panels, lambda cell: f"{cell['table']['source']} ({cell['table']['checksum'][:8]})", "/")
         protocol = _shared(
             self.panels, lambda cell: f"signal {cell['protocol']['signal']}, final {cell['protocol']['final']}", "; "
         )
