@@ -55,7 +55,9 @@ def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         atomically(file, lambda temporary: _write(temporary, content))
     except OSError as error:
-        raise UsageError(f"cannot write the baseline {file}: {error.strerror or error}; choose another --record") from error
+        raise UsageError(
+            f"cannot write the baseline {file}: {error.strerror or error}; choose another --record"
+        ) from error
     return file
 
 
@@ -66,8 +68,9 @@ def _write(path: Path, content: Any) -> None:
 
 
 def _joined(text: str) -> str:
-    lines, out, depth = text.splitlines(), [], 0
-    for line in lines:
+    out: list[str] = []
+    depth = 0
+    for line in text.splitlines():
         if depth:
             out[-1] += line.strip() + (" " if line.endswith(",") else "")
             depth -= line.strip() in ("]", "],")
@@ -85,7 +88,9 @@ class Recorded:
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UsageError(f"no baseline {self.path}; make one with: nasharness validate ... --record {self.path}") from None
+            raise UsageError(
+                f"no baseline {self.path}; make one with: nasharness validate ... --record {self.path}"
+            ) from None
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read the baseline {self.path}: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -96,9 +101,7 @@ class Recorded:
             self.seed: int = content["seed"]
             self.runs: int = content["runs"]
             self.cells: list[dict[str, Any]] = content["cells"]
-            self._scores = [
-                {name: np.array(cell[name], dtype=np.float64) for name in SCORES} for cell in self.cells
-            ]
+            self._scores = [{name: np.array(cell[name], dtype=np.float64) for name in SCORES} for cell in self.cells]
             complete = all(len(values) == self.runs for scores in self._scores for values in scores.values())
             finite = all(np.isfinite(values).all() for scores in self._scores for values in scores.values())
         except (KeyError, TypeError, ValueError) as error:

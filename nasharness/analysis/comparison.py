@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasharness.analysis import statistics as stats
+from nasharness.analysis.comparison_runs import Runs, pair, reach, runs_of, same_protocol
 from nasharness.analysis.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
 
@@ -100,17 +101,6 @@ class Comparison:
     overall: Overall | None = None
 
 
-@dataclass
-class _Runs:
-    """The runs of one algorithm on one data set, ordered by seed."""
-
-    seeds: Any
-    score: Floats
-    evaluations: Floats
-    seconds: Floats
-    rows: Any = field(repr=False)
-
-
 def compare(
     frame: pd.DataFrame,
     cells: Sequence[Mapping[str, Any]],
@@ -144,7 +134,7 @@ def compare(
         raise DataError(f"results lack column {', '.join(missing)}; expected those that nasharness study writes")
     if not len(frame):
         raise DataError("no runs to compare: the results are empty")
-    parts = {key: rows for key, rows in frame.groupby(["study", "cell"], observed=True, sort=False)}
+    parts = dict(iter(frame.groupby(["study", "cell"], observed=True, sort=False)))
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in cells:
         if (cell["study"], cell["id"]) not in parts:
@@ -155,15 +145,15 @@ def compare(
         raise unknown("reference", reference, known)
     sections, scores = [], {}
     for key, group in groups.items():
-        _same_protocol(group, at=evaluations is not None or seconds is not None)
+        same_protocol(group, at=evaluations is not None or seconds is not None)
         runs, notes = {}, []
         for cell in group:
             if cell["algorithm"] in runs:
                 raise DataError(
                     f"{cell['algorithm']} occurs twice on {key[1]}; compare studies of different algorithms or settings"
                 )
-            runs[cell["algorithm"]] = _runs_of(parts[cell["study"], cell["id"]], cell, score, evaluations, seconds)
-        left_out = _pair(runs, key[1])
+            runs[cell["algorithm"]] = runs_of(parts[cell["study"], cell["id"]], cell, score, evaluations, seconds)
+        left_out = pair(runs, key[1])
         if left_out:
             notes.append(f"{left_out:,} runs left out, whose seed not every algorithm has")
         notes += [
@@ -171,33 +161,12 @@ def compare(
             for cell in group
             if "whole-signal" in cell.get("needs", ())
         ]
-        made = _section(group[0], runs, score, _budget(group[0], evaluations, seconds), reference, target, resamples, seed)
+        made = _section(
+            group[0], runs, score, _budget(group[0], evaluations, seconds), reference, target, resamples, seed
+        )
         scores[key] = {name: one.score for name, one in runs.items()}
         sections.append(Section(**{**made, "notes": tuple(notes)}))
     return Comparison(tuple(sections), _overall(scores, resamples, seed))
-
-
-def _same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
-    first = group[0]
-    for cell in group[1:]:
-        for what, mine, theirs in (
-            ("table", first["table"]["checksum"], cell["table"]["checksum"]),
-            *(
-                (key, first["protocol"].get(key), cell["protocol"].get(key))
-                for key in first["protocol"]
-                if not (at and key in ("evaluations", "seconds"))
-            ),
-        ):
-            if mine != theirs:
-                hint = "; --at-evaluations N compares at a budget both have" if what in ("evaluations", "seconds") else ""
-                raise DataError(
-                    f"{first['dataset']}: {first['algorithm']} and {cell['algorithm']} differ in {what}: "
-                    f"{_short(mine)} and {_short(theirs)}; they must not be compared{hint}"
-                )
-
-
-def _short(value: Any) -> str:
-    return str(value)[:40]
 
 
 def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | None) -> str:
@@ -214,58 +183,9 @@ def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | N
     return "at the end, " + " and ".join(parts)
 
 
-def _runs_of(
-    rows: pd.DataFrame, cell: Mapping[str, Any], score: str, evaluations: int | None, seconds: float | None
-) -> _Runs:
-    rows = rows.sort_values(["seed", "step", "last"], kind="stable")
-    last = rows[rows["last"]]
-    seeds = last["seed"].to_numpy()
-    what = f"{cell['algorithm']} on {cell['dataset']}"
-    if not len(seeds):
-        raise DataError(f"{what}: no run came to its end; nasharness study --resume finishes it")
-    if score == "recommended":
-        values = last["recommended_final"].to_numpy(dtype=np.float64)
-    elif evaluations is None and seconds is None:
-        values = last["final"].to_numpy(dtype=np.float64)
-    else:
-        column, limit = ("step", evaluations) if evaluations is not None else ("simulated_seconds", seconds)
-        ends = float(last[column].max())
-        if limit is None or limit > ends:
-            raise UsageError(f"--at-{'evaluations' if column == 'step' else 'seconds'} {limit:,}: {what} ends at {ends:,.0f}")
-        within = rows[rows[column] <= limit].drop_duplicates("seed", keep="last")
-        if len(within) < len(seeds):
-            raise UsageError(
-                f"--at-{'evaluations' if column == 'step' else 'seconds'} {limit:,}: {len(seeds) - len(within):,} runs of "
-                f"{what} have not finished an evaluation by then"
-            )
-        values = within["final"].to_numpy(dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score} metric")
-    return _Runs(
-        seeds, values, last["step"].to_numpy(np.float64), last["simulated_seconds"].to_numpy(np.float64), rows
-    )
-
-
-def _pair(runs: dict[str, _Runs], dataset: str) -> int:
-    """Keep the seeds that every algorithm has; return how many runs that leaves out."""
-    common = next(iter(runs.values())).seeds
-    for one in runs.values():
-        common = np.intersect1d(common, one.seeds)
-    if not len(common):
-        raise DataError(f"{dataset}: the algorithms have no seed in common; run them with the same --seed")
-    left_out = 0
-    for name, one in runs.items():
-        keep = np.isin(one.seeds, common)
-        left_out += int((~keep).sum())
-        if not keep.all():
-            rows = one.rows[one.rows["seed"].isin(common)]
-            runs[name] = _Runs(one.seeds[keep], one.score[keep], one.evaluations[keep], one.seconds[keep], rows)
-    return left_out
-
-
 def _section(
     cell: Mapping[str, Any],
-    runs: Mapping[str, _Runs],
+    runs: Mapping[str, Runs],
     score: str,
     budget: str,
     reference: str | None,
@@ -291,9 +211,9 @@ def _section(
     rows = []
     for i in np.argsort(-level, kind="stable").tolist():
         one, same = runs[names[i]], names[i] == reference
-        reached, by_step, by_seconds = _reach(one, target)
+        reached, by_step, by_seconds = reach(one, target)
         low, high = intervals["mean"][i]
-        values = {
+        values: dict[str, Any] = {
             f"{key}{suffix}": value
             for key, aggregate in stats.AGGREGATES.items()
             for suffix, value in (
@@ -341,24 +261,7 @@ def _pair_of(bounds: Floats) -> Interval:
     return float(bounds[0]), float(bounds[1])
 
 
-def _reach(one: _Runs, target: float) -> tuple[float, float, float]:
-    run = np.searchsorted(one.seeds, one.rows["seed"].to_numpy())
-    final = one.rows["final"].to_numpy(dtype=np.float64)
-    by = [
-        stats.time_to_target(run, one.rows[column].to_numpy(), final, target, len(one.seeds))
-        for column in ("step", "simulated_seconds")
-    ]
-    # the lower middle of an even number: the mean of the two middles might be of a number and infinity
-    middle = (len(one.seeds) - 1) // 2
-    reached = float(np.isfinite(by[0]).mean())
-    if reached < 0.5:
-        return reached, math.inf, math.inf
-    return reached, float(np.sort(by[0])[middle]), float(np.sort(by[1])[middle])
-
-
-def _overall(
-    scores: Mapping[tuple[str, str], Mapping[str, Floats]], resamples: int, seed: int
-) -> Overall | None:
+def _overall(scores: Mapping[tuple[str, str], Mapping[str, Floats]], resamples: int, seed: int) -> Overall | None:
     """Ranks over all data sets, where they have the same algorithms and as many runs."""
     groups = list(scores.values())
     names = sorted(groups[0])

@@ -42,7 +42,7 @@ def codes(values: ArrayLike) -> Ints:
     """Dense ranks from 0: small integers in the same order, equals equal. Two bytes where they suffice."""
     inverse = np.unique(np.asarray(values), return_inverse=True)[1].reshape(-1)
     # numpy sorts two-byte integers by radix, several times faster
-    return inverse.astype(np.uint16 if inverse.max(initial=0) < 1 << 16 else np.int64)  # type: ignore[return-value]
+    return inverse.astype(np.uint16 if inverse.max(initial=0) < 1 << 16 else np.int64)
 
 
 def kendall_of_codes(x: Ints, y: Ints) -> float:

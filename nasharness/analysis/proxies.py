@@ -163,7 +163,8 @@ def quality(
     values = -scores if lower_is_better else scores
     scored = ~np.isnan(values)
     if scored.sum() < 3 or len(np.unique(values[scored])) < 2:
-        raise DataError(f"score {name!r}: {int(scored.sum())} scores, {len(np.unique(values[scored]))} of them different; nothing to rank")
+        different = len(np.unique(values[scored]))
+        raise DataError(f"score {name!r}: {int(scored.sum())} scores, {different} different ones; nothing to rank")
     rng = np.random.default_rng(seed)
     parts = {"all": scored}
     for share in top:
@@ -197,7 +198,12 @@ def _correlations(
 
 
 def _proposals(
-    values: Floats, scored: NDArray[np.bool_], truth: Floats, ks: Sequence[int], resamples: int, rng: np.random.Generator
+    values: Floats,
+    scored: NDArray[np.bool_],
+    truth: Floats,
+    ks: Sequence[int],
+    resamples: int,
+    rng: np.random.Generator,
 ) -> tuple[dict[int, tuple[float, Interval]], dict[int, tuple[float, Interval]]]:
     n = len(truth)
 

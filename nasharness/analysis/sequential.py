@@ -24,7 +24,9 @@ from nasharness.search.interval import t_quantile
 Floats = NDArray[np.float64]
 #: Runs before the first look: Student's t of fewer, far from normal, results is not to be trusted far out.
 FIRST_LOOK = 25
-ALPHA = 0.05
+#: Chance of any false verdict. Below the customary 5 %, so that 200 repetitions of nothing stay below 5 % too, and not
+#: only on average.
+ALPHA = 0.02
 POWER = 0.8
 #: Deviates beyond this are all the same: the probability is below 1e-15.
 FAR = 8.0
@@ -60,7 +62,9 @@ def boundaries(at: tuple[int, ...], alpha: float) -> tuple[float, ...]:
         else:
             mass = weights * density
 
-            def enough(x: float, mass: Floats = mass, nodes: Floats = nodes, step: float = step, spend: float = spend) -> bool:
+            def enough(
+                x: float, mass: Floats = mass, nodes: Floats = nodes, step: float = step, spend: float = spend
+            ) -> bool:
                 beyond = normal_cdf((nodes - x) / step) + normal_cdf((-x - nodes) / step)
                 return float(mass @ beyond) <= spend
 

@@ -127,7 +127,7 @@ def mean_rank_interval(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Floats:
-    """Bootstrap interval of ``mean_rank``, whole runs (a seed with all its algorithms) resampled: ``[algorithms, 2]``."""
+    """Bootstrap interval of ``mean_rank``, seeds resampled with all their algorithms: ``[algorithms, 2]``."""
     return interval(
         ranks(scores, higher_is_better=higher_is_better), mean, resamples=resamples, confidence=confidence, seed=seed
     )
@@ -182,7 +182,9 @@ def _resampled_means(rng: np.random.Generator, values: Floats, resamples: int) -
     """Means of bootstrap resamples of ``values`` ``[n]``: ``[resamples]``."""
     chunk = max(1, CHUNK // len(values))
     parts = [
-        values[rng.integers(len(values), size=(min(chunk, resamples - first), len(values)), dtype=np.int32)].mean(axis=1)
+        values[rng.integers(len(values), size=(min(chunk, resamples - first), len(values)), dtype=np.int32)].mean(
+            axis=1
+        )
         for first in range(0, resamples, chunk)
     ]
     return np.concatenate(parts)
@@ -217,8 +219,10 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[fl
 
 
 def detectable_effect(sd: float, n: int, alpha: float = 1 - CONFIDENCE, power: float = 0.8) -> float:
-    """The mean difference that a two-sided test at ``alpha`` finds with ``power`` in ``n`` pairs of standard deviation
-    ``sd`` (normal approximation)."""
+    """The mean difference that a two-sided test at ``alpha`` finds with ``power`` in ``n`` pairs.
+
+    ``sd``: standard deviation of the differences. Normal approximation.
+    """
     return (normal_quantile(1 - alpha / 2) + normal_quantile(power)) * sd / math.sqrt(n)
 
 

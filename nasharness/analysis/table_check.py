@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 OK, WRONG, ABSENT = "ok", "differs", "not in the table"
 
 #: accuracy of single seeds, where a table has one seed in place of the mean: 12-epoch validation on CIFAR-10 (facts 7)
-SINGLE_SEEDS = {
+SINGLE_SEEDS: dict[str, dict[int, tuple[float, ...]]] = {
     "tss": {0: (64.016, 62.712), 11: (62.580, 63.976), 284: (71.708, 74.044)},
     "sss": {11: (74.212, 73.164, 72.936)},
 }
@@ -58,7 +58,11 @@ class Check:
 def check_table(table: Table) -> list[Check]:
     """Every anchor of the table's space, also those that it has no column for, and its own checksums."""
     damage = table.verify()
-    checks = [Check("checksums of its columns", "as recorded", damage[0] if damage else "as recorded", WRONG if damage else OK)]
+    checks = [
+        Check(
+            "checksums of its columns", "as recorded", damage[0] if damage else "as recorded", WRONG if damage else OK
+        )
+    ]
     if table.space not in ANCHORS:
         return checks
     checks += _records(table)
@@ -67,7 +71,9 @@ def check_table(table: Table) -> list[Check]:
         checks += _constant(table)
     else:
         values = _values(table, "cifar10", "test_acc", 90)
-        checks.append(_compare("cifar10 test_acc@90, mean of all", SSS_MEAN, None if values is None else values.mean(), 5e-4))
+        checks.append(
+            _compare("cifar10 test_acc@90, mean of all", SSS_MEAN, None if values is None else values.mean(), 5e-4)
+        )
     checks += _optima(table)
     return checks
 
@@ -98,11 +104,15 @@ def _records(table: Table) -> list[Check]:
                 values = _values(table, dataset, metric, schedule)
                 what = f"architecture {index}: {dataset} {metric}@{schedule}"
                 check = _compare(what, published, None if values is None else values[index], ACCURACY_TOLERANCE)
-                single = SINGLE_SEEDS[table.space].get(index, ()) if (dataset, schedule) == ("cifar10-valid", 12) else ()
+                single = (
+                    SINGLE_SEEDS[table.space].get(index, ()) if (dataset, schedule) == ("cifar10-valid", 12) else ()
+                )
                 if check.verdict == WRONG and values is not None:
                     if any(abs(values[index] - one) <= ACCURACY_TOLERANCE for one in single):
                         check = Check(what, check.published, f"{check.found} (one of the published seeds)", OK)
-                    elif abs(values[index] - published) <= 0.00501 and round(float(values[index]), 2) == round(float(values[index]), 4):
+                    elif abs(values[index] - published) <= 0.00501 and round(float(values[index]), 2) == round(
+                        float(values[index]), 4
+                    ):
                         check = Check(what, check.published, f"{check.found} (to two decimals)", OK)
                 checks.append(check)
         for dataset, cost, ms in zip(VALID, seconds, latency, strict=True):
@@ -111,7 +121,11 @@ def _records(table: Table) -> list[Check]:
                 estimated = "estimated" in table.column(dataset, "val_s").note
                 tolerance = (0.013 if estimated else TIME_TOLERANCE) * cost
                 what = f"architecture {index}: {dataset} seconds of a 12-epoch run"
-                checks.append(_compare(what + (" (estimated)" if estimated else ""), cost, 12 * train[index] + extra[index], tolerance))
+                checks.append(
+                    _compare(
+                        what + (" (estimated)" if estimated else ""), cost, 12 * train[index] + extra[index], tolerance
+                    )
+                )
             else:
                 checks.append(_compare(f"architecture {index}: {dataset} seconds of a 12-epoch run", cost, None, 0))
             values = _values(table, dataset, "latency_s", None)
@@ -128,7 +142,11 @@ def _whole_space(table: Table) -> list[Check]:
         if values is not None and np.isfinite(values).all():
             found = [float(values.mean()), *np.percentile(values, [50, 95, 99]).tolist()]
         for name, wanted, have, tolerance in zip(
-            ("mean", "median", "95th percentile", "99th percentile"), published, found, (6e-5, *[0.0051] * 3), strict=True
+            ("mean", "median", "95th percentile", "99th percentile"),
+            published,
+            found,
+            (6e-5, *[0.0051] * 3),
+            strict=True,
         ):
             checks.append(_compare(f"{dataset} test_acc@200, {name} of all", wanted, have, tolerance))
     return checks
@@ -149,7 +167,9 @@ def _optima(table: Table) -> list[Check]:
     for (dataset, metric, schedule), (index, published) in BEST[table.space].items():
         values = _values(table, dataset, metric, schedule)
         what = f"best of {dataset} {metric}@{schedule}"
-        wanted = " ".join([*([] if index is None else [f"index {index}"]), *([] if published is None else [f"{published:.2f}"])])
+        wanted = " ".join(
+            [*([] if index is None else [f"index {index}"]), *([] if published is None else [f"{published:.2f}"])]
+        )
         if values is None or not np.isfinite(values).all():
             checks.append(Check(what, wanted, "-", ABSENT))
             continue

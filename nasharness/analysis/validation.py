@@ -182,7 +182,7 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         "final": "final metric of the incumbent (--score recommended: the algorithm's own answer)",
     }[validation.score]
     tables = dict.fromkeys(
-        f"{p.table.name} (checksum {p.table.checksum[:12]}) for {p.dataset}: {p.signal} -> {p.final}, repeats {p.repeats}"
+        f"{p.table.name}, checksum {p.table.checksum[:12]}; {p.dataset}: {p.signal} -> {p.final}, repeats {p.repeats}"
         for p in problems
     )
     rows = []
@@ -205,10 +205,13 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         f"old        {validation.old}",
         *(f"table      {line}" for line in tables),
         f"score      {score}, percent; seeds {seeds}",
-        f"errors     a false better or worse anywhere: at most {100 * validation.alpha:g} % (paired mean, group-sequential"
+        f"errors     any false better or worse: at most {100 * validation.alpha:g} % (paired mean, group-sequential"
         + (f", Holm over {count} comparisons)" if count > 1 else ")"),
         "",
-        plain(["data set", "budget", "runs", "new", "old", "effect [interval]", "verdict"], rows),
+        plain(
+            ["data set", "budget", "runs", "new", "old", f"effect [{100 * (1 - validation.alpha):g} %]", "verdict"],
+            rows,
+        ),
         "",
         f"verdict    {validation.verdict}",
     ]

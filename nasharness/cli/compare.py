@@ -11,10 +11,14 @@ import click
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
 @click.option("--score", default="final", show_default=True, metavar="final|recommended", help="What is compared.")
 @click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
-@click.option("--at-evaluations", "evaluations", type=click.IntRange(1), metavar="N", help="Compare after N evaluations.")
+@click.option(
+    "--at-evaluations", "evaluations", type=click.IntRange(1), metavar="N", help="Compare after N evaluations."
+)
 @click.option("--at-seconds", "seconds", type=float, metavar="T", help="Compare after T simulated seconds.")
 @click.option("--reference", metavar="NAME", help="Algorithm the others are tested against (default: best mean).")
-@click.option("--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random's mean).")
+@click.option(
+    "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random's mean)."
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--partial", is_flag=True, help="Take the finished shards of a study that is not complete.")
 def command(

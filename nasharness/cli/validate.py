@@ -28,7 +28,7 @@ from nasharness.errors import UsageError, unknown
 @click.option("--against-seed", type=int, metavar="S", help="First seed of OLD (default: the same, so runs are pairs).")
 @click.option("--score", default="recommended", show_default=True, metavar="recommended|final",
               help="The algorithm's own answer, or the incumbent.")  # fmt: skip
-@click.option("--alpha", default=0.05, show_default=True, help="Chance of any false better or worse.")
+@click.option("--alpha", default=0.02, show_default=True, help="Chance of any false better or worse.")
 @click.option("--require", metavar="better", help="Exit with 1 unless NEW is better.")
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write NEW's scores as a baseline.")
 @click.option("--paper", metavar="nats-bench", help="Hold the registered algorithms against the published tables.")
@@ -40,7 +40,7 @@ from nasharness.errors import UsageError, unknown
 @click.option("--lower-is-better", is_flag=True, help="For --scores: small scores are good.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(**options: Any) -> int:
-    """Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
+    r"""Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
 
     \b
     nasharness validate --algo NEW --against OLD --space tss --dataset cifar10,cifar100 --evaluations 50,100
@@ -63,7 +63,9 @@ def command(**options: Any) -> int:
         return _scores(options)
     if options["table"] is not None:
         return _table(options)
-    raise UsageError("nothing to validate; give --algo NEW --against OLD, --paper nats-bench, --table [NAME] or --scores FILE")
+    raise UsageError(
+        "nothing to validate; give --algo NEW --against OLD, --paper nats-bench, --table [NAME] or --scores FILE"
+    )
 
 
 def _algorithms(options: dict[str, Any]) -> int:
@@ -100,7 +102,11 @@ def _algorithms(options: dict[str, Any]) -> int:
         mine.made = made
         written = record(out, mine, runs)
         progress.close()
-        click.echo(json.dumps({"recorded": str(written)}) if as_json(options) else f"recorded   {written}: {new}, {runs:,} runs")
+        click.echo(
+            json.dumps({"recorded": str(written)})
+            if _as_json(options)
+            else f"recorded   {written}: {new}, {runs:,} runs"
+        )
         return 0
     old: Live | Recorded
     if baseline is not None:
@@ -108,18 +114,18 @@ def _algorithms(options: dict[str, Any]) -> int:
             raise UsageError("--against-seed is for an algorithm; a baseline has its own seeds")
         baseline.match(problems)
         if runs > baseline.runs:
-            raise UsageError(f"{against} has {baseline.runs:,} runs; ask for at most that many (--runs {baseline.runs})")
+            raise UsageError(
+                f"{against} has {baseline.runs:,} runs; ask for at most that many (--runs {baseline.runs})"
+            )
         old, other_seed = baseline, baseline.seed
     else:
         other_seed = seed if options["against_seed"] is None else options["against_seed"]
         old = Live(Choice.parse(against), problems, other_seed)
-    found = validate(
-        mine, old, problems, runs=runs, score=options["score"], alpha=options["alpha"], progress=progress
-    )
+    found = validate(mine, old, problems, runs=runs, score=options["score"], alpha=options["alpha"], progress=progress)
     if out is not None:
         written = record(out, mine, runs)
     progress.close()
-    if as_json(options):
+    if _as_json(options):
         click.echo(json.dumps(as_dict(found)))
     else:
         seeds = f"{seed}..." + (" of both" if other_seed == seed else f" of new, {other_seed}... of old (not pairs)")
@@ -131,7 +137,7 @@ def _algorithms(options: dict[str, Any]) -> int:
     return 0
 
 
-def as_json(options: dict[str, Any]) -> bool:
+def _as_json(options: dict[str, Any]) -> bool:
     return bool(options["as_json"])
 
 
@@ -198,7 +204,7 @@ def _paper(options: dict[str, Any]) -> int:
         runs=runs, seed=options["seed"] or 0, space=options["space"], table=options["table"] or None, progress=progress
     )
     progress.close()
-    if as_json(options):
+    if _as_json(options):
         from dataclasses import asdict
 
         rows = [{key: None if value != value else value for key, value in asdict(one).items()} for one in found]
@@ -215,7 +221,7 @@ def _table(options: dict[str, Any]) -> int:
     space = options["space"] or "tss"
     tables = [open_table(space, options["table"])] if options["table"] else candidates(space)[:1]
     checks = check_table(tables[0])
-    if as_json(options):
+    if _as_json(options):
         from dataclasses import asdict
 
         click.echo(json.dumps({"table": tables[0].name, "checks": [asdict(check) for check in checks]}))
@@ -230,7 +236,11 @@ def _scores(options: dict[str, Any]) -> int:
 
     dataset = options["datasets"] or "cifar10"
     problem = Problem.create(
-        options["space"] or "tss", dataset, table=options["table"] or None, final=options["final"], signal=options["signal"]
+        options["space"] or "tss",
+        dataset,
+        table=options["table"] or None,
+        final=options["final"],
+        signal=options["signal"],
     )
     size = problem.space.size
     index, scores, left_out = read_scores(options["scores"], size, dataset, options["columns"])
@@ -240,13 +250,11 @@ def _scores(options: dict[str, Any]) -> int:
     found = []
     for name, values in scores.items():
         found.append(
-            quality(
-                name, values, truth, ks=ks, seed=options["seed"] or 0, lower_is_better=options["lower_is_better"]
-            )
+            quality(name, values, truth, ks=ks, seed=options["seed"] or 0, lower_is_better=options["lower_is_better"])
         )
         progress(len(found), len(scores))
     progress.close()
-    if as_json(options):
+    if _as_json(options):
         click.echo(json.dumps({"file": str(options["scores"]), "dataset": dataset, "truth": str(problem.final),
                                "table": problem.table.checksum, "scores": as_dict(found)}))  # fmt: skip
         return 0
