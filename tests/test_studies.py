@@ -395,6 +395,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for orphans in /proc")
 def test_kill_9_at_20_random_moments(tmp_path):
     reference = tmp_path / "whole"

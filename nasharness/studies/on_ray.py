@@ -6,6 +6,8 @@ shards. Lost workers and nodes are tried again.
 
 from __future__ import annotations
 
+import re
+import socket
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
@@ -34,6 +36,7 @@ def on_ray(
     mine = not ray.is_initialized()
     if mine:
         try:
+            _reach(address)
             ray.init(
                 address=address or None,
                 include_dashboard=False if not address else None,
@@ -41,13 +44,20 @@ def on_ray(
                 configure_logging=False,
                 runtime_env={"env_vars": THREADS},
             )
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except Exception as error:  # Ray raises many kinds, of its own and of gRPC's
             raise UsageError(f"--ray {address or 'local'}: cannot connect ({error}); see `ray status`") from error
     try:
         yield from _run(ray, shards, questions, dict(expected))
     finally:
         if mine:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Fail at once where nobody listens; Ray would go on trying for minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", address)
+    if match is not None:
+        socket.create_connection((match[1], int(match[2])), timeout=10).close()
 
 
 def _run(
@@ -92,8 +102,6 @@ def _compute(question: Question, shard: Shard, expected: dict[str, str]) -> byte
         here = versions([registry.get(name) for name in names if name != "the search"])
         wrong = [f"{key} {expected[key]} here, {here[key]} there" for key in expected if here.get(key) != expected[key]]
         if wrong:
-            import socket
-
             return WorkerError(f"node {socket.gethostname()} has other versions: {'; '.join(wrong)}")
         return shard.compute(question)
     except NasharnessError as error:
