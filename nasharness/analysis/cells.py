@@ -170,7 +170,7 @@ def svg(space: Space | str, arch: int | str, prefix: str, title: str) -> str:
 
 
 def write(space: Space | str, arch: int | str, path: str | os.PathLike[str]) -> Path:
-    """Write the picture to ``path``, whose ending is png, pdf or svg. Raises UsageError for another, or no permission."""
+    """Write the picture to ``path``, whose ending is png, pdf or svg. Raises UsageError where it cannot."""
     target = Path(path)
     kind = target.suffix[1:].lower()
     if kind not in FORMATS:

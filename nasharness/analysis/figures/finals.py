@@ -88,7 +88,7 @@ def _limits(panel: Panel) -> tuple[float, float]:
 
 
 def final_runs(source: Source) -> pd.DataFrame:
-    """Final metric of runs: rows ``part`` = 5%, 25%, 50%, 75%, 95%, mean of each algorithm, and ``run`` for each dot."""
+    """Final metric of runs, by ``part``: 5%, 25%, 50%, 75%, 95% and mean of an algorithm; ``run`` for each dot."""
     import pandas as pd
 
     rows: list[dict[str, Any]] = []

@@ -21,12 +21,12 @@ BINS = 56
 #: Share of the architectures, best by final metric, that the enlargement shows.
 TOP = 0.05
 LANDSCAPE_NOTE = (
-    "Above: all architectures, darker where there are more. Below, the top enlarged; markers: mean over an algorithm's "
-    "incumbents; star: best by final metric; ring: best by signal. "
+    "Above: all architectures, stronger where there are more. Below: the top enlarged; markers: mean over an "
+    "algorithm's incumbents; star: best by final metric; ring: best by signal. "
     "Signals are those of each architecture's first trial."
 )
 PARETO_NOTE = (
-    "Grey: architectures, darker where there are more; line: Pareto front; markers: mean over an algorithm's "
+    "Grey: architectures, stronger where there are more; line: Pareto front; markers: mean over an algorithm's "
     "incumbents, with lines from the 25th to the 75th percentile of each axis. MACs of one image, in closed form."
 )
 
@@ -63,7 +63,7 @@ def landscape(source: Source) -> pd.DataFrame:
 def _one_trial(problem: Problem) -> Floats:
     """What one evaluation of every architecture yields: its first trial. The mean over trials would flatter it."""
     evaluator = problem.evaluator()
-    ids = np.arange(problem.space.size)
+    ids = np.arange(problem.space.size, dtype=np.int32)
     return evaluator.signal_of_trial(ids, len(evaluator.epochs) - 1, np.zeros(len(ids), dtype=np.intp))
 
 

@@ -151,7 +151,7 @@ def _options(space: Space) -> tuple[list[str], dict[str, str]]:
     """Options from the fullest to the emptiest, and their colours."""
     names = list(space.options[0])
     if not space.ordinal:
-        order = [name for name in ("nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none")]
+        order = ["nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none"]
         if set(order) == set(names):
             return order, {name: COLOURS[OPERATIONS[names.index(name)]][0] for name in order}
     palette = list(COLOURS.values())

@@ -122,8 +122,8 @@ def looks() -> Iterator[None]:
         import matplotlib as mpl
     except ImportError:
         raise UsageError("figures need matplotlib; get it with: pip install 'nasharness[study]'") from None
-    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
-    with mpl.rc_context({**defaults, **_RC}):
+    defaults: Any = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    with mpl.rc_context(defaults | _RC):
         yield
 
 
@@ -238,7 +238,7 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
 
 
 def save(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of a ``png`` (300 dpi), ``pdf`` or ``svg`` file, without dates: same input, same bytes."""
+    """The figure as a ``png`` (300 dpi), ``pdf`` or ``svg`` file, without dates: same input, same bytes."""
     target = io.BytesIO()
     metadata: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}[kind]
     figure.savefig(target, format=kind, dpi=300, metadata=metadata)
@@ -267,7 +267,7 @@ def themed_svg(figure: Figure, prefix: str, title: str) -> str:
     text = re.sub(r'(<svg\b[^>]*?) height="[^"]*pt"', r"\1", text, count=1)
     opening, rest = text.split(">", 1)
     width = figure.get_size_inches()[0]
-    opening += f' role="img" aria-label="{html.escape(title, quote=True)}" style="width:{width * 1.32 * 96:.0f}px"'
+    opening += f' role="img" aria-label="{html.escape(title, quote=True)}" style="width:{width * 1.45 * 96:.0f}px"'
     return re.sub(r"\n\s*", "\n", f"{opening}>{rest}").strip()
 
 
