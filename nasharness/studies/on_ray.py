@@ -6,6 +6,7 @@ shards. Lost workers and nodes are tried again.
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections import deque
@@ -99,10 +100,15 @@ def _compute(question: Question, shard: Shard, expected: dict[str, str]) -> byte
     """What a worker does. Its versions must be the study's, or it would not make the study's bits."""
     try:
         names = [key.removeprefix("code of ") for key in expected if key.startswith("code of ")]
-        here = versions([registry.get(name) for name in names if name != "the search"])
+        here = _versions(tuple(name for name in names if name != "the search"))
         wrong = [f"{key} {expected[key]} here, {here[key]} there" for key in expected if here.get(key) != expected[key]]
         if wrong:
             return WorkerError(f"node {socket.gethostname()} has other versions: {'; '.join(wrong)}")
         return shard.compute(question)
     except NasharnessError as error:
         return error
+
+
+@functools.cache
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    return versions([registry.get(name) for name in names])
