@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nasharness.studies import Plan
 from nasharness.studies.shard import NAMES, SCHEMA
 
 OPTIMUM = {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}
@@ -111,3 +112,24 @@ def write_study(folder: Path, made: list[dict] | None = None, strength: dict[str
         note = {"nasharness": json.dumps({"study": identity, "shard": shard})}
         pq.write_table(table.replace_schema_metadata(note), folder / "shards" / f"{shard}.parquet")
     return folder
+
+
+ALGORITHMS = ["random", "rea(population=20)", "bohb"]
+
+
+def plan() -> Plan:
+    """A real plan, 3 shards a cell: 250, 250 and 20 runs."""
+    return Plan.create(algorithms=ALGORITHMS, datasets=["cifar10", "cifar100"], runs=520, evaluations=30)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two studies hold the same files with the same bytes, and nothing else."""
+
+    def content(folder):
+        files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        found = {name: path.read_bytes() for name, path in files.items() if name != Path("study.json")}
+        meta = json.loads((folder / "study.json").read_text())
+        meta.pop("provenance")
+        return found, meta
+
+    return content(one) == content(other)

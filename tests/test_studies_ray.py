@@ -9,7 +9,7 @@ import pytest
 
 from nasharness.errors import NasharnessError, UsageError
 from nasharness.studies import Plan, cells, load, run_study
-from tests.test_studies import same
+from tests.study_fixtures import same
 
 pytestmark = pytest.mark.slow
 

@@ -62,40 +62,37 @@ def command(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
     from nasharness.studies import Study, run_study
-    from nasharness.studies.run import StudyStoppedError, resume_command
+    from nasharness.studies.run import check, resume_command
 
     changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     changes |= {key: value for key, value in (("algorithms", algo), ("datasets", dataset)) if value is not None}
     if assignments:
         changes["settings"] = _assignments(assignments)
-    if out is None:
-        if plan_file is None and not dry_run:
-            raise UsageError("a study needs a folder: --out results/NAME")
-        out = Path("results") / (plan_file.stem if plan_file is not None else "study")
+    if out is None and plan_file is not None:
+        out = Path("results") / plan_file.stem
     plan = _plan(plan_file, changes, out, resume)
     if jobs < 1:
         raise UsageError(f"--jobs {jobs}: expected a whole number of at least 1")
     study = Study.of(plan)
-    if not dry_run:
-        _check_writable(out)
-    total = len(study.shards())
-    done = _done(study, out)
-    click.echo(describe(study, out, jobs, ray, done))
     if dry_run:
+        click.echo(describe(study, out, jobs, ray))
         return
+    if out is None:
+        raise UsageError("a study needs a folder: --out results/NAME")
+    _check_writable(out)
+    check(out, study, resume)
+    total = len(study.shards())
+    click.echo(describe(study, out, jobs, ray))
     progress = Progress("runs")
     try:
         run_study(study, out, jobs=jobs, ray=ray, resume=resume, progress=progress)
     except KeyboardInterrupt:
-        progress.close()
         kept = len(_done(study, out))
         raise _InterruptedError(
             f"interrupted: {kept:,} of {total:,} shards are complete; go on with: {resume_command(out)}"
         ) from None
-    except (StudyStoppedError, UsageError):
+    finally:
         progress.close()
-        raise
-    progress.close()
     size = sum(path.stat().st_size for path in (out / "shards").glob("*.parquet"))
     click.echo(f"written    {out}: {total:,} shards, {_size(size)}; next: nasharness compare {out}")
 
@@ -104,13 +101,13 @@ class _InterruptedError(NasharnessError):
     exit_code = 130
 
 
-def _plan(file: Path | None, changes: dict[str, Any], out: Path, resume: bool) -> Plan:
+def _plan(file: Path | None, changes: dict[str, Any], out: Path | None, resume: bool) -> Plan:
     from nasharness.studies import Plan, read_plan
     from nasharness.studies.folder import read_meta
 
     if file is not None:
         return read_plan(file, **changes)
-    if resume and "algorithms" not in changes:
+    if resume and out is not None and "algorithms" not in changes:
         if changes:
             raise UsageError(f"--resume without --algo takes the plan of {out}; leave out {', '.join(changes)}")
         return Plan.create(**{key: value for key, value in read_meta(out)["plan"].items() if value is not None})
@@ -125,21 +122,23 @@ def _done(study: Study, out: Path) -> set[str]:
     return {name for name in names if shard_note(out / "shards" / f"{name}.parquet").get("study") == study.identity}
 
 
-def describe(study: Study, out: Path, jobs: int, ray: str | None, done: set[str]) -> str:
+def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
     """The plan for a person: what, on what, how many, how long, how large."""
     from nasharness.search.text import budget_text
     from nasharness.studies.estimate import estimate
 
     plan = study.plan
     shards = study.shards()
+    done = _done(study, out) if out is not None else set()
     lines = [
-        f"study      {len(plan.algorithms)} algorithms x {len(plan.datasets)} data sets x {plan.runs:,} runs "
-        f"= {plan.total_runs:,} runs in {len(shards):,} shards, seeds {plan.seed} to {plan.seed + plan.runs - 1}",
+        f"study      {_count(len(plan.algorithms), 'algorithm')} x {_count(len(plan.datasets), 'data set')} x "
+        f"{_count(plan.runs, 'run')} = {_count(plan.total_runs, 'run')} in {_count(len(shards), 'shard')}",
+        f"seeds      {plan.seed} to {plan.seed + plan.runs - 1}",
         *_wrapped("algorithms", [str(choice) for choice in plan.algorithms]),
     ]
     for problem in study.problems:
         lines.append(
-            f"{problem.dataset:<10} table {problem.table.name} ({problem.table.version}, "
+            f"data set   {problem.dataset}: table {problem.table.name} ({problem.table.version}, "
             f"checksum {problem.table.checksum[:12]})"
         )
         lines.append(
@@ -160,7 +159,8 @@ def describe(study: Study, out: Path, jobs: int, ray: str | None, done: set[str]
         else:
             cost_text = f"about {_time(cost.seconds)}"
         lines.append(f"estimate   {cost_text} {where}, {_size(cost.bytes)} on disk (from a probe of each algorithm)")
-    lines.append(f"out        {out}")
+    if out is not None:
+        lines.append(f"out        {out}")
     return "\n".join(lines)
 
 
@@ -172,6 +172,10 @@ def _wrapped(title: str, words: list[str], width: int = 100) -> list[str]:
             lines.append(" " * 10)
         lines[-1] += " " + text
     return lines
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def _size(count: float) -> str:

@@ -145,7 +145,10 @@ def versions(records: Sequence[Record]) -> dict[str, str]:
         "machine": platform.machine(),
     }
     for record in records:
-        made[f"code of {record.name}"] = _fingerprint(_sources(Path(inspect.getfile(record.cls))))
+        try:
+            made[f"code of {record.name}"] = _fingerprint(_sources(Path(inspect.getfile(record.cls))))
+        except (TypeError, OSError):  # typed in, not imported
+            made[f"code of {record.name}"] = "in no file"
     return made
 
 

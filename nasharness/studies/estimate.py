@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -83,30 +84,29 @@ def cluster_estimate(
     nodes: int = 100,
     cpus_per_node: int = 16,
     evaluations_per_run: int = 200,
-    cpu_seconds_per_evaluation: float = 5e-7,
+    cpu_seconds_per_evaluation: float = 2e-7,
     bytes_per_run: float = 150.0,
     shard_runs: int = 1_000,
-    network_bytes_per_second: float = 1e9,
-    disk_bytes_per_second: float = 2e8,
+    driver_seconds_per_shard: float = 0.003,
     seconds_per_write: float = WRITE,
-    seconds_per_task: float = 1e-3,
+    disk_bytes_per_second: float = 2e8,
+    network_bytes_per_second: float = 1e9,
     start_seconds: float = 20.0,
 ) -> dict[str, float]:
-    """Seconds that each part of a study on a Ray cluster takes, reckoned on paper; parts overlap, the largest binds.
+    """Seconds that each part of a study on a Ray cluster would take, reckoned on paper.
 
-    ``compute``: evaluations over all processors. ``schedule``: tasks through one driver. ``network``: shards to the
-    driver. ``write``: shards to its disk, each flushed. ``start``: workers, once. The defaults are measured on one node
-    (see "Large studies" in the documentation of ``nasharness.studies``), but for network, disk and Ray's own.
+    ``start``: workers, once. Then three parts overlap, and the longest binds. ``compute``: evaluations over all
+    processors. ``network``: shards to the driver. ``driver``: the one process that hands shards out, takes them in and
+    flushes each to its disk. ``cpu_seconds_per_evaluation`` (rea's), ``bytes_per_run`` and
+    ``driver_seconds_per_shard`` were measured; disk, network and start are assumptions to replace with your own.
     """
     runs = evaluations / evaluations_per_run
-    shards = -(-runs // shard_runs)
+    shards = math.ceil(runs / shard_runs)
     size = shards * SHARD_OVERHEAD + runs * bytes_per_run
-    processors = nodes * cpus_per_node
-    busy = min(processors, shards)  # a shard is the smallest piece of work
+    busy = min(nodes * cpus_per_node, shards)  # a shard is the smallest piece of work
     return {
-        "compute": evaluations * cpu_seconds_per_evaluation / busy,
-        "schedule": shards * seconds_per_task,
-        "network": size / network_bytes_per_second,
-        "write": size / disk_bytes_per_second + shards * seconds_per_write,
         "start": start_seconds,
+        "compute": evaluations * cpu_seconds_per_evaluation / busy,
+        "network": size / network_bytes_per_second,
+        "driver": shards * (driver_seconds_per_shard + seconds_per_write) + size / disk_bytes_per_second,
     }

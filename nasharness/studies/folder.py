@@ -46,10 +46,6 @@ class Folder:
             os.close(self._lock)
             self._lock = None
 
-    def meta(self) -> dict[str, Any] | None:
-        """The content of study.json, None where there is none."""
-        return read_meta(self.path) if (self.path / "study.json").exists() else None
-
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Write study.json."""
         self._write(self.path / "study.json", (json.dumps(meta, indent=1) + "\n").encode())

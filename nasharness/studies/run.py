@@ -12,7 +12,7 @@ from typing import Any
 from nasharness.errors import NasharnessError, UsageError
 from nasharness.search.result import _git_revision
 from nasharness.studies.cells import Study, differences
-from nasharness.studies.folder import Folder
+from nasharness.studies.folder import Folder, read_meta
 from nasharness.studies.local import in_process, in_processes
 from nasharness.studies.plan import Plan
 from nasharness.studies.shard import Shard
@@ -73,26 +73,32 @@ def run_study(
 
 def begin(folder: Folder, study: Study, resume: bool) -> None:
     """Write study.json, or check that the one there is of this study."""
-    meta = study.meta()
-    there = folder.meta()
-    if there is None:
-        if any(folder.shards.iterdir()):
-            raise UsageError(f"{folder.shards} holds files but there is no study.json; choose another --out")
-        try:
-            folder.write_meta(meta | {"provenance": provenance(study)})
-        except OSError as error:
-            raise UsageError(
-                f"cannot write a study to {folder.path}: {error.strerror or error}; choose another --out"
-            ) from error
+    check(folder.path, study, resume)
+    if (folder.path / "study.json").exists():
         return
-    found = differences(there, meta)
+    try:
+        folder.write_meta(study.meta() | {"provenance": provenance(study)})
+    except OSError as error:
+        raise UsageError(
+            f"cannot write a study to {folder.path}: {error.strerror or error}; choose another --out"
+        ) from error
+
+
+def check(path: Path, study: Study, resume: bool) -> None:
+    """Whether ``study`` may go into the folder ``path``; changes nothing. Raises UsageError as ``run_study`` does."""
+    if not (path / "study.json").exists():
+        shards = path / "shards"
+        if shards.is_dir() and any(shards.iterdir()):
+            raise UsageError(f"{shards} holds files but there is no study.json; choose another --out")
+        return
+    found = differences(read_meta(path), study.meta())
     if found:
         raise UsageError(
-            f"{folder.path} holds another study, and mixing is refused. What differs: {'; '.join(found)}. "
+            f"{path} holds another study, and mixing is refused. What differs: {'; '.join(found)}. "
             "Choose another --out, or go back to what it was"
         )
     if not resume:
-        raise UsageError(f"{folder.path} holds this study already; go on with it: {resume_command(folder.path)}")
+        raise UsageError(f"{path} holds this study already; go on with it: {resume_command(path)}")
 
 
 def _executor(
