@@ -42,17 +42,18 @@ def write(
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"{target} is a folder; expected a file name such as {target / 'report.html'}")
-    text = render(results, title=title, average=average, progress=progress)
-
-    def save(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
     try:
+        # before the work, so that it is not lost
         target.parent.mkdir(parents=True, exist_ok=True)
-        atomically(target, save)
+        text = render(results, title=title, average=average, progress=progress)
+        atomically(target, lambda temporary: _save(temporary, text))
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
     return target
+
+
+def _save(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def render(

@@ -134,6 +134,8 @@ def draw(
     Raises UsageError for an unknown figure or format, or a folder that cannot be written.
     """
     wanted = names(only)
+    if average not in curves.AVERAGES:
+        raise unknown("average", average, curves.AVERAGES, "nasharness figures --help")
     for format_ in formats:
         if format_ not in FORMATS:
             raise unknown("format of figures", format_, FORMATS, "nasharness figures --help")

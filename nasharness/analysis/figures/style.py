@@ -140,7 +140,14 @@ def algorithm_looks(labels: Sequence[str]) -> dict[str, Look]:
             colour = free.pop(0) if free else list(COLOURS)[len(made) % len(COLOURS)]
             number = len(known) + len(made)
         dash = (0, (3, 1)) if label == "random" else DASHES[number % len(DASHES)]
-        made[label] = Look(COLOURS[colour][0], "-" if label.startswith("autoshrink") else dash, MARKERS[number % 12])
+        if label.startswith("autoshrink"):
+            dash = "-"
+        shape = number
+        while (look := Look(COLOURS[colour][0], dash, MARKERS[shape % len(MARKERS)])) in made.values():
+            shape += 1  # more algorithms than colours
+            if shape > number + len(MARKERS):
+                break
+        made[label] = look
     return made
 
 
@@ -177,7 +184,7 @@ def sheet(
     width = width or (COLUMN if columns == 1 else PAGE)
     entries = _legend_columns([label for label, _ in legend], width)
     legend_rows = -(-len(legend) // entries) if legend else 0
-    note_lines = textwrap.wrap(note, int(width * 23.5)) if note else []
+    note_lines = textwrap.wrap(note, int(width * 23)) if note else []
     right = 0.10
     below = xlabel + 0.118 * legend_rows + (0.05 if legend_rows else 0) + 0.105 * len(note_lines) + 0.06
     total = top + rows * height + (rows - 1) * row_gap + below
@@ -224,8 +231,10 @@ def sheet(
             borderpad=0,
             labelspacing=0.35,
         )
-    for number, line in enumerate(reversed(note_lines)):
-        figure.text(0.06 / width, (0.05 + 0.105 * number) / total, line, fontsize=5.5, color=MUTED)
+    for number, line in enumerate(note_lines):
+        figure.text(
+            0.06 / width, (0.05 + 0.105 * (len(note_lines) - 1 - number)) / total, line, fontsize=5.5, color=MUTED
+        )
     return Sheet(figure, panels)
 
 
