@@ -158,12 +158,17 @@ def command(out, *more, runs=1000):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_keeps_what_is_finished(tmp_path, jobs):
     reference = tmp_path / "whole"
     subprocess.run(command(reference), check=True, capture_output=True)
     out = tmp_path / "interrupted"
     process = subprocess.Popen(
-        command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(out, "--jobs", str(jobs)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 60
     while not list((out / "shards").glob("*")) and time.monotonic() < deadline:
@@ -213,6 +218,12 @@ def test_kill_9_at_20_random_moments(tmp_path):
         subprocess.run(command(out, "--resume"), check=True, capture_output=True)
         assert same(reference, out), number
     assert interrupted >= 10
+
+
+def test_ray_that_is_not_installed(plan, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'nasharness\[ray\]'"):
+        run_study(plan, tmp_path / "study", ray="")
 
 
 def test_one_writer_at_a_time(plan, tmp_path):
