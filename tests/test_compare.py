@@ -124,6 +124,12 @@ def test_csv_is_read_back(study, results):
             assert float(mine["mean_low"]) == pytest.approx(row.mean_ci[0])
 
 
+def test_data_sets_can_be_chosen(study):
+    text = run(study, "--dataset", "cifar100")
+    assert "tss / cifar100" in text
+    assert "tss / cifar10\n" not in text
+
+
 def test_same_seed_same_text(study):
     assert run(study) == run(study)
     assert run(study, "--format", "csv") != run(study, "--format", "csv", "--seed", 1)
@@ -183,6 +189,7 @@ def test_other_protocols_are_refused(study, tmp_path, key, value):
     [
         (["--reference", "rae"], "unknown reference 'rae'; nearest: rea"),
         (["--score", "finall"], "unknown score"),
+        (["--dataset", "cifar11"], "nearest: cifar10"),
         (["--format", "html"], "unknown format"),
         (["--at-evaluations", "101"], "ends at 100"),
         (["--at-seconds", "1"], "have not finished an evaluation"),

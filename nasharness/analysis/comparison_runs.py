@@ -71,7 +71,7 @@ def runs_of(
         values = last["final"].to_numpy(dtype=np.float64)
     else:
         column, limit = ("step", evaluations) if evaluations is not None else ("simulated_seconds", seconds)
-        option = f"--at-{'evaluations' if column == 'step' else 'seconds'} {limit:,}"
+        option = f"--at-{'evaluations' if column == 'step' else 'seconds'} {limit:,g}"
         ends = float(last[column].max())
         if limit is None or limit > ends:
             raise UsageError(f"{option}: {what} ends at {ends:,.0f}")

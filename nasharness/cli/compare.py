@@ -9,6 +9,7 @@ import click
 
 @click.command("compare")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
+@click.option("--dataset", "datasets", metavar="NAME,...", help="Compare on these data sets alone.")
 @click.option("--score", default="final", show_default=True, metavar="final|recommended", help="What is compared.")
 @click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
 @click.option(
@@ -23,6 +24,7 @@ import click
 @click.option("--partial", is_flag=True, help="Take the finished shards of a study that is not complete.")
 def command(
     studies: tuple[Path, ...],
+    datasets: str | None,
     score: str,
     form: str,
     evaluations: int | None,
@@ -47,9 +49,17 @@ def command(
     if score not in SCORES:
         raise unknown("score", score, SCORES)
     results = load(studies, partial=partial)
+    cells = results.cells
+    if datasets is not None:
+        known = list(dict.fromkeys(cell["dataset"] for cell in cells))
+        wanted = [name.strip() for name in datasets.split(",")]
+        for name in wanted:
+            if name not in known:
+                raise unknown("data set of these studies", name, known)
+        cells = [cell for cell in cells if cell["dataset"] in wanted]
     comparison = compare(
         results.frame,
-        results.cells,
+        cells,
         score=score,
         evaluations=evaluations,
         seconds=seconds,

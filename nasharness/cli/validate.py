@@ -40,7 +40,7 @@ from nasharness.errors import UsageError, unknown
 @click.option("--lower-is-better", is_flag=True, help="For --scores: small scores are good.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(**options: Any) -> int:
-    r"""Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
+    """Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
 
     \b
     nasharness validate --algo NEW --against OLD --space tss --dataset cifar10,cifar100 --evaluations 50,100
@@ -50,7 +50,7 @@ def command(**options: Any) -> int:
     nasharness validate --scores proxy.csv
 
     Exit code: 0; 1 when NEW is worse anywhere, or with --require better when it is not better, or when a check fails.
-    """
+    """  # noqa: D301 - click reads the escape
     modes = {key: options[key] is not None for key in ("algo", "paper", "scores")}
     chosen = [f"--{key}" for key, given in modes.items() if given]
     if len(chosen) > 1:
