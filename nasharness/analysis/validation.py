@@ -209,7 +209,7 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         + (f", Holm over {count} comparisons)" if count > 1 else ")"),
         "",
         plain(
-            ["data set", "budget", "runs", "new", "old", f"effect [{100 * (1 - validation.alpha):g} %]", "verdict"],
+            ["data set", "budget", "runs", "new", "old", f"effect [at least {100 * (1 - validation.alpha):g} %]", "verdict"],
             rows,
         ),
         "",
