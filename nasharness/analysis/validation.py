@@ -199,7 +199,7 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
                 _verdict(cell),
             ]
         )
-    count = len(validation.cells)
+    count, level = len(validation.cells), 100 * (1 - validation.alpha)
     lines = [
         f"new        {validation.new}",
         f"old        {validation.old}",
@@ -208,10 +208,7 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         f"errors     any false better or worse: at most {100 * validation.alpha:g} % (paired mean, group-sequential"
         + (f", Holm over {count} comparisons)" if count > 1 else ")"),
         "",
-        plain(
-            ["data set", "budget", "runs", "new", "old", f"effect [at least {100 * (1 - validation.alpha):g} %]", "verdict"],
-            rows,
-        ),
+        plain(["data set", "budget", "runs", "new", "old", f"effect [at least {level:g} %]", "verdict"], rows),
         "",
         f"verdict    {validation.verdict}",
     ]
