@@ -1,5 +1,7 @@
+import io
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from nasharness.studies import Plan, load, run_study
 from tests.study_fixtures import cells as made_up_cells
 from tests.study_fixtures import write_study
 
+ROOT = Path(__file__).resolve().parents[1]
 ALGORITHMS = ["random", "rea", "autoshrink", "autoshrink.set", "autoshrink.pooled"]
 
 
@@ -41,6 +44,27 @@ def drawn(source):
     """Every figure with its numbers, as `render` returns them."""
     with looks():
         return {name: figures.render(source, name) for name in figures.KINDS}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Every figure of the committed reference study."""
+    with looks():
+        source = Source(load(ROOT / "results" / "tss-embedded"))
+        return {name: figures.render(source, name) for name in figures.KINDS}
+
+
+@pytest.mark.parametrize("name", sorted(set(figures.KINDS) - {"shrinking"}))
+def test_committed_figures_are_those_of_the_reference_study(reference, name):
+    committed = pd.read_csv(ROOT / "paper_figs" / "figures" / f"{name}.csv")
+    again = pd.read_csv(io.StringIO(reference[name][1].to_csv(index=False)))
+    pd.testing.assert_frame_equal(committed, again, check_dtype=False, rtol=1e-9)
+
+
+def test_every_figure_has_a_script_and_the_study_is_small():
+    scripts = {path.stem.replace("_", "-") for path in (ROOT / "paper_figs").glob("*.py")} - {"common"}
+    assert scripts == set(figures.KINDS)
+    assert sum(path.stat().st_size for path in (ROOT / "results" / "tss-embedded").rglob("*")) < 1_000_000
 
 
 def panels(source, drawn, name):
@@ -186,8 +210,12 @@ def test_every_figure_names_table_protocol_and_runs(drawn, name):
 
 
 @pytest.mark.parametrize("name", list(figures.KINDS))
-def test_no_text_overlaps_another_or_leaves_the_figure(drawn, name):
-    figure = drawn[name][0]
+def test_no_text_overlaps_another_or_leaves_the_figure(drawn, reference, name):
+    for figure in (drawn[name][0], reference[name][0]):
+        check_texts(figure)
+
+
+def check_texts(figure):
     with looks():
         figure.set_dpi(300)
         canvas = FigureCanvasAgg(figure)
@@ -293,6 +321,16 @@ def test_colours_stay_with_algorithms_and_are_all_different():
     assert len(pairs) == len(many)
     with_plugin = algorithm_looks(["random", "rea", "mine"])
     assert with_plugin["mine"].colour not in {few["random"].colour, few["rea"].colour}
+
+
+def test_long_labels_leave_room_for_the_picture(tmp_path):
+    labels = ("random", "autoshrink(cost_weight=0.1, keep_path=False, restarts=False)", "rea(population=20, sample=5)")
+    with looks():
+        for name in ("final-runs", "critical-difference", "rank"):
+            folder = tmp_path / name
+            figure, data = figures.render(Source(load(write_study(folder, made_up_cells(labels, runs=4)))), name)
+            assert figure.axes[0].get_position().width > 0.3
+            assert set(data["algorithm"]) == set(labels)
 
 
 @pytest.mark.parametrize(("space", "arch"), [("tss", 1462), ("tss", 13), ("sss", 12345)])

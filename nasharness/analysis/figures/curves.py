@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+#: Numbers that ranks are computed from at a time (64 MB).
+CHUNK = 8_000_000
 AXES = {"simulated_seconds": "simulated seconds", "step": "evaluations"}
 AVERAGES = {
     "mean": "Lines: mean over runs; bands: 95 % interval of the mean.",
@@ -69,7 +71,10 @@ def _interval(values: Floats, centre: Floats) -> tuple[Floats, Floats]:
 
 def draw_incumbent(source: Source, data: pd.DataFrame, axis: str, average: str) -> Figure:
     """One panel a data set, logarithmic in the budget."""
-    made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGES[average]} {source.note}")
+    key = {"step": "evaluations", "simulated_seconds": "seconds"}[axis]
+    cells = [cell for panel in source.panels for runs in panel.runs for cell in runs.cells]
+    ended = "" if all(cell["protocol"][key] for cell in cells) else "A run that has ended keeps its incumbent. "
+    made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGES[average]} {ended}{source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
         axes.axhline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
@@ -166,11 +171,9 @@ def ranks(source: Source) -> pd.DataFrame:
         seeds = shared_seeds(panel)
         grid = panel.grid(axis)
         grid = grid[grid >= max(runs.first(axis) for runs in panel.runs)]
-        values = np.stack([runs.at(axis, grid)[runs.last["seed"].isin(seeds).to_numpy()] for runs in panel.runs])
-        ranked = statistics.ranks(np.round(values, 9))
-        for runs, own in zip(panel.runs, ranked, strict=True):
-            centre = own.mean(axis=0)
-            low, high = _interval(own, centre)
+        chunks = -(-len(panel.runs) * len(seeds) * len(grid) // CHUNK)
+        described = [_ranks_at(panel, axis, some, seeds) for some in np.array_split(grid, min(chunks, len(grid)))]
+        for runs, (centre, low, high) in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
             parts.append(
                 pd.DataFrame(
                     {
@@ -185,6 +188,14 @@ def ranks(source: Source) -> pd.DataFrame:
                 )
             )
     return pd.concat(parts, ignore_index=True)
+
+
+def _ranks_at(panel: Panel, axis: str, grid: Floats, seeds: set[int]) -> Floats:
+    """Mean rank and its interval: ``[algorithms, 3, budgets]``."""
+    values = np.stack([runs.at(axis, grid)[runs.last["seed"].isin(seeds).to_numpy()] for runs in panel.runs])
+    ranked = statistics.ranks(np.round(values, 9))
+    centre = ranked.mean(axis=1)
+    return np.stack([np.stack([c, *_interval(own, c)]) for own, c in zip(ranked, centre, strict=True)])
 
 
 def shared_seeds(panel: Panel) -> set[int]:

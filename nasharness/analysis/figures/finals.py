@@ -8,7 +8,7 @@ import numpy as np
 
 from nasharness.analysis.figures.curves import shared_seeds
 from nasharness.analysis.figures.source import Panel, Source
-from nasharness.analysis.figures.style import MUTED, TEXT, sheet
+from nasharness.analysis.figures.style import MUTED, TEXT, sheet, shortened
 from nasharness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def draw_final_runs(source: Source, data: pd.DataFrame) -> Figure:
     first = data[(data["panel"] == source.panels[0].title) & (data["part"] == "mean")]
     order = first.sort_values("final", ascending=False, kind="stable")["algorithm"].tolist()
     order += [label for label in source.algorithms if label not in order]
-    longest = max(map(len, order))
+    longest = max(len(shortened(label)) for label in order)
     made = sheet(
         len(source.panels),
         height=0.2 + 0.17 * len(order),
@@ -128,7 +128,7 @@ def draw_final_runs(source: Source, data: pd.DataFrame) -> Figure:
             _box(axes, row, rows[rows["algorithm"] == label], source.looks[label].colour)
         axes.set_xlim(*_limits(panel))
         axes.set_ylim(len(order) - 0.4, -0.6)
-        axes.set_yticks(range(len(order)), order if column == 0 else [""] * len(order))
+        axes.set_yticks(range(len(order)), [shortened(label) for label in order] if column == 0 else [""] * len(order))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(False, axis="y")
@@ -235,7 +235,7 @@ def draw_critical_difference(source: Source, data: pd.DataFrame) -> Figure:
     made = sheet(1, height=height, note=note, width=5.0, left=0.1, xlabel=0.02, top=0.06)
     axes = made.panels[0][0]
     axes.axis("off")
-    margin = 0.055 * max(map(len, data["algorithm"])) + 0.45
+    margin = 0.055 * max(len(shortened(label)) for label in data["algorithm"]) + 0.45
     width = 4.8
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
@@ -271,7 +271,7 @@ def draw_critical_difference(source: Source, data: pd.DataFrame) -> Figure:
         end = margin - 0.12 if left else width - margin + 0.12
         axes.plot([place(rank), place(rank), end], [line, y, y], color=look.colour, linewidth=0.9, zorder=1)
         axes.plot(place(rank), line, look.marker, color=look.colour, markersize=2.8 * look.size, zorder=3)
-        text = f"{label}  {rank:.2f}" if left else f"{rank:.2f}  {label}"
+        text = f"{shortened(label)}  {rank:.2f}" if left else f"{rank:.2f}  {shortened(label)}"
         axes.text(
             end - 0.05 if left else end + 0.05, y, text, ha="right" if left else "left", va="center", fontsize=6.5
         )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.analysis.figures.source import Runs, Source, budget_text
-from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, sheet
+from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, sheet, shortened
 from nasharness.errors import UsageError
 from nasharness.search import registry
 from nasharness.search.algorithm import Algorithm, Asked
@@ -141,7 +141,9 @@ def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
             axes = made.panels[row][column]
             own = data[(data["panel"] == panel.title) & (data["algorithm"] == algorithm)]
             _bands(axes, panel.space, own, *_options(panel.space), labels=column == 0)
-            axes.set_title(f"{algorithm}, {panel.title}")
+            axes.set_title(panel.title)
+            if column == 0:
+                axes.set_ylabel(shortened(algorithm, 34), fontweight="bold")
             if row == len(algorithms) - 1:
                 axes.set_xlabel("evaluations")
     return made.figure

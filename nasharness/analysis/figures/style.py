@@ -238,6 +238,14 @@ def sheet(
     return Sheet(figure, panels)
 
 
+def shortened(label: str, most: int = 28) -> str:
+    """A label that takes at most ``most`` characters, its middle left out if need be; legends and CSV have it whole."""
+    if len(label) <= most:
+        return label
+    head = (most - 1) * 2 // 3
+    return f"{label[:head]}…{label[head + 1 - most :]}"
+
+
 def _legend_columns(labels: Sequence[str], width: float) -> int:
     """How many entries stand side by side, by the longest of them."""
     longest = max((len(label) for label in labels), default=1)
