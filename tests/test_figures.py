@@ -16,6 +16,7 @@ from nasharness.analysis.figures.style import COLOURS, KNOWN, algorithm_looks, l
 from nasharness.cli import cli, main
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, run
+from nasharness.search.testing import synthetic_table
 from nasharness.spaces import get
 from nasharness.studies import Plan, load, run_study
 from tests.study_fixtures import cells as made_up_cells
@@ -373,3 +374,17 @@ def test_svg_of_a_page_has_ids_of_its_own_and_no_fixed_colours(drawn):
     assert not {pair[0] for pair in COLOURS.values()} & set(text.lower().split('"'))
     assert "#0072b2" not in text.lower()
     assert "var(--c-blue)" in text
+
+
+def test_studies_of_both_spaces_share_their_figures(folder, tmp_path, data_home):
+    synthetic_table("sss", data_home / "tables" / "sss" / "official", name="official")
+    plan = Plan.create(algorithms=ALGORITHMS, space="sss", datasets="cifar10", runs=3, seconds=2_000.0)
+    results = load([folder, run_study(plan, tmp_path / "sss")])
+    drawn = figures.draw(results, tmp_path / "out", formats=("png",))
+    assert drawn.left_out == {}
+    spans = pd.read_csv(tmp_path / "out" / "shrinking.csv")
+    assert {"64", "8"} <= set(spans[spans["panel"] == "CIFAR-10 (sss)"]["option"].astype(str))
+    with looks():
+        source = Source(results)
+        for name in figures.KINDS:
+            check_texts(figures.render(source, name)[0])

@@ -126,21 +126,37 @@ def _spans(space: Space, seen: list[tuple[int, NDArray[np.bool_]]]) -> list[dict
 def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
     """A row of panels for each algorithm that shrinks; in a panel a band a position and in it a line an option."""
     algorithms = list(dict.fromkeys(data["algorithm"]))
-    space = source.panels[0].space
-    options, colours = _options(space)
-    legend = [(SHORT.get(name, f"{name} channels"), Look(colours[name], "-", "s")) for name in options]
+    spaces = {panel.space.name: panel.space for panel in source.panels}
+    legend = [
+        (SHORT.get(name, f"{name} channels"), Look(colours[name], "-", "s"))
+        for options, colours in map(_options, spaces.values())
+        for name in options
+    ]
     seed = int(data["seed"].iloc[0])
-    height = 0.32 * len(space.positions)
+    height = 0.32 * max(len(space.positions) for space in spaces.values())
     budgets = dict.fromkeys(budget_text(runs.cells[0]["protocol"]) for panel in source.panels for runs in panel.runs)
     note = f"{NOTE} One run, of seed {seed}. {source.note_table} Budget {', '.join(budgets)}."
     made = sheet(
-        len(source.panels), len(algorithms), height=height, legend=legend, note=note, gap=0.2, lines=False, row_gap=0.42
+        len(source.panels),
+        len(algorithms),
+        height=height,
+        legend=legend,
+        note=note,
+        gap=0.2 if len(spaces) == 1 else 0.34,
+        lines=False,
+        row_gap=0.42,
     )
     for row, algorithm in enumerate(algorithms):
         for column, panel in enumerate(source.panels):
             axes = made.panels[row][column]
             own = data[(data["panel"] == panel.title) & (data["algorithm"] == algorithm)]
-            _bands(axes, panel.space, own, *_options(panel.space), labels=column == 0)
+            _bands(
+                axes,
+                panel.space,
+                own,
+                *_options(panel.space),
+                labels=column == 0 or panel.space is not source.panels[column - 1].space,
+            )
             axes.set_title(panel.title)
             if column == 0:
                 axes.set_ylabel(shortened(algorithm, 34), fontweight="bold")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -173,19 +173,23 @@ class Source:
     @cached_property
     def note_table(self) -> str:
         """Tables and protocol; per data set only what differs."""
-        tables = _shared(self.panels, lambda cell: f"{cell['table']['source']} ({cell['table']['checksum'][:8]})", "/")
+        tables = _shared(self.panels, _table_text, "; ")
         protocol = _shared(
             self.panels, lambda cell: f"signal {cell['protocol']['signal']}, final {cell['protocol']['final']}", "; "
         )
-        return f"Table {self.panels[0].space.name}/{tables}. {protocol[0].upper()}{protocol[1:]}."
+        return f"Table {tables}. {protocol[0].upper()}{protocol[1:]}."
 
     @cached_property
     def note_runs(self) -> str:
         """Budget and number of runs."""
-        budget = _shared(self.panels, lambda cell: budget_text(cell["protocol"]), ", ")
+        budget = _shared(self.panels, lambda cell: budget_text(cell["protocol"]), "; ")
         counts = [len(runs.last) for panel in self.panels for runs in panel.runs]
         number = f"{counts[0]:,}" if len(set(counts)) == 1 else f"{min(counts):,} to {max(counts):,}"
         return f"Budget {budget}. {number} run{'' if counts == [1] * len(counts) else 's'} per algorithm and data set."
+
+
+def _table_text(cell: Mapping[str, Any]) -> str:
+    return f"{cell['space']}/{cell['table']['source']} ({cell['table']['checksum'][:8]})"
 
 
 def budget_text(protocol: Mapping[str, Any]) -> str:
@@ -198,12 +202,12 @@ def budget_text(protocol: Mapping[str, Any]) -> str:
     return " and ".join(parts) + (", repeats free" if protocol["repeats"] == "free" else "")
 
 
-def _shared(panels: Sequence[Panel], text: Any, between: str) -> str:
-    """One text if it is the same everywhere, else every data set with its own."""
-    by_panel = {
-        panel.title: " or ".join(dict.fromkeys(text(cell) for runs in panel.runs for cell in runs.cells))
-        for panel in panels
-    }
-    if len(set(by_panel.values())) == 1:
-        return next(iter(by_panel.values()))
-    return between.join(f"{value} ({title})" for title, value in by_panel.items())
+def _shared(panels: Sequence[Panel], text: Callable[[Mapping[str, Any]], str], between: str) -> str:
+    """One text if it is the same everywhere, else each with the data sets that it is of."""
+    titles: dict[str, list[str]] = {}
+    for panel in panels:
+        own = " or ".join(dict.fromkeys(text(cell) for runs in panel.runs for cell in runs.cells))
+        titles.setdefault(own, []).append(panel.title)
+    if len(titles) == 1:
+        return next(iter(titles))
+    return between.join(f"{own} for {', '.join(names)}" for own, names in titles.items())
