@@ -12,6 +12,7 @@ from nasharness.algorithms.shrinking import (
     first_of_equals,
     sample_without_replacement,
 )
+from numpy.typing import NDArray
 
 from nasharness.errors import unknown
 from nasharness.search import NOTHING, PAUSE, Task, register
@@ -100,6 +101,13 @@ class AutoShrink(Shrinker):
         if self._beam > 1:  # two of the beam may lead to the same network
             drawn = np.where(first_of_equals(drawn), drawn, NOTHING)
         return drawn
+
+    def surviving(self) -> NDArray[np.bool_]:
+        """Choices that the networks kept make: ``[runs, positions, options]``."""
+        options = np.arange(max(self.space.sizes))
+        kept = self._state[..., None, None] >= 0
+        choices = self.space.choices(np.maximum(self._state, 0))[..., None]
+        return np.asarray((kept & (choices == options)).any(axis=1))
 
     def ask(self) -> Asked:
         new = self.unknown(self._candidates)

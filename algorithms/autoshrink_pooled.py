@@ -159,6 +159,13 @@ class AutoShrinkPooled(Algorithm):
         self._ids = np.empty((self.runs, 0), dtype=np.int32)
         self._values = np.empty((self.runs, 0))
         self._asked = np.zeros((self.runs, self.space.size), dtype=bool)  # by cell of the grid
+        sizes = np.array(self.space.sizes)
+        options = np.arange(sizes.max()) < sizes[:, None]
+        self._alive = np.broadcast_to(options, (self.runs, *options.shape)).copy()
+
+    def surviving(self) -> NDArray[np.bool_]:
+        """Choices that the latest shrinking left, before the set was opened again: ``[runs, positions, options]``."""
+        return self._alive
 
     def ask(self) -> Asked:
         told = self._ids.shape[1]
@@ -184,7 +191,7 @@ class AutoShrinkPooled(Algorithm):
         uniform = u[:, 1 : 1 + k] < self._explore
         ids = np.empty((self.runs, k), dtype=np.int32)
         for rows, predicted in self._model.predict(self._ids, self._values):
-            alive = self._model.survivors(predicted, level[rows])
+            alive = self._alive[rows] = self._model.survivors(predicted, level[rows])
             drawn = sample_from(self.space, alive[:, None], u[rows, 1 + k :].reshape(-1, k, positions))
             ids[rows] = self._choose(predicted, drawn, uniform[rows], self._asked[rows])
         return ids

@@ -70,6 +70,10 @@ class AutoShrinkSet(Shrinker):
         self._sets = Survivors(self.space, self.runs)
         self._steps_left = sum(self.space.sizes) - len(self.space.sizes)
 
+    def surviving(self) -> NDArray[np.bool_]:
+        """Choices that are left: ``[runs, positions, options]``."""
+        return self._sets.alive
+
     def ask(self) -> Asked:
         if self._steps_left == 0:
             return np.full((self.runs, 1), NOTHING, dtype=np.int32)

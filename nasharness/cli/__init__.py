@@ -19,8 +19,13 @@ from nasharness.version import __version__
 #: command -> module that holds a click command of that name, and the line that --help prints without importing it
 COMMANDS = {
     "run": ("nasharness.cli.run", "Search a table with an algorithm, once or hundreds of times."),
+    "study": ("nasharness.cli.study", "Run algorithms x data sets x seeds, resumably, here or on a cluster."),
     "list": ("nasharness.cli.list", "List algorithms, spaces, tables or data sets."),
     "show": ("nasharness.cli.show", "Show everything known of an architecture."),
+    "compare": ("nasharness.cli.compare", "Compare the algorithms of one or more studies, with statistics."),
+    "validate": ("nasharness.cli.validate", "Find out whether a change is better; check tables, papers, proxies."),
+    "figures": ("nasharness.cli.figures", "Draw the figures of a study: PNG, PDF and the numbers behind them."),
+    "report": ("nasharness.cli.report", "Write a study as one self-contained HTML page."),
     "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables."),
 }
 

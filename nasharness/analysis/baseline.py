@@ -1,0 +1,155 @@
+"""A recorded baseline: per-seed scores of one algorithm in a small JSON file, to be compared with later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.analysis.validation import SCORES, Live, budget_label
+from nasharness.errors import DataError, UsageError
+from nasharness.search import Problem
+from nasharness.search.result import atomically
+from nasharness.version import __version__
+
+Floats = NDArray[np.float64]
+FORMAT = "nasharness-baseline/1"
+
+
+def identity(problem: Problem) -> dict[str, Any]:
+    """What must be equal for scores to be compared: table, protocol, data set."""
+    return {
+        "space": problem.space.name,
+        "dataset": problem.dataset,
+        "table": {
+            "source": problem.table.name,
+            "version": problem.table.version,
+            "checksum": problem.table.checksum,
+        },
+        "protocol": problem.describe(),
+    }
+
+
+def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
+    """Write the scores of ``runs`` runs of ``side`` on all its problems; runs that are missing are made first."""
+    cells = []
+    for number, problem in enumerate(side.problems):
+        scores = side.scores(number, 0, runs)
+        cells.append(identity(problem) | {name: np.round(values, 6).tolist() for name, values in scores.items()})
+    content = {
+        "format": FORMAT,
+        "algorithm": side.label,
+        "settings": dict(side.choice.changed),
+        "seed": side.seed,
+        "runs": runs,
+        "nasharness": __version__,
+        "cells": cells,
+    }
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomically(file, lambda temporary: _write(temporary, content))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the baseline {file}: {error.strerror or error}; choose another --record"
+        ) from error
+    return file
+
+
+def _write(path: Path, content: Any) -> None:
+    # one line a list of numbers: small, and a changed run shows as one changed line
+    text = json.dumps(content, indent=1)
+    path.write_text(_joined(text) + "\n", encoding="utf-8")
+
+
+def _joined(text: str) -> str:
+    out: list[str] = []
+    depth = 0
+    for line in text.splitlines():
+        if depth:
+            out[-1] += line.strip() + (" " if line.endswith(",") else "")
+            depth -= line.strip() in ("]", "],")
+        else:
+            out.append(line)
+            depth += any(line.strip() == f'"{name}": [' for name in SCORES)
+    return "\n".join(out)
+
+
+class Recorded:
+    """Scores read from a baseline file."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(
+                f"no baseline {self.path}; make one with: nasharness validate ... --record {self.path}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read the baseline {self.path}: {error}") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, dict) else type(content).__name__
+            raise DataError(f"{self.path}: format {found!r}, expected {FORMAT!r}; record it again")
+        try:
+            self.algorithm: str = content["algorithm"]
+            self.seed: int = content["seed"]
+            self.runs: int = content["runs"]
+            self.cells: list[dict[str, Any]] = content["cells"]
+            self._scores = [{name: np.array(cell[name], dtype=np.float64) for name in SCORES} for cell in self.cells]
+            complete = all(len(values) == self.runs for scores in self._scores for values in scores.values())
+            finite = all(np.isfinite(values).all() for scores in self._scores for values in scores.values())
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.path} is damaged ({type(error).__name__}: {error}); record it again") from error
+        if not (self.cells and complete and finite):
+            raise DataError(f"{self.path} is damaged (missing or non-finite scores); record it again")
+        self.label = f"{self.algorithm} (recorded in {self.path})"
+        self._place: list[int] = []
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets that it has."""
+        return list(dict.fromkeys(cell["dataset"] for cell in self.cells))
+
+    @property
+    def evaluations(self) -> list[int]:
+        """Budgets in evaluations that it has."""
+        return list(dict.fromkeys(c["protocol"]["evaluations"] for c in self.cells if c["protocol"]["evaluations"]))
+
+    def match(self, problems: Sequence[Problem]) -> None:
+        """Find every problem among the cells. Raises DataError saying what differs from the nearest one."""
+        self._place = []
+        for problem in problems:
+            wanted = identity(problem)
+            differing = [_differences(cell, wanted) for cell in self.cells]
+            best = min(range(len(differing)), key=lambda i: len(differing[i]))
+            if differing[best]:
+                raise DataError(
+                    f"{self.path} cannot be compared on {problem.dataset}, {budget_label(wanted['protocol'])}: "
+                    + "; ".join(differing[best])
+                )
+            self._place.append(best)
+
+    def scores(self, problem: int, first: int, last: int) -> dict[str, Floats]:
+        if last > self.runs:
+            raise UsageError(f"{self.path} has {self.runs:,} runs; ask for at most that many (--runs {self.runs})")
+        return {name: values[first:last] for name, values in self._scores[self._place[problem]].items()}
+
+
+def _differences(recorded: Any, wanted: Any, name: str = "") -> list[str]:
+    if isinstance(wanted, dict):
+        had = recorded if isinstance(recorded, dict) else {}
+        return [
+            line
+            for key, value in wanted.items()
+            if not (name == "table" and key in ("source", "version"))  # the checksum says whether data are the same
+            for line in _differences(had.get(key), value, f"{name}.{key}".lstrip(".") if name else key)
+        ]
+    if recorded == wanted:
+        return []
+    return [f"{name} was {str(recorded)[:60]}, is {str(wanted)[:60]}"]

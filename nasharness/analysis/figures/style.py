@@ -1,0 +1,297 @@
+"""How figures look: colours that stay with an algorithm, sizes in inches, the note under every figure, themed SVG.
+
+Nothing here changes matplotlib's global settings: figures are made without pyplot, within ``looks()``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nasharness.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Width in inches of a figure over one column of a two-column page, and over both.
+COLUMN, PAGE = 3.4, 7.0
+TEXT, MUTED, GRID, PAPER = "#1a1a19", "#6b6a66", "#e2e1dc", "#fffffe"
+#: (on white, on black): hues of P. Tol's "muted" and of Okabe and Ito's scheme, told apart by the colour-blind too.
+COLOURS = {
+    "grey": ("#6f6f6e", "#b4b4b2"),
+    "blue": ("#0072b2", "#4aa8e0"),
+    "vermilion": ("#d55e00", "#f5883a"),
+    "teal": ("#44aa99", "#5fcdb9"),
+    "purple": ("#aa4499", "#d77cc8"),
+    "green": ("#117733", "#48b56d"),
+    "olive": ("#999933", "#c6c65a"),
+    "wine": ("#882255", "#d0608f"),
+    "amber": ("#e69f00", "#f4c04e"),
+    "indigo": ("#332288", "#978af0"),
+    "sky": ("#56b4e9", "#9ad4f7"),
+    "rose": ("#cc6677", "#ec97a4"),
+}
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "*")
+#: Colours of the algorithms that come with nasharness; any other takes the next one that is free.
+KNOWN = {
+    "random": "grey",
+    "rea": "blue",
+    "rea.paper": "sky",
+    "local-search": "green",
+    "reinforce": "purple",
+    "bohb": "teal",
+    "successive-halving": "olive",
+    "autoshrink": "vermilion",
+    "autoshrink.set": "amber",
+    "autoshrink.pooled": "wine",
+    "autoshrink.official": "rose",
+    "darts.table": "indigo",
+}
+#: Colour names in the SVG of a page -> CSS custom properties with a light and a dark value.
+INKS = {"text": (TEXT, "#f2f1ec"), "muted": (MUTED, "#a9a8a1"), "grid": (GRID, "#3b3b39"), "paper": (PAPER, "#1b1b1a")}
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7,
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "text.color": TEXT,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "xtick.minor.width": 0.4,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.2,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "nasharness",
+    "path.simplify": True,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one algorithm is drawn, everywhere."""
+
+    colour: str
+    dash: Any
+    marker: str
+
+    @property
+    def size(self) -> float:
+        """Factor by which the marker is drawn larger, so that all look alike in size."""
+        return {"*": 1.6, "P": 1.2, "X": 1.2, "p": 1.1}.get(self.marker, 1.0)
+
+
+@contextlib.contextmanager
+def looks() -> Iterator[None]:
+    """Make and save figures within this; matplotlib's own settings are as before afterwards."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise UsageError("figures need matplotlib; get it with: pip install 'nasharness[study]'") from None
+    defaults: Any = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    with mpl.rc_context(defaults | _RC):
+        yield
+
+
+def algorithm_looks(labels: Sequence[str]) -> dict[str, Look]:
+    """Colour, dash and marker of every label: the same in all figures, and for the same name in any study."""
+    known = list(KNOWN)
+    taken = {KNOWN[label] for label in labels if label in KNOWN}
+    free = [name for name in COLOURS if name not in taken] + list(COLOURS)
+    made: dict[str, Look] = {}
+    for label in labels:
+        if label in KNOWN:
+            colour, number = KNOWN[label], known.index(label)
+        else:
+            colour = free.pop(0) if free else list(COLOURS)[len(made) % len(COLOURS)]
+            number = len(known) + len(made)
+        dash = (0, (3, 1)) if label == "random" else DASHES[number % len(DASHES)]
+        if label.startswith("autoshrink"):
+            dash = "-"
+        shape = number
+        while (look := Look(COLOURS[colour][0], dash, MARKERS[shape % len(MARKERS)])) in made.values():
+            shape += 1  # more algorithms than colours
+            if shape > number + len(MARKERS):
+                break
+        made[label] = look
+    return made
+
+
+@dataclass
+class Sheet:
+    """A figure with a row (or more) of panels, and room below for legend and note. Sizes in inches."""
+
+    figure: Figure
+    panels: list[list[Axes]]
+
+
+def sheet(
+    columns: int,
+    rows: int = 1,
+    *,
+    height: float = 1.75,
+    legend: Sequence[tuple[str, Look]] = (),
+    note: str = "",
+    left: float = 0.56,
+    gap: float = 0.46,
+    row_gap: float = 0.55,
+    width: float | None = None,
+    lines: bool = True,
+    xlabel: float = 0.36,
+    top: float = 0.24,
+) -> Sheet:
+    """Lay out ``rows`` x ``columns`` panels of ``height`` each; ``legend``: label and look of each entry.
+
+    One panel makes a figure as wide as a column, more of them one as wide as a page, unless ``width`` is given.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    width = width or (COLUMN if columns == 1 else PAGE)
+    entries = _legend_columns([label for label, _ in legend], width)
+    legend_rows = -(-len(legend) // entries) if legend else 0
+    note_lines = textwrap.wrap(note, int(width * 23)) if note else []
+    right = 0.10
+    below = xlabel + 0.118 * legend_rows + (0.05 if legend_rows else 0) + 0.105 * len(note_lines) + 0.06
+    total = top + rows * height + (rows - 1) * row_gap + below
+    figure = Figure(figsize=(width, total))
+    panel_width = (width - left - right - (columns - 1) * gap) / columns
+    panels = []
+    for row in range(rows):
+        bottom = total - top - (row + 1) * height - row * row_gap
+        panels.append(
+            [
+                figure.add_axes(
+                    (
+                        (left + column * (panel_width + gap)) / width,
+                        bottom / total,
+                        panel_width / width,
+                        height / total,
+                    )
+                )
+                for column in range(columns)
+            ]
+        )
+    if legend:
+        handles = [
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                linestyle=look.dash if lines else "none",
+                marker=look.marker,
+                markersize=3.2 * look.size,
+                label=label,
+            )
+            for label, look in legend
+        ]
+        figure.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, (total - top - rows * height - (rows - 1) * row_gap - xlabel) / total),
+            ncols=entries,
+            handlelength=2.6 if lines else 1.0,
+            columnspacing=1.2,
+            handletextpad=0.5,
+            borderaxespad=0,
+            borderpad=0,
+            labelspacing=0.35,
+        )
+    for number, line in enumerate(note_lines):
+        figure.text(
+            0.06 / width, (0.05 + 0.105 * (len(note_lines) - 1 - number)) / total, line, fontsize=5.5, color=MUTED
+        )
+    return Sheet(figure, panels)
+
+
+def shortened(label: str, most: int = 28) -> str:
+    """A label that takes at most ``most`` characters, its middle left out if need be; legends and CSV have it whole."""
+    if len(label) <= most:
+        return label
+    head = (most - 1) * 2 // 3
+    return f"{label[:head]}…{label[head + 1 - most :]}"
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many entries stand side by side, by the longest of them."""
+    longest = max((len(label) for label in labels), default=1)
+    fits = max(1, int((width - 0.1) / (0.4 + 0.05 * longest)))
+    rows = -(-len(labels) // fits) if labels else 1
+    return max(1, -(-len(labels) // rows)) if labels else 1
+
+
+def save(figure: Figure, kind: str) -> bytes:
+    """The figure as a ``png`` (300 dpi), ``pdf`` or ``svg`` file, without dates: same input, same bytes."""
+    target = io.BytesIO()
+    metadata: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}[kind]
+    figure.savefig(target, format=kind, dpi=300, metadata=metadata)
+    return target.getvalue()
+
+
+def themed_svg(figure: Figure, prefix: str, title: str) -> str:
+    """The figure as an ``<svg>`` element to put into a page, named ``title`` for those who cannot see it.
+
+    Every id begins with ``prefix``, so that several figures share a page. Colours become CSS custom properties
+    (``css_colours``): the page decides between light and dark.
+    """
+    import html
+
+    text = save(figure, "svg").decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    # comments name glyphs and texts, which may hold anything a plug-in calls itself
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    for name, (light, _) in _all_colours().items():
+        text = re.sub(re.escape(light), f"var(--{name})", text, flags=re.IGNORECASE)
+    text = re.sub(r'(<svg\b[^>]*?) width="[^"]*pt"', r"\1", text, count=1)
+    text = re.sub(r'(<svg\b[^>]*?) height="[^"]*pt"', r"\1", text, count=1)
+    opening, rest = text.split(">", 1)
+    width = figure.get_size_inches()[0]
+    opening += f' role="img" aria-label="{html.escape(title, quote=True)}" style="width:{width * 1.45 * 96:.0f}px"'
+    return re.sub(r"\n\s*", "\n", f"{opening}>{rest}").strip()
+
+
+def css_colours(dark: bool) -> str:
+    """Declarations of the custom properties that ``themed_svg`` refers to."""
+    return "".join(f"--{name}:{pair[dark]};" for name, pair in _all_colours().items())
+
+
+def _all_colours() -> dict[str, tuple[str, str]]:
+    return {f"ink-{name}": pair for name, pair in INKS.items()} | {f"c-{name}": pair for name, pair in COLOURS.items()}

@@ -1,0 +1,92 @@
+"""Tables of text: aligned columns, Markdown, LaTeX, CSV. Cells are strings, the first column is left-aligned."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Rows = Sequence[Sequence[str]]
+
+
+def plain(head: Sequence[str], rows: Rows) -> str:
+    """Columns aligned by spaces."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def markdown(head: Sequence[str], rows: Rows) -> str:
+    """A table of GitHub's Markdown."""
+    clean = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (clean[0], rule, *clean[1:]))
+
+
+def latex(head: Sequence[str], rows: Rows, caption: str) -> str:
+    """A table with the rules of package booktabs."""
+    body = "\n".join("  " + " & ".join(map(_latex_text, row)) + r" \\" for row in rows)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_latex_text(caption)}}}",
+            r"\centering",
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\toprule",
+            "  " + " & ".join(map(_latex_text, head)) + r" \\",
+            r"\midrule",
+            body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def comma_separated(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """CSV with a header; numbers in full, NaN and infinity as empty cells."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    for row in rows:
+        writer.writerow(["" if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row])
+    return out.getvalue().rstrip("\n")
+
+
+def bracket(value: float, bounds: tuple[float, float], digits: int = 2) -> str:
+    """``94.21 [94.19, 94.23]``; without a known interval the value alone."""
+    if math.isnan(value):
+        return "-"
+    text = f"{value:.{digits}f}"
+    return text if math.isnan(bounds[0]) else f"{text} [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+
+
+def p_value(p: float) -> str:
+    """A p-value for people."""
+    if math.isnan(p):
+        return "-"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def quantity(value: float) -> str:
+    """A whole number with thousands separated, ``-`` where there is none."""
+    return f"{value:,.0f}" if math.isfinite(value) else "-"

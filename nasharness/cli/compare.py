@@ -1,0 +1,70 @@
+"""``nasharness compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("compare")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
+@click.option("--dataset", "datasets", metavar="NAME,...", help="Compare on these data sets alone.")
+@click.option("--score", default="final", show_default=True, metavar="final|recommended", help="What is compared.")
+@click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
+@click.option(
+    "--at-evaluations", "evaluations", type=click.IntRange(1), metavar="N", help="Compare after N evaluations."
+)
+@click.option("--at-seconds", "seconds", type=float, metavar="T", help="Compare after T simulated seconds.")
+@click.option("--reference", metavar="NAME", help="Algorithm the others are tested against (default: best mean).")
+@click.option(
+    "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random's mean)."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--partial", is_flag=True, help="Take the finished shards of a study that is not complete.")
+def command(
+    studies: tuple[Path, ...],
+    datasets: str | None,
+    score: str,
+    form: str,
+    evaluations: int | None,
+    seconds: float | None,
+    reference: str | None,
+    target: float | None,
+    seed: int,
+    partial: bool,
+) -> None:
+    """Compare the algorithms of one or more studies (folders that nasharness study wrote).
+
+    Per data set: mean, median and interquartile mean with stratified-bootstrap intervals, regret, rank, probability of
+    improvement, paired Wilcoxon with Holm's correction, time to target.
+    """
+    from nasharness.analysis.comparison import SCORES, compare
+    from nasharness.analysis.comparison_text import FORMATS, render
+    from nasharness.errors import unknown
+    from nasharness.studies import load
+
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
+    results = load(studies, partial=partial)
+    cells = results.cells
+    if datasets is not None:
+        known = list(dict.fromkeys(cell["dataset"] for cell in cells))
+        wanted = [name.strip() for name in datasets.split(",")]
+        for name in wanted:
+            if name not in known:
+                raise unknown("data set of these studies", name, known)
+        cells = [cell for cell in cells if cell["dataset"] in wanted]
+    comparison = compare(
+        results.frame,
+        cells,
+        score=score,
+        evaluations=evaluations,
+        seconds=seconds,
+        reference=reference,
+        target=target,
+        seed=seed,
+    )
+    click.echo(render(comparison, form))

@@ -1,0 +1,194 @@
+"""``nasharness study``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nasharness.cli.run import _assignments, _check_writable
+from nasharness.cli.terminal import Progress
+from nasharness.errors import NasharnessError, UsageError
+
+if TYPE_CHECKING:
+    from nasharness.studies import Plan, Study
+
+
+@click.command("study")
+@click.argument("plan_file", required=False, type=click.Path(path_type=Path), metavar="[PLAN.toml]")
+@click.option("--algo", metavar="A,B,...|all", help="Algorithms; rea(population=20) changes a setting of one.")
+@click.option("--space", metavar="tss|sss", help="Search space (default tss).")
+@click.option("--dataset", metavar="A,B,...|all", help="Data sets (default cifar10).")
+@click.option("--runs", type=int, metavar="N", help="Runs of each algorithm on each data set (default 1).")
+@click.option("--seed", type=int, metavar="N", help="Seed of the first run (default 0); the next has the next one.")
+@click.option("--evaluations", type=int, metavar="N", help="Budget in evaluations (default 200).")
+@click.option("--seconds", type=float, metavar="T", help="Budget in simulated seconds of training.")
+@click.option("--budget", metavar="nats|nb201", help="Budget of a paper.")
+@click.option("--signal", metavar="MEASURE", help="What the search sees: val@12, val@12:mean ...")
+@click.option("--final", metavar="MEASURE", help="What results are scored by: test@200:mean ...")
+@click.option("--repeats", metavar="charged|free", help="Whether asking an architecture again costs again.")
+@click.option("--table", metavar="NAME", help="Table; overrides the order of look-up.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting of every algorithm that has it."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study (default results/PLAN)."
+)
+@click.option("--resume", is_flag=True, help="Go on with the study in --out; without a plan, with the one it has.")
+@click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes.")
+@click.option(
+    "--ray", is_flag=False, flag_value="", metavar="[ADDRESS]", help="Run on a Ray cluster; a local one by default."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan with its estimate, and do nothing.")
+def command(
+    plan_file: Path | None,
+    algo: str | None,
+    dataset: str | None,
+    assignments: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    jobs: int,
+    ray: str | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Run a study: algorithms x data sets x seeds, written as shards that survive whatever happens.
+
+    PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
+    signal, final, repeats, table, and [settings]. Options replace what the file says.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
+    from nasharness.studies import Study, run_study
+    from nasharness.studies.run import check, resume_command
+
+    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    changes |= {key: value for key, value in (("algorithms", algo), ("datasets", dataset)) if value is not None}
+    if assignments:
+        changes["settings"] = _assignments(assignments)
+    if out is None and plan_file is not None:
+        out = Path("results") / plan_file.stem
+    plan = _plan(plan_file, changes, out, resume)
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: expected a whole number of at least 1")
+    study = Study.of(plan)
+    if dry_run:
+        click.echo(describe(study, out, jobs, ray))
+        return
+    if out is None:
+        raise UsageError("a study needs a folder: --out results/NAME")
+    _check_writable(out)
+    check(out, study, resume)
+    total = len(study.shards())
+    click.echo(describe(study, out, jobs, ray))
+    progress = Progress("runs")
+    try:
+        run_study(study, out, jobs=jobs, ray=ray, resume=resume, progress=progress)
+    except KeyboardInterrupt:
+        kept = len(_done(study, out))
+        raise _InterruptedError(
+            f"interrupted: {kept:,} of {total:,} shards are complete; go on with: {resume_command(out)}"
+        ) from None
+    finally:
+        progress.close()
+    size = sum(path.stat().st_size for path in (out / "shards").glob("*.parquet"))
+    click.echo(f"written    {out}: {total:,} shards, {_size(size)}; next: nasharness compare {out}")
+
+
+class _InterruptedError(NasharnessError):
+    exit_code = 130
+
+
+def _plan(file: Path | None, changes: dict[str, Any], out: Path | None, resume: bool) -> Plan:
+    from nasharness.studies import Plan, read_plan
+    from nasharness.studies.folder import read_meta
+
+    if file is not None:
+        return read_plan(file, **changes)
+    if resume and out is not None and "algorithms" not in changes:
+        if changes:
+            raise UsageError(f"--resume without --algo takes the plan of {out}; leave out {', '.join(changes)}")
+        return Plan.create(**{key: value for key, value in read_meta(out)["plan"].items() if value is not None})
+    return Plan.create(**changes)
+
+
+def _done(study: Study, out: Path) -> set[str]:
+    """Shards of just this study that are there; looks, and changes nothing."""
+    from nasharness.studies.folder import shard_note
+
+    names = (shard.name for shard in study.shards())
+    return {name for name in names if shard_note(out / "shards" / f"{name}.parquet").get("study") == study.identity}
+
+
+def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
+    """The plan for a person: what, on what, how many, how long, how large."""
+    from nasharness.search.text import budget_text
+    from nasharness.studies.estimate import estimate
+
+    plan = study.plan
+    shards = study.shards()
+    done = _done(study, out) if out is not None else set()
+    lines = [
+        f"study      {_count(len(plan.algorithms), 'algorithm')} x {_count(len(plan.datasets), 'data set')} x "
+        f"{_count(plan.runs, 'run')} = {_count(plan.total_runs, 'run')} in {_count(len(shards), 'shard')}",
+        f"seeds      {plan.seed} to {plan.seed + plan.runs - 1}",
+        *_wrapped("algorithms", [str(choice) for choice in plan.algorithms]),
+    ]
+    for problem in study.problems:
+        lines.append(
+            f"data set   {problem.dataset}: table {problem.table.name} ({problem.table.version}, "
+            f"checksum {problem.table.checksum[:12]})"
+        )
+        lines.append(
+            f"           signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}; "
+            f"{budget_text(problem)}"
+        )
+        lines += [f"           note: {note}" for note in problem.notes]
+    whole = [cell["name"] for cell in study.cells if "whole-signal" in cell["needs"]]
+    if whole:
+        lines.append(f"note       {', '.join(dict.fromkeys(whole))} reads the whole table: a diagnostic, no search")
+    if done:
+        lines.append(f"there      {len(done):,} of {len(shards):,} shards are complete")
+    if len(done) < len(shards):
+        cost = estimate(study, jobs, done)
+        where = f"on {jobs} process{'es' if jobs > 1 else ''}"
+        if ray is not None:
+            where, cost_text = "over the processors of the Ray cluster", f"about {_time(cost.cpu_seconds)} of work"
+        else:
+            cost_text = f"about {_time(cost.seconds)}"
+        lines.append(f"estimate   {cost_text} {where}, {_size(cost.bytes)} on disk (from a probe of each algorithm)")
+    if out is not None:
+        lines.append(f"out        {out}")
+    return "\n".join(lines)
+
+
+def _wrapped(title: str, words: list[str], width: int = 100) -> list[str]:
+    lines = [f"{title:<10}"]
+    for number, word in enumerate(words):
+        text = word + ("," if number < len(words) - 1 else "")
+        if len(lines[-1]) + 1 + len(text) > width:
+            lines.append(" " * 10)
+        lines[-1] += " " + text
+    return lines
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"

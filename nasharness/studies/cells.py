@@ -1,0 +1,234 @@
+"""From a plan to cells (algorithm x data set), shards and the study's identity."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import nasharness
+from nasharness.errors import NasharnessError, UsageError
+from nasharness.search import Problem, registry
+from nasharness.search.loop import expected_steps
+from nasharness.search.registry import Record
+from nasharness.studies.plan import Plan
+from nasharness.studies.shard import Question, Shard
+from nasharness.version import __version__
+
+#: Runs of a shard, least and most: enough to advance together cheaply, few enough to lose little with a killed process
+#: and to occupy all processors. Between the two, an eighth of a cell.
+SHARD_RUNS = (250, 1_000)
+#: Bytes that the search of a shard may take; long searches get smaller shards.
+SHARD_BYTES = 128 << 20
+_BYTES_PER_EVALUATION = 64  # trajectory, and what finds its improvements
+FORMAT = "nasharness-study/1"
+_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats")
+#: Files of the search that only show or check results.
+_NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan worked out: ``questions`` one a data set, ``cells`` as in study.json, ``identity`` of all that counts."""
+
+    plan: Plan
+    problems: tuple[Problem, ...]
+    questions: tuple[Question, ...]
+    cells: tuple[dict[str, Any], ...]
+    versions: dict[str, str]
+    identity: str
+
+    @classmethod
+    def of(cls, plan: Plan) -> Study:
+        """Find the tables, check every algorithm, cut the runs into shards. Raises as Problem.create does."""
+        problems = [_problem(plan, dataset) for dataset in plan.datasets]
+        questions = [Question.of(problem) for problem in problems]
+        records = [registry.get(choice.name) for choice in plan.algorithms]
+        for record, choice in zip(records, plan.algorithms, strict=True):
+            if record.spaces != ("*",) and plan.space not in record.spaces:
+                raise UsageError(f"{choice.name} works on {', '.join(record.spaces)}, not on space {plan.space!r}")
+        cells: list[dict[str, Any]] = []
+        for problem, question in zip(problems, questions, strict=True):
+            for record, choice in zip(records, plan.algorithms, strict=True):
+                shard_runs = _shard_runs(plan.runs, problem, question)
+                cell = {
+                    "id": f"c{len(cells):03d}",
+                    "algorithm": str(choice),
+                    "name": record.name,
+                    "settings": record.settings(choice.changed),
+                    "changed": dict(choice.changed),
+                    "needs": list(record.needs),
+                    "space": plan.space,
+                    "dataset": problem.dataset,
+                    "table": {
+                        "source": problem.table.name,
+                        "version": problem.table.version,
+                        "checksum": problem.table.checksum,
+                    },
+                    "protocol": problem.describe(),
+                    "optimum": question.truth.optimum,
+                    "runs": plan.runs,
+                    "seed": plan.seed,
+                    "shard_runs": shard_runs,
+                    "shards": -(-plan.runs // shard_runs),
+                }
+                cells.append(json.loads(json.dumps(cell)))
+        made = versions(records)
+        described = {"plan": plan.as_dict(), "versions": made, "cells": cells}
+        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        return cls(plan, tuple(problems), tuple(questions), tuple(cells), made, identity)
+
+    def shards(self) -> list[Shard]:
+        """Every shard, in the order of cells and seeds."""
+        return [shard for number, cell in enumerate(self.cells) for shard in self._of_cell(number, cell)]
+
+    def _of_cell(self, number: int, cell: Mapping[str, Any]) -> list[Shard]:
+        labels = (cell["id"], cell["space"], cell["dataset"], table_label(cell), cell["algorithm"])
+        size = cell["shard_runs"]
+        choice = self.plan.algorithms[number % len(self.plan.algorithms)]
+        return [
+            Shard(
+                self.identity,
+                f"{cell['id']}-{part:05d}",
+                labels,
+                cell["name"],
+                registry.get(cell["name"]).settings(choice.changed),
+                cell["seed"] + part * size,
+                min(size, cell["runs"] - part * size),
+                number // len(self.plan.algorithms),
+            )
+            for part in range(cell["shards"])
+        ]
+
+    def meta(self) -> dict[str, Any]:
+        """The content of study.json, less its provenance."""
+        return {
+            "format": FORMAT,
+            "identity": self.identity,
+            "plan": self.plan.as_dict(),
+            "versions": self.versions,
+            "cells": list(self.cells),
+        }
+
+
+def table_label(cell: Mapping[str, Any]) -> str:
+    """What the column ``table`` says: source and the first twelve digits of the checksum."""
+    return f"{cell['table']['source']}:{cell['table']['checksum'][:12]}"
+
+
+def shard_names(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of all shards of a study, from the cells of its study.json."""
+    return [f"{cell['id']}-{part:05d}" for cell in cells for part in range(cell["shards"])]
+
+
+def versions(records: Sequence[Record]) -> dict[str, str]:
+    """What results depend on beyond plan and table: versions, and a fingerprint of the code that makes them."""
+    root = Path(nasharness.__file__).parent
+    files = [path for room in ("search", "spaces") for path in sorted((root / room).glob("*.py"))]
+    files = [path for path in files if path.name not in _NO_MATTER]
+    files += [root / "tables" / "table.py", root / "studies" / "shard.py"]
+    made = {
+        "nasharness": __version__,
+        "code of the search": _fingerprint(files),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+        "machine": platform.machine(),
+    }
+    for record in records:
+        try:
+            made[f"code of {record.name}"] = _fingerprint(_sources(Path(inspect.getfile(record.cls))))
+        except (TypeError, OSError):  # typed in, not imported
+            made[f"code of {record.name}"] = "in no file"
+    return made
+
+
+def _sources(path: Path) -> list[Path]:
+    """The file of an algorithm and those beside it that it imports."""
+    found, queue = {path}, [path]
+    while queue:
+        imports = [node for node in ast.walk(ast.parse(queue.pop().read_bytes())) if hasattr(node, "names")]
+        words = [alias.name for node in imports for alias in node.names if isinstance(alias, ast.alias)]
+        words += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
+        for name in {part for word in words for part in word.split(".")}:
+            beside = path.with_name(f"{name}.py")
+            if beside.is_file() and beside not in found:
+                found.add(beside)
+                queue.append(beside)
+    return sorted(found)
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What differs between two study.json, a line each; empty where they are one study."""
+    found = _differ("", there.get("plan", {}), here["plan"])
+    found += _differ("", there.get("versions", {}), here["versions"])
+    if found or there.get("identity") == here["identity"]:
+        return found
+    for old, new in zip(there.get("cells", []), here["cells"], strict=False):
+        for key in new:
+            if old.get(key) == new[key]:
+                continue
+            was, now = old.get(key), new[key]
+            if key == "table":
+                was, now = (f"{t['source']} ({t['version']}, checksum {t['checksum'][:12]})" for t in (was, now))
+            text = (
+                f"{key} of {new['algorithm']} on {new['dataset']}" if key != "table" else f"table of {new['dataset']}"
+            )
+            line = f"{text}: {_short(was)} there, {_short(now)} here"
+            if line not in found:
+                found.append(line)
+    return found or ["the identity"]
+
+
+def _differ(prefix: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{prefix}{key}: {_short(there.get(key))} there, {_short(here.get(key))} here"
+        for key in dict.fromkeys((*here, *there))
+        if there.get(key) != here.get(key)
+    ]
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _problem(plan: Plan, dataset: str) -> Problem:
+    options = {key: getattr(plan, key) for key in _OPTIONS}
+    try:
+        return Problem.create(plan.space, dataset, **options)
+    except NasharnessError:
+        for key in ("table", "signal", "final", "budget"):  # the one without which it would do is to blame
+            if options[key] is None or plan.lines is None:
+                continue
+            try:
+                Problem.create(plan.space, dataset, **(options | {key: None}))
+            except NasharnessError:
+                continue
+            with plan.lines.at(key):
+                raise
+        raise
+
+
+def _shard_runs(runs: int, problem: Problem, question: Question) -> int:
+    steps = expected_steps(problem, question.evaluator)
+    seen = problem.space.size if problem.repeats == "free" else 0
+    least, most = SHARD_RUNS
+    return max(1, min(runs, max(least, min(most, runs // 8)), SHARD_BYTES // (steps * _BYTES_PER_EVALUATION + seen)))
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()[:12]

@@ -1,0 +1,141 @@
+"""A study's folder: study.json, and shards that are whole or absent.
+
+A shard is written beside ``shards/`` under a hidden name, flushed to the disk and renamed. Only one process writes: the
+one that was asked for the study, which holds a lock on the folder until it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nasharness.errors import DataError, UsageError
+from nasharness.studies.cells import FORMAT
+
+
+class Folder:
+    """The folder of one study, locked while it is open. Use it as a context manager."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.shards = self.path / "shards"
+        self._lock: int | None = None
+
+    def __enter__(self) -> Folder:
+        try:
+            self.shards.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY)
+            _lock(self._lock, self.path)
+            for stale in self.path.glob(".*.partial"):
+                stale.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write a study to {self.path}: {error.strerror or error}; choose another --out"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        """Write study.json."""
+        self._write(self.path / "study.json", (json.dumps(meta, indent=1) + "\n").encode())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a shard."""
+        self._write(self.shards / f"{name}.parquet", data)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = self.path / f".{path.name}.partial"
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+    def finished(self, names: Iterable[str], study: str) -> set[str]:
+        """Shards of the study that are whole; what has the name of one and is not whole is removed."""
+        there = {entry.name for entry in os.scandir(self.shards)}
+        whole = set()
+        for name in names:
+            if f"{name}.parquet" not in there:
+                continue
+            path = self.shards / f"{name}.parquet"
+            if shard_note(path).get("study") == study:
+                whole.add(name)
+            else:
+                path.unlink()
+        return whole
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Read study.json of the folder ``path``. Raises DataError where it is absent, damaged or of another format."""
+    file = path / "study.json"
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"no study in {path}: it has no study.json (nasharness study --algo ... --out {path} makes one)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {file}: {error}; start the study again in another folder") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else type(meta).__name__
+        raise DataError(f"{file}: format {found!r}, expected {FORMAT!r}")
+    missing = [key for key in ("identity", "plan", "versions", "cells") if key not in meta]
+    if missing:
+        raise DataError(f"{file} lacks {', '.join(missing)}; start the study again in another folder")
+    return meta
+
+
+def shard_note(path: Path) -> dict[str, Any]:
+    """What a shard says of itself, ``study``, ``shard`` and ``runs``; empty for a file that is not a whole shard."""
+    try:
+        note = json.loads((pq.read_schema(path).metadata or {})[b"nasharness"])
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such locks there: two studies in one folder are the user's own fault
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"another process is writing a study to {path}; wait for it, or choose another --out"
+        ) from None
+    except OSError:
+        return  # a file system without locks
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename survive power loss, where the platform can open a folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that does not flush folders
+            raise
+    finally:
+        os.close(descriptor)

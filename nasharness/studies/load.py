@@ -1,0 +1,165 @@
+"""Read studies back: one data frame over all shards, checked before anything is computed from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nasharness.errors import DataError, UsageError
+from nasharness.studies.cells import shard_names
+from nasharness.studies.folder import read_meta, shard_note
+from nasharness.studies.shard import NAMES, SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN = ["study", "cell", "seed"]
+
+
+class StudyResults:
+    """What ``load`` returns.
+
+    ``frame``: all rows, columns as in the shards, and ``study``, the number of the folder they came from; ordered by
+    study, cell, seed and step. ``cells``: those of study.json with ``study`` added, in the same order. ``metas``: the
+    content of every study.json. Where two studies have the same algorithm on the same data set, its label (in both
+    ``frame`` and ``cells``) ends in ``@ FOLDER``.
+    """
+
+    def __init__(
+        self, frame: pd.DataFrame, cells: list[dict[str, Any]], metas: list[dict[str, Any]], paths: list[Path]
+    ) -> None:
+        self.frame = frame
+        self.cells = cells
+        self.metas = metas
+        self.paths = paths
+
+    @property
+    def last(self) -> pd.DataFrame:
+        """One row a run: its end."""
+        return self.frame[self.frame["last"]].reset_index(drop=True)
+
+    def at(self, evaluations: float | None = None, seconds: float | None = None) -> pd.DataFrame:
+        """One row a run, in the order of ``last``: the incumbent at a budget, the last row within it.
+
+        ``signal`` and ``final`` are NaN and ``incumbent`` -1 where the run had no evaluation by then. Columns
+        ``recommended`` and ``evaluations`` are left out. Raises UsageError unless exactly one budget is given.
+        """
+        if (evaluations is None) == (seconds is None):
+            raise UsageError("at() needs either evaluations or seconds")
+        column, limit = ("step", evaluations) if seconds is None else ("simulated_seconds", seconds)
+        run = np.cumsum(np.concatenate([[0], self.frame["last"].to_numpy()[:-1]]))  # of each row
+        inside = np.flatnonzero(self.frame[column].to_numpy() <= limit)
+        last = np.full(int(run[-1]) + 1, -1) if len(run) else np.empty(0, dtype=np.int64)
+        last[run[inside]] = inside  # ascending, so that the latest stays
+        ends = np.flatnonzero(self.frame["last"].to_numpy())
+        found = self.frame.iloc[np.where(last >= 0, last, ends)].reset_index(drop=True)
+        found.loc[last < 0, ["signal", "final", "simulated_seconds"]] = np.nan
+        found.loc[last < 0, "incumbent"] = -1
+        found.loc[last < 0, "step"] = 0
+        return found.drop(columns=["recommended", "recommended_final", "evaluations"])
+
+
+def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, partial: bool = False) -> StudyResults:
+    """Read one study or several.
+
+    ``partial``: take what is finished of a study that is not complete. Raises DataError for a folder without a study,
+    a study that is incomplete, a shard that is truncated, lacks columns or belongs to another study, and for studies
+    that cannot be compared: another table or final metric for the same space and data set.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise UsageError("reading studies needs pandas; get it with: pip install 'nasharness[study]'") from None
+    folders = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    if not folders:
+        raise UsageError("no study was given")
+    for path in folders:
+        if [other.resolve() for other in folders].count(path.resolve()) > 1:
+            raise UsageError(f"study {path} is given twice")
+    metas = [read_meta(path) for path in folders]
+    _comparable(folders, metas)
+    cells = [cell | {"study": number} for number, meta in enumerate(metas) for cell in meta["cells"]]
+    labels = _labels(folders, cells)
+    frames = []
+    for number, (path, meta) in enumerate(zip(folders, metas, strict=True)):
+        frame = _read(path, meta, partial).to_pandas()
+        frame["study"] = np.int32(number)
+        renamed = {cell["id"]: label for cell, label in zip(cells, labels, strict=True) if cell["study"] == number}
+        if any(label != cell["algorithm"] for cell, label in zip(cells, labels, strict=True)):
+            frame["algorithm"] = frame["cell"].astype(str).map(renamed)
+        frames.append(frame)
+    whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    for name in NAMES:
+        whole[name] = whole[name].astype("category")
+    for cell, label in zip(cells, labels, strict=True):
+        cell["algorithm"] = label
+    return StudyResults(whole, cells, metas, folders)
+
+
+def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
+    names = shard_names(meta["cells"])
+    files = [path / "shards" / f"{name}.parquet" for name in names]
+    missing = sum(not file.is_file() for file in files)
+    command = f"nasharness study --resume --out {path}"
+    if missing == len(files):
+        raise DataError(f"study {path} is empty: none of its {len(files):,} shards is there; go on with: {command}")
+    if missing and not partial:
+        raise DataError(
+            f"study {path} is incomplete: {missing:,} of {len(files):,} shards are missing; go on with: {command}"
+        )
+    tables = []
+    for name, file in zip(names, files, strict=True):
+        if not file.is_file():
+            continue
+        try:
+            table = pq.ParquetFile(file).read()
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"{file} is truncated or damaged ({str(error).splitlines()[0]}); compute it again: {command}"
+            ) from error
+        absent = [column for column in SCHEMA.names if column not in table.column_names]
+        if absent:
+            raise DataError(f"{file} lacks the columns {', '.join(absent)}; remove it and compute it again: {command}")
+        note = shard_note(file)
+        if note.get("study") != meta["identity"] or note.get("shard") != name:
+            raise DataError(f"{file} belongs to another study than {path / 'study.json'}; remove it, then: {command}")
+        tables.append(table.select(SCHEMA.names).cast(SCHEMA))
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def _comparable(paths: Sequence[Path], metas: Sequence[Mapping[str, Any]]) -> None:
+    first: dict[tuple[str, str], tuple[Path, Mapping[str, Any]]] = {}
+    for path, meta in zip(paths, metas, strict=True):
+        if not meta["cells"]:
+            raise DataError(f"study {path} is empty: it has no cells")
+        for cell in meta["cells"]:
+            other_path, other = first.setdefault((cell["space"], cell["dataset"]), (path, cell))
+            if other["table"]["checksum"] != cell["table"]["checksum"]:
+                was, now = (f"{c['table']['source']} (checksum {c['table']['checksum'][:12]})" for c in (other, cell))
+                raise DataError(
+                    f"results of different tables do not mix: {cell['space']}/{cell['dataset']} is from {was} in "
+                    f"{other_path}, from {now} in {path}; run both on one table (--table)"
+                )
+            if other["protocol"]["final"] != cell["protocol"]["final"]:
+                raise DataError(
+                    f"results of different final metrics do not mix: {cell['space']}/{cell['dataset']} is scored by "
+                    f"{other['protocol']['final']} in {other_path}, by {cell['protocol']['final']} in {path}"
+                )
+
+
+def _labels(paths: Sequence[Path], cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Labels of algorithms, told apart by folder where two studies share one on a data set."""
+    where = [(cell["algorithm"], cell["space"], cell["dataset"]) for cell in cells]
+    shared = {key[0] for key in where if where.count(key) > 1}
+    names = [path.name for path in paths]
+    folder = [path.name if names.count(path.name) == 1 else str(path) for path in paths]
+    return [
+        f"{cell['algorithm']} @ {folder[cell['study']]}" if cell["algorithm"] in shared else cell["algorithm"]
+        for cell in cells
+    ]

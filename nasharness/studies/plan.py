@@ -1,0 +1,322 @@
+"""A plan: what a study computes. Read from a TOML file or from the options of the command line."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nasharness import spaces
+from nasharness.errors import NasharnessError, UsageError, unknown
+from nasharness.search import BUDGETS, registry
+from nasharness.search.problem import REPEATS
+
+KEYS = (
+    "algorithms", "space", "datasets", "runs", "seed", "evaluations", "seconds", "budget",
+    "signal", "final", "repeats", "table", "settings",
+)  # fmt: skip
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An algorithm and its settings that differ from the defaults. As text: ``rea`` or ``rea(population=20)``."""
+
+    name: str
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        pairs = ", ".join(f"{key}={value}" for key, value in self.changed.items())
+        return f"{self.name}({pairs})" if pairs else self.name
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """Read ``NAME`` or ``NAME(KEY=VALUE, ...)``. Raises UsageError for an unknown name, key or value."""
+        match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", text)
+        if match is None:
+            raise UsageError(f"algorithm {text!r}: expected NAME or NAME(KEY=VALUE, ...), as in rea(population=20)")
+        pairs = {}
+        for part in filter(None, (part.strip() for part in (match[2] or "").split(","))):
+            key, separator, value = part.partition("=")
+            if not separator:
+                raise UsageError(f"algorithm {text!r}: {part!r} is no KEY=VALUE")
+            pairs[key.strip()] = value.strip()
+        return cls(match[1], {}).with_settings(pairs)
+
+    def with_settings(self, changes: Mapping[str, Any]) -> Choice:
+        """The same with further settings changed; a value that is the default is left out."""
+        record = registry.get(self.name)
+        return Choice(self.name, record.changed(record.settings({**self.changed, **changes})))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every field decides results. Build one with ``Plan.create`` or ``read_plan``."""
+
+    algorithms: tuple[Choice, ...]
+    space: str
+    datasets: tuple[str, ...]
+    runs: int
+    seed: int
+    evaluations: int | None
+    seconds: float | None
+    budget: str | None
+    signal: str | None
+    final: str | None
+    repeats: str
+    table: str | None
+    #: where each key was written, for messages about what shows later
+    lines: Lines | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def create(cls, lines: Lines | None = None, **given: Any) -> Plan:
+        """Check plain values (the keys of KEYS) and put a plan together.
+
+        ``algorithms``: names, ``NAME(KEY=VALUE)`` or ``"all"``. ``datasets``: names or ``"all"``. ``settings``:
+        ``{key: value}`` for every algorithm that has the key, or ``{algorithm: {key: value}}``. Raises UsageError;
+        where the plan came from a file, with the file and the line.
+        """
+        lines = lines or Lines(None, "")
+        for key in given:
+            if key not in KEYS:
+                with lines.at(key):
+                    raise unknown("key of a plan", key, KEYS)
+        if "algorithms" not in given:
+            raise UsageError(f"{lines.prefix()}a plan needs algorithms, as in --algo random,rea (algorithms = [...])")
+        with lines.at("space"):
+            space = spaces.get(given.get("space", "tss"))
+        names = _names("algorithms", given["algorithms"], lines)
+        if names == [ALL]:
+            names = multi_trial(space.name)
+        choices = []
+        for name in names:
+            with lines.at("algorithms", name):
+                choices.append(Choice.parse(name))
+        choices = _settings(choices, given.get("settings", {}), lines)
+        for choice in choices:
+            if choices.count(choice) > 1:
+                with lines.at("algorithms", choice.name):
+                    raise UsageError(f"algorithm {str(choice)!r} is asked for twice")
+        datasets = _names("datasets", given.get("datasets", ["cifar10"]), lines)
+        if datasets == [ALL]:
+            datasets = list(space.datasets)
+        for dataset in datasets:
+            with lines.at("datasets", dataset):
+                if dataset not in space.datasets:
+                    raise unknown(f"data set of space {space.name!r}", dataset, (*space.datasets, ALL))
+                if datasets.count(dataset) > 1:
+                    raise UsageError(f"data set {dataset!r} is asked for twice")
+        return cls(
+            algorithms=tuple(choices),
+            space=space.name,
+            datasets=tuple(datasets),
+            runs=_whole("runs", given.get("runs", 1), 1, lines),
+            seed=_whole("seed", given.get("seed", 0), 0, lines),
+            evaluations=_optional("evaluations", given, lines, lambda v: _whole("evaluations", v, 1, lines)),
+            seconds=_optional("seconds", given, lines, lambda v: _positive("seconds", v)),
+            budget=_optional("budget", given, lines, lambda v: _word("budget", v, BUDGETS)),
+            signal=_optional("signal", given, lines, lambda v: _word("signal", v)),
+            final=_optional("final", given, lines, lambda v: _word("final", v)),
+            repeats=_optional("repeats", given, lines, lambda v: _word("treatment of repeats", v, REPEATS))
+            or "charged",
+            table=_optional("table", given, lines, lambda v: _word("table", v)),
+            lines=lines,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that ``Plan.create`` takes back; JSON can hold them."""
+        return {
+            "algorithms": [str(choice) for choice in self.algorithms],
+            "space": self.space,
+            "datasets": list(self.datasets),
+        } | {
+            key: getattr(self, key)
+            for key in ("runs", "seed", "evaluations", "seconds", "budget", "signal", "final", "repeats", "table")
+        }
+
+    @property
+    def total_runs(self) -> int:
+        """Runs over all algorithms and data sets."""
+        return len(self.algorithms) * len(self.datasets) * self.runs
+
+
+class Lines:
+    """Finds the line on which a key or a value of a plan's file stands; tomllib does not tell."""
+
+    def __init__(self, path: Path | None, text: str) -> None:
+        self.path = path
+        self.text = text.splitlines()
+
+    def prefix(self, line: int | None = None) -> str:
+        """How a message about the file begins; nothing where the plan came from options."""
+        if self.path is None:
+            return ""
+        return f"{self.path}: " if line is None else f"{self.path}, line {line}: "
+
+    def find(self, key: str, value: str | None = None, section: str = "") -> int | None:
+        """1-based line of ``key`` in ``[section]``, or of the first ``"value"`` from there on."""
+        here, found = "", None
+        for number, line in enumerate(self.text, 1):
+            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+            if header and "=" not in line.partition("]")[0]:
+                here = re.sub(r"""["']|\s""", "", header[1])
+            elif here == section and re.match(rf"""\s*(["']?){re.escape(key)}\1\s*[=.]""", line):
+                found = number
+                break
+        if found is None and section:
+            for number, line in enumerate(self.text, 1):
+                if re.sub(r"""["']|\s""", "", line).startswith(f"[{section}.{key}]"):
+                    return number
+            return self.find(section.rpartition(".")[2], None, section.rpartition(".")[0])
+        if found is None:
+            headers = [n for n, line in enumerate(self.text, 1) if re.match(rf"\s*\[+[^\]]*{re.escape(key)}", line)]
+            return headers[0] if headers else None
+        if value is not None:
+            for number in range(found, len(self.text) + 1):
+                if re.search(rf"""["']{re.escape(value)}["']""", self.text[number - 1]):
+                    return number
+        return found
+
+    @contextmanager
+    def at(self, key: str, value: str | None = None, section: str = "") -> Iterator[None]:
+        """Add file and line to the message of an error that is raised within."""
+        try:
+            yield
+        except NasharnessError as error:
+            if self.path is None:
+                raise
+            raise type(error)(self.prefix(self.find(key, value, section)) + str(error)) from None
+
+
+def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
+    """Read a plan from a TOML file; ``changes`` replace keys. Raises UsageError with the line of what is wrong."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"cannot read the plan {file}: {reason}") from error
+    lines = Lines(file, text)
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        reason = re.sub(r"\s*\(at [^)]*\)", "", str(error))
+        line = int(found[1]) if found else len(lines.text)
+        shown = f": {lines.text[line - 1].strip()!r}" if 0 < line <= len(lines.text) else ""
+        raise UsageError(f"{lines.prefix(line)}not TOML ({reason}){shown}") from None
+    if {"evaluations", "seconds", "budget"} & changes.keys():  # a budget from the command line replaces the file's
+        given = {key: value for key, value in given.items() if key not in ("evaluations", "seconds", "budget")}
+    plan = Plan.create(lines, **given)
+    if not changes:
+        return plan
+    if "settings" in changes:
+        changes["settings"] = _merged(given.get("settings", {}), changes["settings"])
+    return replace(Plan.create(**(given | changes)), lines=lines)
+
+
+def multi_trial(space: str) -> list[str]:
+    """Names of every registered multi-trial algorithm that works on ``space``, less those that read a whole table."""
+    records = [registry.get(name) for name in registry.names()]
+    return [
+        record.name
+        for record in records
+        if record.kind == "multi-trial"
+        and "whole-signal" not in record.needs
+        and (record.spaces == ("*",) or space in record.spaces)
+    ]
+
+
+def split_names(text: str) -> list[str]:
+    """Split ``a,b(x=1,y=2),c`` at the commas outside parentheses."""
+    return [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(one)
+    for key, value in other.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = {**merged[key], **value} if both else value
+    return merged
+
+
+def _settings(choices: list[Choice], settings: Any, lines: Lines) -> list[Choice]:
+    """Apply the plan's settings: for all that have the key, or by algorithm."""
+    if not isinstance(settings, Mapping):
+        with lines.at("settings"):
+            raise UsageError(f"settings = {settings!r}: expected a table of KEY = VALUE, or one table an algorithm")
+    names = [choice.name for choice in choices]
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            with lines.at(key, section="settings"):
+                if key not in names and not any(name.startswith(f"{key}.") for name in names):
+                    raise unknown("algorithm of this plan", key, dict.fromkeys(names))
+            for dotted, inner in _flat(key, value):
+                with lines.at(inner[0], section=f"settings.{dotted}"):
+                    if dotted not in names:
+                        raise unknown("algorithm of this plan", dotted, dict.fromkeys(names))
+                    choices = [c.with_settings(dict([inner])) if c.name == dotted else c for c in choices]
+            continue
+        having = [choice for choice in choices if key in registry.get(choice.name).defaults]
+        with lines.at(key, section="settings"):
+            if not having:
+                every = dict.fromkeys(k for name in names for k in registry.get(name).defaults)
+                raise unknown(f"setting of {', '.join(dict.fromkeys(names))}", key, every, "nasharness list algos")
+            choices = [c.with_settings({key: value}) if c in having else c for c in choices]
+    return choices
+
+
+def _flat(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """``[settings.autoshrink.pooled]`` is a table within a table to TOML; to us, the name has a dot."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{name}.{key}", value)
+        else:
+            yield name, (key, value)
+
+
+def _names(key: str, value: Any, lines: Lines) -> list[str]:
+    names = split_names(value) if isinstance(value, str) else value
+    with lines.at(key):
+        good = isinstance(names, Sequence) and len(names) > 0 and all(isinstance(n, str) and n.strip() for n in names)
+        if not good:
+            raise UsageError(f'{key} = {value!r}: expected a list of names, or "all"')
+    return [name.strip() for name in names]
+
+
+def _optional(key: str, given: Mapping[str, Any], lines: Lines, read: Any) -> Any:
+    if given.get(key) is None:
+        return None
+    with lines.at(key):
+        return read(given[key])
+
+
+def _whole(key: str, value: Any, least: int, lines: Lines) -> int:
+    with lines.at(key):
+        try:
+            number = operator.index(value) if not isinstance(value, bool) else None
+        except TypeError:
+            number = None
+        if number is None or not least <= number <= 2**62:
+            raise UsageError(f"{key} = {value!r}: expected a whole number from {least} to 2**62")
+        return number
+
+
+def _positive(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise UsageError(f"{key} = {value!r}: expected a positive number of simulated seconds")
+    return float(value)
+
+
+def _word(kind: str, value: Any, known: Any = None) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{kind} = {value!r}: expected a text in quotes")
+    if known is not None and value not in known:
+        raise unknown(kind, value, known)
+    return value

@@ -1,0 +1,130 @@
+"""Run a study: plan, folder, executor, and resuming."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasharness.errors import NasharnessError, UsageError
+from nasharness.search.result import _git_revision
+from nasharness.studies.cells import Study, differences
+from nasharness.studies.folder import Folder, read_meta
+from nasharness.studies.local import in_process, in_processes
+from nasharness.studies.plan import Plan
+from nasharness.studies.shard import Shard
+
+
+class StudyStoppedError(NasharnessError):
+    """The study cannot go on now; what is finished is kept."""
+
+    exit_code = 1
+
+
+def run_study(
+    study: Study | Plan,
+    out: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    ray: str | None = None,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Compute what is missing of a study in the folder ``out``; return the folder.
+
+    ``jobs``: processes; 1 computes in this one. ``ray``: address of a Ray cluster, ``""`` for a local one. ``resume``:
+    go on with a study that is there. ``progress(done, total)`` counts the runs of this call. The files do not depend
+    on executor, interruptions or order.
+
+    Raises UsageError where ``out`` holds a study and ``resume`` was not asked for, or holds another one (it says what
+    differs); StudyStoppedError when the disk is full; KeyboardInterrupt as it comes. Finished shards are kept.
+    """
+    if isinstance(study, Plan):
+        study = Study.of(study)
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise UsageError(f"--jobs {jobs}: expected a whole number of at least 1")
+    shards = study.shards()
+    with Folder(out) as folder:
+        begin(folder, study, resume)
+        done = folder.finished((shard.name for shard in shards), study.identity)
+        missing = [shard for shard in shards if shard.name not in done]
+        total = sum(shard.runs for shard in missing)
+        made = 0
+        results = _executor(study, missing, jobs, ray)
+        try:
+            for shard, data in results:
+                folder.write(shard.name, data)
+                made += shard.runs
+                done.add(shard.name)
+                if progress is not None:
+                    progress(made, total)
+        except OSError as error:
+            raise StudyStoppedError(
+                f"cannot write to {folder.path}: {error.strerror or error}; {len(done):,} of {len(shards):,} shards "
+                f"are complete. Make room, then: {resume_command(folder.path)}"
+            ) from error
+        finally:
+            results.close()
+    return folder.path
+
+
+def begin(folder: Folder, study: Study, resume: bool) -> None:
+    """Write study.json, or check that the one there is of this study."""
+    check(folder.path, study, resume)
+    if (folder.path / "study.json").exists():
+        return
+    try:
+        folder.write_meta(study.meta() | {"provenance": provenance(study)})
+    except OSError as error:
+        raise UsageError(
+            f"cannot write a study to {folder.path}: {error.strerror or error}; choose another --out"
+        ) from error
+
+
+def check(path: Path, study: Study, resume: bool) -> None:
+    """Whether ``study`` may go into the folder ``path``; changes nothing. Raises UsageError as ``run_study`` does."""
+    if not (path / "study.json").exists():
+        shards = path / "shards"
+        if shards.is_dir() and any(shards.iterdir()):
+            raise UsageError(f"{shards} holds files but there is no study.json; choose another --out")
+        return
+    found = differences(read_meta(path), study.meta())
+    if found:
+        raise UsageError(
+            f"{path} holds another study, and mixing is refused. What differs: {'; '.join(found)}. "
+            "Choose another --out, or go back to what it was"
+        )
+    if not resume:
+        raise UsageError(f"{path} holds this study already; go on with it: {resume_command(path)}")
+
+
+def _executor(
+    study: Study, shards: Sequence[Shard], jobs: int, ray: str | None
+) -> Generator[tuple[Shard, bytes], None, None]:
+    if not shards:
+        return (_ for _ in ())
+    if ray is not None:
+        from nasharness.studies.on_ray import on_ray
+
+        return on_ray(shards, study.questions, ray, study.versions)
+    return in_process(shards, study.questions) if jobs == 1 else in_processes(shards, study.questions, jobs)
+
+
+def resume_command(path: Path) -> str:
+    """The command that goes on with a study."""
+    return f"nasharness study --resume --out {path}"
+
+
+def provenance(study: Study) -> dict[str, Any]:
+    """Where the study was begun, and with which command; nothing in it decides results."""
+    tables = {problem.table.name: problem.table.meta for problem in study.problems}
+    return {
+        **study.versions,
+        "platform": platform.platform(),
+        "git_revision": _git_revision(),
+        "command": [Path(sys.argv[0]).name, *(word for word in sys.argv[1:] if word != "--resume")],
+        "tables": {name: {"source": meta["source"], "licence": meta["licence"]} for name, meta in tables.items()},
+    }

@@ -1,0 +1,29 @@
+"""Draw one figure of the committed reference study into ``paper_figs/figures``: PNG, PDF, and the numbers as CSV."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from nasharness.analysis import figures
+from nasharness.studies import load
+
+HERE = Path(__file__).resolve().parent
+STUDY = HERE.parent / "results" / "tss-embedded"
+
+
+def make(name: str) -> None:
+    """Draw the figure ``name``; the PNG gets a palette, which keeps a clone small."""
+    drawn = figures.draw(load(STUDY), HERE / "figures", only=[name])
+    for path in drawn.written:
+        if path.suffix == ".png":
+            _to_palette(path)
+
+
+def _to_palette(path: Path) -> None:
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE, kmeans=1)
+        dpi = image.info.get("dpi", (300, 300))
+    target = io.BytesIO()
+    small.save(target, "PNG", optimize=True, dpi=dpi)
+    path.write_bytes(target.getvalue())

@@ -1,0 +1,222 @@
+"""Studies: shards, executors, refusing to mix, and reading back."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import nasharness
+from nasharness.cli import cli
+from nasharness.errors import DataError, UsageError
+from nasharness.studies import Plan, cells, load, run_study
+from nasharness.studies.local import in_process
+from nasharness.studies.shard import NAMES
+from tests import study_fixtures
+from tests.study_fixtures import same
+
+
+@pytest.fixture(autouse=True)
+def _no_tables(data_home, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def plan():
+    return study_fixtures.plan()
+
+
+@pytest.fixture
+def whole(plan, tmp_path):
+    """An uninterrupted study."""
+    return run_study(plan, tmp_path / "whole")
+
+
+# ---- shards
+
+
+@pytest.mark.parametrize("algorithm", ["random", "bohb", "local-search", "successive-halving", "autoshrink.pooled"])
+@pytest.mark.parametrize(
+    "options", [{"evaluations": 40}, {"seconds": 30_000.0}, {"evaluations": 25, "repeats": "free"}]
+)
+def test_rows_equal_a_plain_walk_over_trajectories(algorithm, options, tmp_path):
+    plan = Plan.create(algorithms=[algorithm], runs=9, seed=3, **options)
+    frame = load(run_study(plan, tmp_path / "study")).frame
+    result = nasharness.run(algorithm, space="tss", runs=9, seed=3, **options)
+    truth = result.problem.truth()
+    expected = []
+    for run, seed in enumerate(result.seeds):
+        best, incumbent = -np.inf, -1
+        count = int(result.trajectories.count[run])
+        for step in range(count):
+            signal_ = result.trajectories.signal[run, step]
+            if signal_ > best:
+                best, incumbent = signal_, int(result.trajectories.ids[run, step])
+                clock = result.trajectories.clock[run, step]
+                expected.append((seed, step + 1, clock, best, incumbent, truth.values[incumbent], False, -1, -1))
+        expected.append((seed, count, result.seconds[run], best, int(result.incumbent[run]), result.final[run], True,
+                         int(result.recommended[run]), int(result.evaluations[run])))  # fmt: skip
+        assert incumbent == result.incumbent[run]
+    columns = [
+        "seed",
+        "step",
+        "simulated_seconds",
+        "signal",
+        "incumbent",
+        "final",
+        "last",
+        "recommended",
+        "evaluations",
+    ]
+    assert list(frame[columns].itertuples(index=False, name=None)) == expected
+    last = frame[frame["last"]]
+    np.testing.assert_array_equal(last["recommended_final"], result.recommended_final)
+    assert frame["recommended_final"][~frame["last"]].isna().all()
+    assert frame["algorithm"].unique().tolist() == [algorithm]
+
+
+def test_shards_are_plain_parquet(whole):
+    frame = pd.read_parquet(whole / "shards")
+    pd.testing.assert_frame_equal(
+        frame.astype(dict.fromkeys(NAMES, str)),
+        load(whole).frame.drop(columns="study").astype(dict.fromkeys(NAMES, str)),
+    )
+
+
+def test_same_bits_in_processes_and_in_any_order(plan, whole, tmp_path, monkeypatch):
+    assert same(whole, run_study(plan, tmp_path / "jobs", jobs=2))
+    monkeypatch.setattr(
+        "nasharness.studies.run.in_process", lambda shards, questions: in_process(list(reversed(shards)), questions)
+    )
+    assert same(whole, run_study(plan, tmp_path / "reversed"))
+    assert len(list((whole / "shards").iterdir())) == 18
+
+
+def test_blas_threads_change_no_bit(tmp_path):
+    script = (
+        "import sys; from nasharness.studies import *\n"
+        "run_study(Plan.create(algorithms=['autoshrink.pooled', 'darts.table'], runs=30, evaluations=60), sys.argv[1])"
+    )
+    for threads in ("1", "4"):
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / threads)], env=environment, check=True)
+    assert same(tmp_path / "1", tmp_path / "4")
+
+
+# ---- refusing to mix
+
+
+def small(**changes):
+    return Plan.create(**({"algorithms": ["random"], "runs": 5, "evaluations": 9} | changes))
+
+
+def test_a_study_that_is_there_needs_resume(tmp_path):
+    out = run_study(small(), tmp_path / "study")
+    with pytest.raises(UsageError, match="holds this study already.*--resume"):
+        run_study(small(), out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"runs": 6}, "runs: 5 there, 6 here"),
+        ({"algorithms": ["rea"]}, "algorithms: random there, rea here"),
+        ({"evaluations": 10}, "evaluations: 9 there, 10 here"),
+        ({"datasets": ["cifar100"]}, "datasets: cifar10 there, cifar100 here"),
+    ],
+)
+def test_changed_plan_is_refused(tmp_path, changes, words):
+    out = run_study(small(), tmp_path / "study")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=f"holds another study.*{words}"):
+        run_study(small(**changes), out, resume=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_changed_versions_are_refused(tmp_path, monkeypatch):
+    out = run_study(small(), tmp_path / "study")
+    real = cells.versions
+    monkeypatch.setattr(cells, "versions", lambda records: real(records) | {"numpy": "9.9"})
+    with pytest.raises(UsageError, match=r"numpy: .* there, 9\.9 here"):
+        run_study(small(), out, resume=True)
+
+
+def test_changed_table_is_refused(tmp_path, monkeypatch, shared_data):
+    out = run_study(small(), tmp_path / "study")
+    done = CliRunner().invoke(cli, ["data", "import", str(shared_data / "tss.parquet")])
+    assert done.exit_code == 0
+    with pytest.raises(UsageError, match=r"table of cifar10: embedded \(.*\) there, light \(.*\) here"):
+        run_study(small(), out, resume=True)
+
+
+def test_folder_of_something_else(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="choose another --out"):
+        run_study(small(), tmp_path / "file")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "mine.parquet").write_text("")
+    with pytest.raises(UsageError, match="no study.json"):
+        run_study(small(), tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(DataError, match="cannot read"):
+        run_study(small(), tmp_path)
+
+
+# ---- reading back
+
+
+def test_load_and_at(tmp_path):
+    path = study_fixtures.write_study(tmp_path / "made", study_fixtures.cells(datasets=("cifar10", "cifar100")))
+    results = load(path)
+    assert len(results.last) == 80
+    for limit, column in ((10, "step"), (1, "step"), (99, "step"), (700.0, "simulated_seconds"), (1e9, "step")):
+        given = {"evaluations": limit} if column == "step" else {"seconds": limit}
+        found = results.at(**given)
+        inside = results.frame[results.frame[column] <= limit]
+        wanted = inside.groupby(["cell", "seed"], observed=True, sort=True).tail(1)
+        assert found["final"].tolist() == wanted["final"].tolist()
+        assert found["seed"].tolist() == wanted["seed"].tolist()
+    assert results.at(seconds=1.0)["final"].isna().all()
+    assert len(results.at(seconds=1.0)) == 80
+    with pytest.raises(UsageError):
+        results.at()
+
+
+def test_load_several(tmp_path):
+    one = study_fixtures.write_study(tmp_path / "one")
+    two = study_fixtures.write_study(tmp_path / "two", study_fixtures.cells(algorithms=("rea", "bohb")))
+    results = load([one, two])
+    labels = ["random", "rea @ one", "rea @ two", "bohb"]
+    assert [cell["algorithm"] for cell in results.cells] == labels
+    assert list(dict.fromkeys(results.frame["algorithm"])) == labels
+    with pytest.raises(UsageError, match="given twice"):
+        load([one, one])
+
+
+def test_load_refuses(tmp_path):
+    with pytest.raises(DataError, match="no study in"):
+        load(tmp_path / "none")
+    one = study_fixtures.write_study(tmp_path / "one")
+    other = study_fixtures.write_study(tmp_path / "other", study_fixtures.cells(checksum="1" * 64))
+    with pytest.raises(DataError, match=r"different tables do not mix: tss/cifar10.*000000000000.*111111111111"):
+        load([one, other])
+    shard = one / "shards" / "c000-00000.parquet"
+    table = pq.read_table(shard)
+    pq.write_table(table.drop_columns(["final", "step"]), shard)
+    with pytest.raises(DataError, match=r"c000-00000\.parquet lacks the columns step, final"):
+        load(one)
+    shard.unlink()
+    with pytest.raises(DataError, match="incomplete: 1 of 2"):
+        load(one)
+    (one / "shards" / "c001-00000.parquet").unlink()
+    with pytest.raises(DataError, match="is empty"):
+        load(one, partial=True)
+    meta = json.loads((other / "study.json").read_text())
+    (other / "study.json").write_text(json.dumps(meta | {"format": "nasharness-study/9"}))
+    with pytest.raises(DataError, match="nasharness-study/9"):
+        load(other)

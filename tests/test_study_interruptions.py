@@ -1,0 +1,231 @@
+"""Studies that are interrupted: resume, kill -9, a full disk, Ctrl-C, lost workers."""
+
+import errno
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.studies import Plan, load, run_study
+from nasharness.studies.folder import Folder
+from nasharness.studies.local import WorkerError
+from nasharness.studies.run import StudyStoppedError
+from tests import study_fixtures
+from tests.study_fixtures import same
+
+
+@pytest.fixture(autouse=True)
+def _no_tables(data_home, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def plan():
+    return study_fixtures.plan()
+
+
+@pytest.fixture
+def whole(plan, tmp_path):
+    """An uninterrupted study."""
+    return run_study(plan, tmp_path / "whole")
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(shards):
+    calls = iter(range(10_000))
+
+    def progress(done, total):
+        if next(calls) == shards - 1:
+            raise StopError
+
+    return progress
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_resume_computes_only_what_is_missing(plan, whole, tmp_path, jobs):
+    out = tmp_path / "broken"
+    with pytest.raises(StopError):
+        run_study(plan, out, jobs=jobs, progress=stop_after(7))
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    assert len(before) == 7
+    with pytest.raises(DataError, match=r"incomplete: 11 of 18 shards are missing.*study --resume --out"):
+        load(out)
+    assert set(load(out, partial=True).frame["cell"]) <= {f"c{n:03d}" for n in range(6)}
+    totals = []
+    run_study(plan, out, jobs=jobs, resume=True, progress=lambda done, total: totals.append((done, total)))
+    assert totals[-1][0] == totals[-1][1]
+    assert len(totals) == 11
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert same(whole, out)
+    run_study(plan, out, resume=True)  # nothing left to do
+    assert {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == after
+
+
+@pytest.mark.parametrize("moment", [11, 12])  # a file, its folder
+def test_full_disk_loses_nothing(plan, whole, tmp_path, monkeypatch, moment):
+    out, real = tmp_path / "full", os.fsync
+    calls = iter(range(1000))
+
+    def full(descriptor):
+        if next(calls) == moment:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor)
+
+    monkeypatch.setattr("nasharness.studies.folder.os.fsync", full)
+    with pytest.raises(StudyStoppedError, match=r"No space left.*of 18 shards.*--resume") as caught:
+        run_study(plan, out)
+    assert caught.value.exit_code == 1
+    assert not list(out.glob(".*"))
+    kept = list((out / "shards").iterdir())
+    assert all(pq.read_table(path).num_rows for path in kept)
+    assert 0 < len(kept) < 18
+    run_study(plan, out, resume=True)
+    assert same(whole, out)
+
+
+def test_damaged_shards_are_never_read_and_made_again(plan, whole, tmp_path):
+    out = run_study(plan, tmp_path / "study")
+    shard = out / "shards" / "c001-00001.parquet"
+    data = shard.read_bytes()
+    for content in (data[: len(data) // 2], data[:-1], b"", b"PAR1"):
+        shard.write_bytes(content)
+        with pytest.raises(DataError, match=r"c001-00001\.parquet is truncated or damaged"):
+            load(out)
+        (out / ".c000-00000.parquet.partial").write_bytes(data[:99])
+        run_study(plan, out, resume=True)
+        assert same(whole, out)
+    other = out / "shards" / "c000-00000.parquet"
+    shard.write_bytes(other.read_bytes())
+    with pytest.raises(DataError, match="belongs to another study"):
+        load(out)
+
+
+def test_lost_worker_is_replaced(plan, whole, tmp_path):
+    killed = []
+
+    def kill(done, total):
+        for child in multiprocessing.active_children():
+            if len(killed) < 2 and child.pid not in killed:
+                os.kill(child.pid, signal.SIGKILL)
+                killed.append(child.pid)
+                return
+
+    assert same(whole, run_study(plan, tmp_path / "killed", jobs=2, progress=kill))
+    assert len(killed) == 2
+
+
+def test_worker_that_always_dies_ends_the_study(plan, tmp_path, monkeypatch):
+    given = []
+
+    def doom(worker, shard):
+        worker.shard = shard
+        given.append(shard.name)
+        worker.process.kill()
+
+    monkeypatch.setattr("nasharness.studies.local._Worker.give", doom)
+    with pytest.raises(WorkerError, match=r"shard c00\d-\d+ \(.*lost its process 3 times \(exit code -9\)"):
+        run_study(plan, tmp_path / "doomed", jobs=2)
+    assert len(given) >= 3
+
+
+def test_error_of_an_algorithm_crosses_the_pipe(tmp_path):
+    plan = Plan.create(algorithms=["bohb(num_samples=0)"], runs=3, evaluations=9)
+    messages = set()
+    for jobs in (1, 2):
+        with pytest.raises(NasharnessError) as caught:
+            run_study(plan, tmp_path / f"{jobs}", jobs=jobs)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+
+
+def command(out, *more, runs=1000):
+    return [
+        sys.executable, "-m", "nasharness", "study", "--algo", "bohb,rea", "--dataset", "cifar10,cifar100",
+        "--runs", str(runs), "--evaluations", "80", "--jobs", "2", "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_keeps_what_is_finished(tmp_path, jobs):
+    reference = tmp_path / "whole"
+    subprocess.run(command(reference), check=True, capture_output=True)
+    out = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        command(out, "--jobs", str(jobs)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list((out / "shards").glob("*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert "shards are complete; go on with: nasharness study --resume --out" in error
+    assert len(list((out / "shards").glob("*"))) < 16
+    done = subprocess.run(
+        [sys.executable, "-m", "nasharness", "study", "--resume", "--out", str(out)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "of 16 shards are complete" in done.stdout
+    assert same(reference, out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for orphans in /proc")
+def test_kill_9_at_20_random_moments(tmp_path):
+    reference = tmp_path / "whole"
+    started = time.monotonic()
+    subprocess.run(command(reference), check=True, capture_output=True)
+    took = time.monotonic() - started
+    rng = random.Random(20)
+    interrupted = 0
+    for number in range(20):
+        out = tmp_path / f"killed{number}"
+        process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.1, took))
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        children = listed.read_text().split() if listed.exists() else []
+        process.kill()
+        process.wait()
+        there = list((out / "shards").glob("*")) if out.exists() else []
+        assert all(pq.read_table(path).num_rows for path in there)
+        if len(there) < 16:
+            interrupted += 1
+            with pytest.raises(DataError, match="no study|empty|incomplete"):
+                load(out)
+        deadline = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], "a worker outlived its parent"
+        subprocess.run(command(out, "--resume"), check=True, capture_output=True)
+        assert same(reference, out), number
+    assert interrupted >= 10
+
+
+def test_ray_that_is_not_installed(plan, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'nasharness\[ray\]'"):
+        run_study(plan, tmp_path / "study", ray="")
+
+
+def test_one_writer_at_a_time(plan, tmp_path):
+    with Folder(tmp_path / "study"), pytest.raises(UsageError, match="another process is writing"):
+        run_study(plan, tmp_path / "study")
