@@ -5,7 +5,7 @@ CSS = """
 html{-webkit-text-size-adjust:100%;scroll-padding-top:1rem}
 body{margin:0;background:var(--ink-paper);color:var(--ink-text);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main,header,footer{max-width:70rem;margin:0 auto;padding:0 clamp(1rem,4vw,2.5rem)}
+main,header,footer{max-width:84rem;margin:0 auto;padding:0 clamp(1rem,4vw,2.5rem)}
 header{padding-top:2.2rem}
 h1{font-size:clamp(1.6rem,4vw,2.3rem);line-height:1.15;margin:0 0 .5rem;letter-spacing:-.015em;overflow-wrap:anywhere}
 h2{font-size:1.35rem;line-height:1.25;margin:3rem 0 .6rem;letter-spacing:-.01em}
