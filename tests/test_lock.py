@@ -36,7 +36,7 @@ def test_a_failed_writer_leaves_the_old_table_and_no_lock(tmp_path):
     with TableWriter(tmp_path / "t", name="t", **OPTIONS) as writer:
         writer.add("cifar10", "train_s", np.zeros(3), unit="s")
     assert Table.open(tmp_path / "t").checksum != before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".t.lock", "t"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t"]
 
 
 def test_a_writer_that_cannot_write_says_so(tmp_path):

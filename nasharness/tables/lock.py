@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from nasharness.errors import DataError
 
@@ -34,15 +36,30 @@ def only_writer(destination: Path) -> Iterator[None]:
                 del _held[destination]
         return
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with destination.with_name(f".{destination.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(
-                f"another process is writing table {destination.name!r} in {destination.parent}; wait until it ends"
-            ) from None
+    path = destination.with_name(f".{destination.name}.lock")
+    with _locked(path, destination):
         _held[destination] = 1
         try:
             yield
         finally:
             del _held[destination]
+            path.unlink(missing_ok=True)  # still locked, so that nobody else takes it for theirs
+
+
+def _locked(path: Path, destination: Path) -> IO[str]:
+    """Open and lock ``path``; closing the file frees the lock."""
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise DataError(
+                f"another process is writing table {destination.name!r} in {destination.parent}; wait until it ends"
+            ) from None
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()  # its last holder removed it between our opening and our locking it: take the new one

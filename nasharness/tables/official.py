@@ -90,7 +90,7 @@ def import_archive(
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise UsageError(
-            f"cannot write under {target.parent}: {error.strerror or error}; run the import again"
+            f"cannot write a table under {target.parent}: {error.strerror or error}; run the import again"
         ) from None
     return table
 
