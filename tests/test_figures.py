@@ -387,3 +387,38 @@ def test_studies_of_both_spaces_share_their_figures(folder, tmp_path, data_home)
     with looks():
         source = Source(results)
         check_texts(figures.render(source, "shrinking")[0])
+
+
+def test_studies_that_cannot_be_ranked_say_why(tmp_path):
+    apart = [
+        load(write_study(tmp_path / name, made_up_cells(algorithms=(algorithm,), seed=seed)))
+        for name, algorithm, seed in (("a", "random", 0), ("b", "rea", 5_000))
+    ]
+    source = Source(load([tmp_path / "a", tmp_path / "b"]))
+    assert len(apart) == 2
+    with pytest.raises(DataError, match="no seed in common"), looks():
+        figures.render(source, "rank")
+    drawn = figures.draw(source, tmp_path / "out", formats=("svg",))
+    assert "no seed in common" in drawn.left_out["rank"]
+    assert "incumbent-evaluations" in {path.stem for path in drawn.written}
+
+
+def test_runs_of_one_evaluation_are_drawn_or_left_out(tmp_path):
+    plan = Plan.create(algorithms=["random", "rea", "bohb"], space="tss", runs=4, seconds=1.0, table="embedded")
+    drawn = figures.draw(load(run_study(plan, tmp_path / "short")), tmp_path / "out", formats=("svg",))
+    assert len(drawn.written) + 2 * len(drawn.left_out) == 2 * len(figures.KINDS)
+
+
+def test_budgets_are_not_mixed(tmp_path):
+    for name, evaluations in (("a", 50), ("b", 100)):
+        write_study(tmp_path / name, made_up_cells(evaluations=evaluations))
+    with pytest.raises(DataError, match="differ in evaluations"):
+        Source(load([tmp_path / "a", tmp_path / "b"]))
+
+
+@pytest.mark.parametrize("option", ["--only", "--format"])
+def test_an_empty_list_of_names_is_refused(folder, option, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["figures", str(folder), option, ""])
+    assert stopped.value.code == 2
+    assert "names separated by commas" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nasharness.cli.terminal import Progress
+from nasharness.errors import UsageError
 
 
 @click.command("figures")
@@ -47,7 +48,12 @@ def command(
 
 
 def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise UsageError(f"{text!r}: expected names separated by commas (nasharness figures --help)")
+    return words
 
 
 def _list(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from nasharness.analysis import statistics
 from nasharness.analysis.figures.source import Floats, Panel, Source
 from nasharness.analysis.figures.style import MUTED, sheet
+from nasharness.errors import DataError
 from nasharness.search.interval import t_quantile
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ def ranks(source: Source) -> pd.DataFrame:
         seeds = shared_seeds(panel)
         grid = panel.grid(axis)
         grid = grid[grid >= max(runs.first(axis) for runs in panel.runs)]
+        if not len(grid):
+            raise DataError(f"{panel.title}: at no budget has every run made an evaluation; nothing can be ranked")
         chunks = -(-len(panel.runs) * len(seeds) * len(grid) // CHUNK)
         described = [_ranks_at(panel, axis, some, seeds) for some in np.array_split(grid, min(chunks, len(grid)))]
         for runs, (centre, low, high) in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
@@ -199,8 +202,11 @@ def _ranks_at(panel: Panel, axis: str, grid: Floats, seeds: set[int]) -> Floats:
 
 
 def shared_seeds(panel: Panel) -> set[int]:
-    """Seeds that every algorithm of a panel has."""
-    return set.intersection(*(set(runs.last["seed"].tolist()) for runs in panel.runs))
+    """Seeds that every algorithm of a panel has. Raises DataError where there is none: ranks are paired by seed."""
+    shared = set.intersection(*(set(runs.last["seed"].tolist()) for runs in panel.runs))
+    if not shared:
+        raise DataError(f"{panel.title}: the algorithms have no seed in common; ranks are paired by seed")
+    return shared
 
 
 def draw_ranks(source: Source, data: pd.DataFrame) -> Figure:

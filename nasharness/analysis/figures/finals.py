@@ -177,9 +177,7 @@ def critical_difference(source: Source) -> pd.DataFrame:
         label for label in source.algorithms if all(label in [r.algorithm for r in p.runs] for p in source.panels)
     ]
     if len(labels) < 3:
-        raise UsageError(
-            f"critical-difference: {len(labels)} algorithm(s) have runs on every data set; Friedman's test needs 3"
-        )
+        raise UsageError(f"{len(labels)} of the algorithms have runs on every data set; Friedman's test needs 3")
     blocks = []
     for panel in source.panels:
         seeds = sorted(shared_seeds(panel))
@@ -188,7 +186,7 @@ def critical_difference(source: Source) -> pd.DataFrame:
     scores = np.round(np.concatenate(blocks, axis=1), 9)[..., None]
     count = scores.shape[1]
     if count < 2:
-        raise UsageError("critical-difference: one run on one data set; Friedman's test needs at least 2 blocks")
+        raise UsageError("one run on one data set; Friedman's test needs at least 2 blocks")
     mean_ranks = ranks(scores).mean(axis=(1, 2))
     tested = friedman(scores)
     difference = nemenyi_difference(len(labels), count)

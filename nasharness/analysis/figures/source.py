@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import spaces
+from nasharness.analysis.comparison_runs import same_protocol
 from nasharness.analysis.figures.style import Look, algorithm_looks
 from nasharness.errors import DataError
 from nasharness.spaces.base import Space
@@ -126,7 +127,10 @@ class Panel:
 
 
 class Source:
-    """A study (or several) as figures see it. ``looks``: how each algorithm is drawn; random search is first."""
+    """A study (or several) as figures see it. ``looks``: how each algorithm is drawn; random search is first.
+
+    Raises DataError for a study without runs, or studies of other tables, protocols or budgets on one data set.
+    """
 
     def __init__(self, results: StudyResults) -> None:
         frame = results.frame
@@ -143,6 +147,7 @@ class Source:
         groups = dict(iter(frame.groupby(["space", "dataset", "algorithm"], observed=True, sort=False)))
         panels = []
         for space, dataset in keys:
+            same_protocol([cell for cell in cells if (cell["space"], cell["dataset"]) == (space, dataset)], at=False)
             runs = []
             for label in labels:
                 rows = groups.get((space, dataset, label))
