@@ -89,6 +89,34 @@ def test_at_a_budget_scores_the_incumbents_of_then(results):
         assert "at 20 evaluations" in section.budget or "at 2,000 simulated" in section.budget
 
 
+def test_at_a_budget_everything_is_of_then(results):
+    """Reached, time to target, evaluations and seconds: of what had happened by the budget, not of the whole run."""
+    frame = results.frame[results.frame["dataset"] == "cifar10"]
+    for column, options in (("step", {"evaluations": 20}), ("simulated_seconds", {"seconds": 2_000.0})):
+        limit = next(iter(options.values()))
+        whole = compare(results.frame, results.cells, target=93.5).sections[0]
+        section = compare(results.frame, results.cells, target=93.5, **options).sections[0]
+        late = {row.algorithm: row.reached for row in whole.rows}
+        assert any(row.reached < late[row.algorithm] for row in section.rows)
+        for row in section.rows:
+            hit = frame[(frame["algorithm"] == row.algorithm) & (frame[column] <= limit) & (frame["final"] >= 93.5)]
+            assert row.reached == pytest.approx(hit["seed"].nunique() / 30)
+            spent, other = (row.evaluations, row.seconds) if column == "step" else (row.seconds, row.evaluations)
+            assert spent == limit
+            assert np.isnan(other)  # rows are those of incumbents, which do not say
+            assert np.isinf(row.target_evaluations) or row.target_evaluations < 26
+    end = compare(results.frame, results.cells, evaluations=100).sections[0]
+    assert [row.seconds for row in end.rows] == [
+        row.seconds for row in compare(results.frame, results.cells).sections[0].rows
+    ]
+
+
+def test_a_seed_below_0_is_blamed(study):
+    outcome = CliRunner().invoke(cli, ["compare", str(study), "--seed", "-1"])
+    assert outcome.exit_code == 2
+    assert "not in the range" in outcome.output
+
+
 def test_the_header_says_what_is_scored(study):
     assert "final metric of the incumbent (best by signal)" in run(study)
     assert "final metric of the algorithm's own answer" in run(study, "--score", "recommended")
@@ -192,6 +220,10 @@ def test_other_protocols_are_refused(study, tmp_path, key, value):
         (["--dataset", "cifar11"], "nearest: cifar10"),
         (["--format", "html"], "unknown format"),
         (["--at-evaluations", "101"], "ends at 100"),
+        (["--at-seconds", "nan"], "--at-seconds nan: expected"),
+        (["--at-seconds", "-5"], "--at-seconds -5: expected"),
+        (["--at-seconds", "0"], "--at-seconds 0: expected"),
+        (["--at-seconds", "inf"], "--at-seconds inf: expected"),
         (["--at-seconds", "1"], "have not finished an evaluation"),
         (["--at-evaluations", "10", "--at-seconds", "1000"], "give one of them"),
         (["--at-evaluations", "10", "--score", "recommended"], "only at the end"),

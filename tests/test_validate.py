@@ -2,18 +2,20 @@
 
 import json
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from nasharness.analysis import paper, published, table_check
+from nasharness.analysis import paper, proxies, published, table_check
+from nasharness.analysis.baseline import record
 from nasharness.analysis.sequential import BETTER, SAME, WORSE
 from nasharness.analysis.validation import Live, validate
 from nasharness.cli import cli
 from nasharness.errors import DataError, UsageError
-from nasharness.search import Problem
+from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.loop import Trajectories
 from nasharness.studies.plan import Choice
@@ -184,14 +186,128 @@ def test_new_scores_are_recorded_whole_though_the_comparison_stops_early(tmp_pat
     [
         (["--evaluations", "70"], "protocol.evaluations was 50, is 70|protocol.evaluations was 100, is 70"),
         (["--repeats", "free", "--evaluations", "50"], "protocol.repeats was charged, is free"),
+        (["--repeats", "free"], "protocol.repeats was charged, is free"),
         (["--final", "val@200:trial0", "--evaluations", "50"], "protocol.final was"),
-        (["--dataset", "ImageNet16-120", "--evaluations", "50"], "dataset was"),
+        (["--seconds", "5000"], "protocol.evaluations was 50, is None"),
         (["--runs", "100"], "has 60 runs"),
     ],
 )
 def test_baseline_of_another_protocol_is_refused(baseline, arguments, message):
     with pytest.raises((DataError, UsageError), match=message):
         run("--algo", "rea", "--against", baseline, *arguments)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_an_algorithm_against_its_own_baseline_is_equal(tmp_path, name):
+    path, problem = tmp_path / "own.json", ("--dataset", "cifar100", "--evaluations", "40")
+    run("--algo", name, "--record", path, *problem, "--runs", 50)
+    for against in ([path], [name, *problem, "--runs", 50]):
+        text, code = run("--algo", name, "--against", *against, "--json")
+        answer = json.loads(text)
+        assert (answer["verdict"], code) == (SAME, 0)
+        assert [cell["equal"] for cell in answer["cells"]] == [1.0]
+    # a baseline from before scores were written in full: six decimals, so a constant difference that means nothing
+    content = json.loads(path.read_text())
+    for cell in content["cells"]:
+        cell |= {score: np.round(cell[score], 6).tolist() for score in ("final", "recommended")}
+    path.write_text(json.dumps(content))
+    text, code = run("--algo", name, "--against", path)
+    assert "every run is equal" in text
+    assert code == 0
+
+
+def test_recorded_scores_are_those_of_the_search_in_full(tmp_path):
+    path = tmp_path / "b.json"
+    run("--algo", "autoshrink", "--record", path, *SMALL[:4], "--runs", 20)
+    problem = Problem.create("tss", "cifar100", evaluations=60)
+    assert json.loads(path.read_text())["cells"][0]["final"] == search("autoshrink", problem, runs=20).final.tolist()
+
+
+def test_repeats_follow_the_baseline(tmp_path):
+    path = tmp_path / "free.json"
+    run("--algo", "random", "--record", path, *SMALL[:4], "--runs", 10, "--repeats", "free")
+    for more in ([], ["--repeats", "free"], ["--evaluations", "60"]):
+        assert "repeats free" in run("--algo", "random", "--against", path, *more)[0]
+    with pytest.raises(DataError, match="protocol.repeats was free, is charged"):
+        run("--algo", "random", "--against", path, "--repeats", "charged")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", ""], "names no data set"),
+        (["--dataset", " , "], "names no data set"),
+        (["--dataset", "nope"], "unknown data set"),
+        (["--dataset", "ImageNet16-120"], "has no data set 'ImageNet16-120'; it has cifar10, cifar100"),
+        (["--dataset", "cifar10,ImageNet16-120"], "has no data set"),
+        (["--dataset", "all"], "has no data set"),
+        (["--dataset", "ImageNet16-120", "--evaluations", "50"], "has no data set"),
+    ],
+)
+def test_a_gate_on_nothing_is_refused(baseline, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        run("--algo", "rea", "--against", baseline, *arguments)
+
+
+def test_no_problems_are_refused(tmp_path):
+    for against in (["--against", "rea"], ["--record", tmp_path / "b.json"]):
+        with pytest.raises(UsageError, match="names no data set"):
+            run("--algo", "random", *against, "--dataset", "")
+    sides = [Live(Choice.parse(name), [], 0) for name in ("random", "rea")]
+    with pytest.raises(UsageError, match="no problem to compare on"):
+        validate(*sides, [], runs=10)
+    with pytest.raises(UsageError, match="no problem to record"):
+        record(tmp_path / "b.json", sides[0], 10)
+    with pytest.raises(UsageError, match="at least 1"):
+        record(tmp_path / "b.json", Live(Choice.parse("random"), [Problem.create()], 0), -5)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_data_set_named_twice_counts_once():
+    text, _ = run("--algo", "rea", "--against", "random", "--dataset", "cifar10,cifar10", "--runs", "10", "--json")
+    assert [cell["dataset"] for cell in json.loads(text)["cells"]] == ["cifar10"]
+
+
+@pytest.mark.parametrize("where", ["space", "dataset", "table", "protocol", "protocol.repeats", "protocol.seconds"])
+@pytest.mark.parametrize("value", [None, True, "gone"])
+def test_a_baseline_that_lacks_a_key_is_damaged(baseline, where, value):
+    if (where, value) == ("protocol.seconds", None):
+        return  # no limit of seconds
+    content = json.loads(baseline.read_text())
+    *above, key = where.split(".")
+    holder = content["cells"][2][above[0]] if above else content["cells"][2]
+    if value == "gone":
+        del holder[key]
+    else:
+        holder[key] = value
+    baseline.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"damaged .*{key}"):
+        run("--algo", "rea", "--against", baseline)
+
+
+@pytest.mark.parametrize("change", [{"runs": 60.0}, {"runs": -5}, {"seed": "0"}, {"cells": [3]}, {"algorithm": None}])
+def test_more_damaged_baselines(baseline, change):
+    baseline.write_text(json.dumps(json.loads(baseline.read_text()) | change))
+    with pytest.raises(DataError, match="damaged"):
+        run("--algo", "rea", "--against", baseline)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--algo", "rea", "--against", "random", "--runs", "0"],
+        ["--algo", "rea", "--record", "b.json", "--runs", "-5"],
+        ["--algo", "rea", "--against", "random", "--seed", "-1"],
+        ["--algo", "rea", "--against", "random", "--against-seed", "-1"],
+        ["--paper", "nats-bench", "--runs", "0"],
+        ["--scores", "absent.csv", "--seed", "-1"],
+    ],
+)
+def test_numbers_out_of_range_are_blamed(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(click.BadParameter, match="not in the range"):
+        run(*arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_baseline_of_another_table_is_refused(baseline):
@@ -391,6 +507,8 @@ def test_csv_and_parquet_agree_and_rows_may_come_in_any_order(tmp_path):
     [
         ("arch,score\n1,2\n", "no column 'index'"),
         ("index\n1\n2\n", "no score column"),
+        ("index,s,s\n1,2,3\n2,3,4\n3,5,6\n", "several columns are called 's'"),
+        ("index,index,s\n1,1,3\n2,2,4\n3,3,6\n", "several columns are called 'index'"),
         ("index,score\n1,2\n1,3\n", "occurs 2 times"),
         ("index,score\n1,2\n15625,3\n", "index 15625"),
         ("index,score\n1.5,2\n", "index 1.5"),
@@ -420,6 +538,35 @@ def test_more_wrong_score_requests(tmp_path):
         run("--scores", path)
     with pytest.raises(UsageError, match="csv or"):
         run("--scores", tmp_path / "s.txt")
+
+
+def test_intervals_that_resampling_cannot_give_are_left_out(tmp_path):
+    # one score differs: about a third of the resamples lack it and have no tau
+    path = scores_file(tmp_path / "s.parquet", index=np.arange(40), score=np.eye(40)[7])
+    (found,) = json.loads(run("--scores", path, "--json")[0])["scores"]
+    assert found["kendall"]["all"]["value"] is not None
+    assert found["kendall"]["all"]["ci95"] is None
+    # the worst first: precision@1 is 0 in every resample, which is no certainty
+    problem = Problem.create("tss", "cifar10")
+    path = scores_file(tmp_path / "w.parquet", index=np.arange(400), score=-problem.truth().values[:400])
+    (found,) = json.loads(run("--scores", path, "--json")[0])["scores"]
+    assert found["precision"]["1"] == {"value": 0.0, "ci95": None}
+    text = run("--scores", path)[0]
+    assert "0.000 [-]" in text
+    assert "[0.000, 0.000]" not in text
+    assert "[-1.000, -1.000]" not in text
+    assert "[-] where resampling cannot tell" in text
+
+
+def test_an_interval_survives_few_undefined_resamples():
+    draws = np.random.default_rng(0).normal(size=(200, 2))
+    whole = proxies._bounds(draws, 50)
+    draws[:5, 0] = np.nan
+    some = proxies._bounds(draws, 50)
+    assert np.isfinite(some).all()
+    assert some[1].tolist() == whole[1].tolist()
+    draws[:50, 0] = np.nan
+    assert np.isnan(proxies._bounds(draws, 50)[0]).all()
 
 
 def test_real_proxies(light, shared_data):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,18 @@ def identity(problem: Problem) -> dict[str, Any]:
 
 
 def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
-    """Write the scores of ``runs`` runs of ``side`` on all its problems; runs that are missing are made first."""
+    """Write the scores of ``runs`` runs of ``side`` on all its problems; runs that are missing are made first.
+
+    Scores are written in full: rounded ones would differ from the same run by a constant that looks significant.
+    """
+    if runs < 1:
+        raise UsageError(f"{runs} runs: a baseline needs at least 1")
+    if not side.problems:
+        raise UsageError("no problem to record; name at least one data set")
     cells = []
     for number, problem in enumerate(side.problems):
         scores = side.scores(number, 0, runs)
-        cells.append(identity(problem) | {name: np.round(values, 6).tolist() for name, values in scores.items()})
+        cells.append(identity(problem) | {name: values.tolist() for name, values in scores.items()})
     content = {
         "format": FORMAT,
         "algorithm": side.label,
@@ -101,10 +108,11 @@ class Recorded:
             self.seed: int = content["seed"]
             self.runs: int = content["runs"]
             self.cells: list[dict[str, Any]] = content["cells"]
+            _check(content)
             self._scores = [{name: np.array(cell[name], dtype=np.float64) for name in SCORES} for cell in self.cells]
-            complete = all(len(values) == self.runs for scores in self._scores for values in scores.values())
+            complete = all(values.shape == (self.runs,) for scores in self._scores for values in scores.values())
             finite = all(np.isfinite(values).all() for scores in self._scores for values in scores.values())
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{self.path} is damaged ({type(error).__name__}: {error}); record it again") from error
         if not (self.cells and complete and finite):
             raise DataError(f"{self.path} is damaged (missing or non-finite scores); record it again")
@@ -139,6 +147,30 @@ class Recorded:
         if last > self.runs:
             raise UsageError(f"{self.path} has {self.runs:,} runs; ask for at most that many (--runs {self.runs})")
         return {name: values[first:last] for name, values in self._scores[self._place[problem]].items()}
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError where a baseline lacks an entry, or has one of another kind."""
+    number, text = (int, float), (str,)
+    whole = {"algorithm": text, "seed": (int,), "runs": (int,), "cells": (list,)}
+    cell_kinds = {"space": text, "dataset": text, "table": (dict,), "protocol": (dict,)}
+    nothing = (type(None),)
+    protocol = {"signal": text, "final": text, "repeats": text}
+    protocol_kinds = protocol | {"evaluations": (int, *nothing), "seconds": (*number, *nothing)}
+    _kinds(content, whole, "the file")
+    for place, cell in enumerate(content["cells"]):
+        _kinds(cell, cell_kinds, f"cell {place}")
+        _kinds(cell["protocol"], protocol_kinds, f"protocol of cell {place}")
+
+
+def _kinds(found: Any, expected: Mapping[str, tuple[type, ...]], where: str) -> None:
+    if not isinstance(found, dict):
+        raise TypeError(f"{where} is {type(found).__name__}, expected an object")
+    for key, kinds in expected.items():
+        if key not in found:
+            raise KeyError(f"{where} has no {key}")
+        if not isinstance(found[key], kinds) or isinstance(found[key], bool):
+            raise TypeError(f"{key} of {where} is {str(found[key])[:40]!r}")
 
 
 def _differences(recorded: Any, wanted: Any, name: str = "") -> list[str]:

@@ -36,7 +36,7 @@ class Row:
 
     ``improvement``: probability that a run of this algorithm beats one of the reference. ``p``: paired Wilcoxon against
     the reference; ``p_holm``: adjusted for all algorithms of this data set. ``reached``: share of runs whose incumbent
-    ever reached the target; ``target_evaluations``, ``target_seconds``: medians over all runs, infinite where most
+    reached the target by then; ``target_evaluations``, ``target_seconds``: medians over all runs, infinite where most
     never did.
     """
 
@@ -127,6 +127,10 @@ def compare(
         raise unknown("score", score, SCORES)
     if evaluations is not None and seconds is not None:
         raise UsageError("--at-evaluations and --at-seconds: give one of them")
+    if evaluations is not None and evaluations < 1:
+        raise UsageError(f"--at-evaluations {evaluations}: expected a whole number of at least 1")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--at-seconds {seconds:g}: expected a number of simulated seconds above 0")
     if score == "recommended" and (evaluations is not None or seconds is not None):
         raise UsageError("the algorithm's own answer is known only at the end of a run; leave --at-... out")
     missing = [name for name in COLUMNS if name not in frame.columns]

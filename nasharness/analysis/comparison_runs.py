@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Runs:
-    """The runs of one algorithm on one data set, ordered by seed."""
+    """The runs of one algorithm on one data set, ordered by seed, up to the budget they are compared at.
+
+    ``evaluations``, ``seconds``: spent by then; NaN where the rows, which are those of incumbents, do not say.
+    """
 
     seeds: Any
     score: Floats
@@ -63,17 +66,18 @@ def runs_of(
     last = rows[rows["last"]]
     seeds = last["seed"].to_numpy()
     what = f"{cell['algorithm']} on {cell['dataset']}"
+    column, limit = ("step", evaluations) if evaluations is not None else ("simulated_seconds", seconds)
+    ended = np.full(len(seeds), True)
     if not len(seeds):
         raise DataError(f"{what}: no run came to its end; nasharness study --resume finishes it")
     if score == "recommended":
         values = last["recommended_final"].to_numpy(dtype=np.float64)
-    elif evaluations is None and seconds is None:
+    elif limit is None:
         values = last["final"].to_numpy(dtype=np.float64)
     else:
-        column, limit = ("step", evaluations) if evaluations is not None else ("simulated_seconds", seconds)
         option = f"--at-{'evaluations' if column == 'step' else 'seconds'} {limit:,g}"
         ends = float(last[column].max())
-        if limit is None or limit > ends:
+        if limit > ends:
             raise UsageError(f"{option}: {what} ends at {ends:,.0f}")
         within = rows[rows[column] <= limit].drop_duplicates("seed", keep="last")
         if len(within) < len(seeds):
@@ -81,9 +85,18 @@ def runs_of(
                 f"{option}: {len(seeds) - len(within):,} runs of {what} have not finished an evaluation by then"
             )
         values = within["final"].to_numpy(dtype=np.float64)
+        rows = rows[rows[column] <= limit]
+        whole, last = last, within
+        ended = whole[column].to_numpy() <= limit
     if not np.isfinite(values).all():
         raise DataError(f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score} metric")
-    return Runs(seeds, values, last["step"].to_numpy(np.float64), last["simulated_seconds"].to_numpy(np.float64), rows)
+    spent = {name: last[name].to_numpy(dtype=np.float64) for name in ("step", "simulated_seconds")}
+    if limit is not None:
+        # the last incumbent was found within the budget, but a run that goes on has spent more since then
+        on = ~ended & (spent[column] < limit)
+        for name, numbers in spent.items():
+            spent[name] = np.where(on, float(limit) if name == column else math.nan, numbers)
+    return Runs(seeds, values, spent["step"], spent["simulated_seconds"], rows)
 
 
 def pair(runs: dict[str, Runs], dataset: str) -> int:

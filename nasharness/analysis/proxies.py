@@ -20,6 +20,8 @@ from nasharness.errors import DataError, UsageError, unknown
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 RESAMPLES = 200
+#: Share of resamples that may be without a value (all scores equal, say) for an interval to be given.
+UNDEFINED = 0.05
 TOP = (0.01, 0.05, 0.10)
 #: ks of precision@k and regret@k
 KS = (1, 10, 100)
@@ -58,6 +60,11 @@ def read_scores(
     file = Path(path)
     table = _read(file)
     names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{file}: several columns are called {', '.join(map(repr, twice))[:200]}; each needs its own name"
+        )
     if "index" not in names:
         raise DataError(f"{file}: it has no column 'index' (the architecture's index); it has {', '.join(names)[:200]}")
     if "dataset" in names:
@@ -189,12 +196,26 @@ def _correlations(
         chosen = rng.integers(len(x), size=len(x), dtype=np.int32)
         first, second = a[chosen], b[chosen]
         draws[i] = kendall_of_codes(first, second), spearman_of_codes(first, second)
-    draws = draws[np.isfinite(draws).all(axis=1)]
-    bounds = percentile_interval(draws, len(x)) if len(draws) > resamples // 2 else np.full((2, 2), np.nan)
+    bounds = _bounds(draws, len(x))
     return (
         (kendall(x, y), (float(bounds[0, 0]), float(bounds[0, 1]))),
         (spearman(x, y), (float(bounds[1, 0]), float(bounds[1, 1]))),
     )
+
+
+def _bounds(draws: Floats, n: int) -> Floats:
+    """Interval of bootstrap ``draws`` ``[resamples, ...]`` of ``n`` rows: ``[..., 2]``, NaN where they cannot tell.
+
+    That is where more are undefined than may lie outside of the interval, and where both its ends are equal: an
+    interval of no width says that what was never drawn cannot be.
+    """
+    undefined = ~np.isfinite(draws)
+    bounds = percentile_interval(np.where(undefined.any(axis=0), 0.0, draws), n)
+    few = undefined.mean(axis=0) <= UNDEFINED
+    for place in zip(*np.nonzero(undefined.any(axis=0) & few), strict=True):
+        bounds[place] = percentile_interval(draws[(slice(None), *place)][~undefined[(slice(None), *place)]], n)
+    bounds[~few | (bounds[..., 1] - bounds[..., 0] < 1e-12)] = np.nan
+    return bounds
 
 
 def _proposals(
@@ -217,7 +238,7 @@ def _proposals(
     everyone = np.arange(n)
     point = np.mean([measure(everyone) for _ in range(TIE_BREAKS)], axis=0)
     draws = np.stack([measure(rng.integers(n, size=n, dtype=np.int32)) for _ in range(resamples)])
-    bounds = percentile_interval(draws, n)  # [ks, 2, 2]
+    bounds = _bounds(draws, n)  # [ks, 2, 2]
     found: list[dict[int, tuple[float, Interval]]] = [{}, {}]
     for i, k in enumerate(ks):
         for which in (0, 1):
@@ -227,17 +248,22 @@ def _proposals(
 
 
 def render(found: Sequence[Quality], facts: Sequence[str]) -> str:
-    """Two tables: correlations, and what the best by score are worth."""
+    """Two tables: correlations, and what the best by score are worth. ``[-]``: resampling gives no interval."""
+
+    def cell(value: float, bounds: Interval, digits: int) -> str:
+        unknown_interval = math.isnan(bounds[0]) and not math.isnan(value)
+        return bracket(value, bounds, digits) + (" [-]" if unknown_interval else "")
+
     parts = list(found[0].tau)
     first = []
     for one in found:
         for what, by in (("Kendall tau", one.tau), ("Spearman rho", one.rho)):
-            first.append([one.name, what, *(bracket(*by[part], 3) for part in parts)])
+            first.append([one.name, what, *(cell(*by[part], 3) for part in parts)])
     second = []
     for one in found:
         row = [one.name, f"{one.unscored:,}"]
         for k in one.precision:
-            row += [bracket(*one.precision[k], 3), bracket(*one.regret[k], 2)]
+            row += [cell(*one.precision[k], 3), cell(*one.regret[k], 2)]
         second.append(row)
     heads = [text for k in found[0].precision for text in (f"precision@{k}", f"regret@{k}")]
     return "\n".join(

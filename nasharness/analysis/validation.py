@@ -18,6 +18,10 @@ from nasharness.studies.plan import Choice
 
 Floats = NDArray[np.float64]
 SCORES = ("recommended", "final")
+#: Paired differences below this, in percentage points, are none. An image more or less is 0.003 points or more even in
+#: a mean over three seeds; what is smaller is the arithmetic of another machine or a baseline's rounding, which, being
+#: constant, would look significant.
+NOTHING = 1e-5
 
 
 class Side(Protocol):
@@ -67,7 +71,7 @@ class Cell:
 
     ``effect``: mean of NEW minus OLD, percentage points; ``interval``: repeated confidence interval at ``level``.
     ``detectable``: the smallest mean difference that would have been found with 80 % power. ``equal``: share of pairs
-    without any difference.
+    without any difference (less than NOTHING).
     """
 
     space: str
@@ -121,6 +125,8 @@ def validate(
         raise unknown("score", score, SCORES)
     if not 0 < alpha < 1:
         raise UsageError(f"alpha {alpha}: expected a number between 0 and 1, as in 0.05")
+    if not problems:
+        raise UsageError("no problem to compare on; name at least one data set")
     at = looks(runs)
     hypotheses = [Hypothesis(at, np.empty(0)) for _ in problems]
     sides: list[list[Floats]] = [[np.empty(0), np.empty(0)] for _ in problems]
@@ -132,7 +138,8 @@ def validate(
             first, last = hypothesis.runs, at[hypothesis.seen]
             pair = [side.scores(number, first, last)[score] for side in (new, old)]
             sides[number] = [np.concatenate([a, b]) for a, b in zip(sides[number], pair, strict=True)]
-            hypothesis.differences = sides[number][0] - sides[number][1]
+            differences = sides[number][0] - sides[number][1]
+            hypothesis.differences = np.where(np.abs(differences) < NOTHING, 0.0, differences)
             hypothesis.seen += 1
             done += last - first
             if progress is not None:

@@ -20,7 +20,7 @@ import click
 @click.option(
     "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random's mean)."
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--partial", is_flag=True, help="Take the finished shards of a study that is not complete.")
 def command(
     studies: tuple[Path, ...],

@@ -22,10 +22,11 @@ from nasharness.errors import UsageError, unknown
 @click.option("--budget", metavar="nats|nb201", help="Budget of a paper instead.")
 @click.option("--signal", metavar="MEASURE", help="What the searches see: val@12 ...")
 @click.option("--final", metavar="MEASURE", help="What results, or a proxy's ranking, are scored by: test@200 ...")
-@click.option("--repeats", default="charged", show_default=True, metavar="charged|free")
-@click.option("--runs", type=int, metavar="N", help="Runs at most (default 500).")
-@click.option("--seed", type=int, metavar="S", help="Seed of the first run (default 0, or the baseline's).")
-@click.option("--against-seed", type=int, metavar="S", help="First seed of OLD (default: the same, so runs are pairs).")
+@click.option("--repeats", metavar="charged|free", help="Cost of repeats (default charged, or the baseline's).")
+@click.option("--runs", type=click.IntRange(1), metavar="N", help="Runs at most (default 500, or the baseline's).")
+@click.option("--seed", type=click.IntRange(0), metavar="S", help="First seed (default 0, or the baseline's).")
+@click.option("--against-seed", type=click.IntRange(0), metavar="S",
+              help="OLD's first seed (default: the same, so runs are pairs).")  # fmt: skip
 @click.option("--score", default="recommended", show_default=True, metavar="recommended|final",
               help="The algorithm's own answer, or the incumbent.")  # fmt: skip
 @click.option("--alpha", default=0.02, show_default=True, help="Chance of any false better or worse.")
@@ -87,7 +88,7 @@ def _algorithms(options: dict[str, Any]) -> int:
     baseline = Recorded(against) if against is not None and _is_file(against) else None
     problems = _problems(options, baseline)
     seed = options["seed"] if options["seed"] is not None else (baseline.seed if baseline else 0)
-    runs = options["runs"] or (baseline.runs if baseline else 500)
+    runs = options["runs"] if options["runs"] is not None else (baseline.runs if baseline else 500)
     mine = Live(new, problems, seed)
     written = None
     progress = Progress("runs")
@@ -154,33 +155,47 @@ def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
     if options["datasets"] is None:
         datasets = baseline.datasets if baseline else ["cifar10"]
     else:
-        datasets = list(known) if options["datasets"] == "all" else _split(options["datasets"])
-    given = {key: options[key] for key in ("signal", "final", "repeats", "seconds", "budget")}
+        datasets = list(known) if options["datasets"].strip() == "all" else _split(options["datasets"])
+    if not datasets:
+        raise UsageError(f"--dataset {options['datasets']!r} names no data set; known: {', '.join(known)}")
+    for dataset in datasets:
+        if dataset not in known:
+            raise unknown(f"data set of space {space!r}", dataset, known, "nasharness list datasets")
+        if baseline and dataset not in baseline.datasets:
+            raise UsageError(f"{baseline.path} has no data set {dataset!r}; it has {', '.join(baseline.datasets)}")
+    given = {key: options[key] for key in ("seconds", "budget")}
     given["table"] = options["table"] or None
+
+    def measured(protocol: Any) -> dict[str, Any]:
+        # a baseline says which measurements it was made with; other ones must be asked for, and are then refused
+        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats")}
+
     budgets: list[int | None] = [None]
     if options["evaluations"] is not None:
         budgets = list(_whole_numbers("--evaluations", options["evaluations"]))
     elif baseline and options["seconds"] is None and options["budget"] is None:
-        protocols = [cell["protocol"] for cell in baseline.cells]
-        # a baseline says which measurements it was made with; other ones must be asked for
-        given |= {key: options[key] or protocols[0][key] for key in ("signal", "final")}
-        given["repeats"] = protocols[0]["repeats"]
+        budget = ("evaluations", "seconds")
         return [
             Problem.create(
-                space, cell["dataset"], **{**given, **{k: cell["protocol"][k] for k in ("evaluations", "seconds")}}
+                space,
+                cell["dataset"],
+                **given | measured(cell["protocol"]) | {key: cell["protocol"][key] for key in budget},
             )
             for cell in baseline.cells
             if cell["dataset"] in datasets
         ]
+    default = {"signal": None, "final": None, "repeats": "charged"}
+    protocols = {cell["dataset"]: cell["protocol"] for cell in reversed(baseline.cells)} if baseline else {}
     return [
-        Problem.create(space, dataset, evaluations=evaluations, **given)
+        Problem.create(space, dataset, evaluations=evaluations, **given | measured(protocols.get(dataset, default)))
         for dataset in datasets
         for evaluations in budgets
     ]
 
 
 def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """Names of a list, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:
@@ -190,7 +205,7 @@ def _whole_numbers(option: str, text: str) -> list[int]:
         numbers = []
     if not numbers or min(numbers) < 1:
         raise UsageError(f"{option} {text!r}: expected whole numbers of at least 1, as in 50,100,200")
-    return list(dict.fromkeys(numbers))
+    return numbers
 
 
 def _paper(options: dict[str, Any]) -> int:
@@ -198,7 +213,7 @@ def _paper(options: dict[str, Any]) -> int:
 
     if options["paper"] != "nats-bench":
         raise unknown("paper", options["paper"], ["nats-bench"])
-    runs = options["runs"] or 500
+    runs = options["runs"] if options["runs"] is not None else 500
     progress = Progress("numbers")
     found = agreement(
         runs=runs, seed=options["seed"] or 0, space=options["space"], table=options["table"] or None, progress=progress
@@ -234,7 +249,7 @@ def _scores(options: dict[str, Any]) -> int:
     from nasharness.analysis.proxies import KS, as_dict, quality, read_scores, render
     from nasharness.search import Problem
 
-    dataset = options["datasets"] or "cifar10"
+    dataset = "cifar10" if options["datasets"] is None else options["datasets"]
     problem = Problem.create(
         options["space"] or "tss",
         dataset,
@@ -262,7 +277,8 @@ def _scores(options: dict[str, Any]) -> int:
         f"file       {options['scores']}: {len(index):,} of {size:,} architectures"
         + (f"; left out: {', '.join(left_out)}" if left_out else ""),
         f"truth      {problem.final} on {dataset}, table {problem.table.name} (checksum {problem.table.checksum[:12]})",
-        "intervals  95 %, bootstrap over architectures; equal scores in random order; regret in percentage points",
+        "intervals  95 %, bootstrap over architectures; equal scores in random order; regret in percentage points; "
+        "[-] where resampling cannot tell",
     ]
     click.echo(render(found, facts))
     return 0
