@@ -150,8 +150,20 @@ def test_changed_table_is_refused(tmp_path, monkeypatch, shared_data):
     out = run_study(small(), tmp_path / "study")
     done = CliRunner().invoke(cli, ["data", "import", str(shared_data / "tss.parquet")])
     assert done.exit_code == 0
-    with pytest.raises(UsageError, match=r"table of cifar10: embedded \(.*\) there, light \(.*\) here"):
-        run_study(small(), out, resume=True)
+    with pytest.raises(UsageError, match=r"table of cifar10: embedded \(.*\) there, light \(.*\) here") as caught:
+        run_study(small(table="light"), out, resume=True)
+    assert "signal: val@200:random there" in str(caught.value)
+    assert "repeats" not in str(caught.value)  # only what differs
+    study = json.loads((out / "study.json").read_text())
+    before = (out / "shards" / "c000-00000.parquet").read_bytes()
+    (out / "shards" / "c000-00000.parquet").unlink()
+    run_study(small(), out, resume=True)  # goes on with the table that it was begun with
+    assert (out / "shards" / "c000-00000.parquet").read_bytes() == before
+    run_study(small(table="embedded"), out, resume=True)  # the same, said
+    assert json.loads((out / "study.json").read_text()) == study
+    done = CliRunner().invoke(cli, ["study", "--resume", "--out", str(out)])
+    assert done.exit_code == 0, done.exception
+    assert "table embedded" in done.output
 
 
 def test_folder_of_something_else(tmp_path):

@@ -1,6 +1,7 @@
 """Studies that are interrupted: resume, kill -9, a full disk, Ctrl-C, lost workers."""
 
 import errno
+import json
 import multiprocessing
 import os
 import random
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from nasharness.cli import cli
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.studies import Plan, load, run_study
 from nasharness.studies.folder import Folder
@@ -110,6 +113,115 @@ def test_damaged_shards_are_never_read_and_made_again(plan, whole, tmp_path):
     shard.write_bytes(other.read_bytes())
     with pytest.raises(DataError, match="belongs to another study"):
         load(out)
+    run_study(plan, out, resume=True)
+    assert same(whole, out)
+
+
+@pytest.mark.parametrize("begin", [200, 2000])
+def test_damage_in_the_middle_of_a_shard_is_made_again(plan, whole, tmp_path, begin):
+    out = run_study(plan, tmp_path / "study")
+    shard = out / "shards" / "c000-00000.parquet"
+    data = shard.read_bytes()
+    flipped = data[:begin] + bytes([data[begin] ^ 4]) + data[begin + 1 :]
+    for content in (data[:begin] + bytes(1000) + data[begin + 1000 :], flipped):
+        shard.write_bytes(content)
+        with pytest.raises(DataError, match=r"c000-00000\.parquet is truncated or damaged.*--resume"):
+            load(out)
+        run_study(plan, out, resume=True)
+        assert same(whole, out)
+
+
+def test_a_shard_with_other_columns_is_made_again(plan, whole, tmp_path):
+    out = run_study(plan, tmp_path / "study")
+    shard = out / "shards" / "c000-00000.parquet"
+    table = pq.read_table(shard)
+    index = table.schema.get_field_index("final")
+    for other in (
+        table.drop_columns(["final"]),
+        table.set_column(index, "final", table["final"].cast("string")),
+    ):
+        pq.write_table(other, shard)
+        run_study(plan, out, resume=True)
+        assert same(whole, out)
+
+
+def test_cells_that_are_not_the_study_s_are_mended(plan, whole, tmp_path):
+    out = run_study(plan, tmp_path / "study")
+    file = out / "study.json"
+    meta = json.loads(file.read_text())
+    for cells in ([], meta["cells"][:2], [meta["cells"][0] | {"runs": 7}, *meta["cells"][1:]]):
+        file.write_text(json.dumps(meta | {"cells": cells}))
+        run_study(plan, out, resume=True)
+        assert json.loads(file.read_text()) == meta
+    file.write_text(json.dumps(meta | {"cells": [], "identity": "0" * 64}))
+    with pytest.raises(UsageError, match=r"cells: 0 there, 6 here; study\.json is damaged"):
+        run_study(plan, out, resume=True)
+
+
+@pytest.mark.parametrize("key", ["table", "protocol", "shards", "id", "optimum"])
+def test_study_json_that_lacks_keys(tmp_path, key):
+    out = study_fixtures.write_study(tmp_path / "made")
+    file = out / "study.json"
+    meta = json.loads(file.read_text())
+    del meta["cells"][1][key]
+    file.write_text(json.dumps(meta))
+    with pytest.raises(DataError, match=rf"study\.json is damaged: cell 1 lacks {key}"):
+        load(out)
+    file.write_text(json.dumps(meta | {"cells": [5]}))
+    with pytest.raises(DataError, match="cell 0 lacks"):
+        load(out)
+    file.write_text(json.dumps(meta | {"plan": []}))
+    with pytest.raises(DataError, match="plan is no dict"):
+        load(out)
+
+
+def test_killed_before_study_json(plan, whole, tmp_path):
+    out = tmp_path / "killed"
+    (out / "shards").mkdir(parents=True)
+    (out / ".study.json.partial").write_text("{")
+    done = CliRunner().invoke(cli, ["study", "--resume", "--out", str(out)])
+    assert isinstance(done.exception, DataError)
+    assert "no study in" in str(done.exception)
+    assert "nasharness study PLAN.toml --resume --out" in str(done.exception)
+    assert same(whole, run_study(plan, out, resume=True))
+
+
+CLUMSY = """\
+from nasharness.search import ScalarAlgorithm, register
+@register('clumsy', citation='none')
+class Clumsy(ScalarAlgorithm):
+    'It does.'
+    def ask(self):
+        raise ValueError('one\\n\\ntwo')
+"""
+
+
+def test_a_plug_in_that_fails_is_one_line(tmp_path):
+    info = tmp_path / "clumsy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: clumsy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nasharness.algorithms]\nclumsy = clumsy\n")
+    (tmp_path / "clumsy.py").write_text(CLUMSY)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    line = "clumsy failed in clumsy.py, line 6 (ask): ValueError: one two"
+    words = [sys.executable, "-m", "nasharness", "study", "--algo", "clumsy", "--out", str(tmp_path / "probe")]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(line)
+    assert "Traceback" not in done.stderr
+    script = (
+        "import sys\nfrom nasharness.studies import Plan, run_study\nfrom nasharness.errors import NasharnessError\n"
+        "if __name__ == '__main__':\n"
+        "    for jobs in (1, 2):\n"
+        "        try:\n"
+        "            run_study(Plan.create(algorithms=['clumsy']), f'{sys.argv[1]}/{jobs}', jobs=jobs)\n"
+        "        except NasharnessError as error:\n"
+        "            print(error)\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.splitlines() == [line, line], done.stderr
 
 
 def test_lost_worker_is_replaced(plan, whole, tmp_path):

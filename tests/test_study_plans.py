@@ -1,11 +1,14 @@
 """Plans of studies, from files and options, and the command line."""
 
+import importlib
+import sys
+
 import pytest
 from click.testing import CliRunner
 
 from nasharness.cli import cli
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.studies import Plan, Study, load, read_plan, run_study
+from nasharness.studies import Plan, Study, cells, load, read_plan, run_study
 from nasharness.studies.estimate import cluster_estimate, estimate
 from tests import study_fixtures
 from tests.study_fixtures import ALGORITHMS
@@ -110,6 +113,86 @@ def test_plan_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not UTF-8"):
         read_plan(tmp_path / "binary.toml")
+
+
+def test_plan_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "plain.toml").write_text(TOML)
+    (tmp_path / "marked.toml").write_text(TOML, encoding="utf-8-sig")
+    assert read_plan(tmp_path / "marked.toml") == read_plan(tmp_path / "plain.toml")
+
+
+def test_too_many_shards_are_refused_at_once(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text('algorithms = ["random", "rea"]\nruns = 99999999999\n')
+    code, text = invoke(file, "--dry-run")
+    assert code == 2
+    assert "plan.toml, line 2: runs = 99,999,999,999: that is 200,000,000 shards, and a study has at most" in text
+    assert "at most 50,000,000 runs" in text
+    with pytest.raises(UsageError, match="200,000,000 shards"):
+        Study.of(Plan.create(algorithms="random,rea", runs=99_999_999_999))
+    assert len(Study.of(Plan.create(algorithms="random,rea", runs=50_000_000)).shards()) == 100_000
+
+
+def test_one_is_no_plural(tmp_path):
+    out = tmp_path / "one"
+    code, text = invoke("--algo", "random", "--evaluations", 5, "--out", out)
+    assert code == 0, text
+    assert ": 1 shard, " in text
+    code, text = invoke("--resume", "--out", out)
+    assert "1 of 1 shard is complete" in text
+    (out / "shards" / "c000-00000.parquet").unlink()
+    with pytest.raises(NasharnessError, match="none of its 1 shard is there"):
+        load(out)
+
+
+PLUG_IN = """\
+from nasharness.search import ScalarAlgorithm
+from .deep import helper
+import package.tools.more as more
+import json, numpy
+class Mine(ScalarAlgorithm):
+    'It does.'
+"""
+
+
+def test_fingerprint_follows_imports_through_the_package(tmp_path, monkeypatch):
+    files = {
+        "package/__init__.py": "",
+        "package/search/__init__.py": "",
+        "package/search/mine.py": PLUG_IN,
+        "package/search/deep/__init__.py": "",
+        "package/search/deep/helper.py": "from ... import far\n",
+        "package/far.py": "",
+        "package/tools/__init__.py": "",
+        "package/tools/more.py": "def late():\n    from package.tools import last\n",
+        "package/tools/last.py": "x = 1\n",
+        "package/tools/unused.py": "",
+        "json.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("package.search.mine").Mine
+    found = {path.relative_to(tmp_path).as_posix() for path in cells._sources(mine)}
+    assert found == files.keys() - {"package/tools/unused.py", "json.py"}
+    assert "package.tools.last" not in sys.modules  # found, not run
+
+
+def test_fingerprint_of_a_module_follows_those_beside_it(tmp_path, monkeypatch):
+    for name, text in {
+        "alone_.py": "import beside_, side_.inner, nasharness, numpy\nclass Mine:\n    pass\n",
+        "beside_.py": "",
+        "side_/__init__.py": "",
+        "side_/inner.py": "",
+        "other_.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = cells._sources(importlib.import_module("alone_").Mine)
+    names = {path.relative_to(tmp_path).as_posix() for path in found}
+    assert names == {"alone_.py", "beside_.py", "side_/__init__.py", "side_/inner.py"}
 
 
 def test_nested_names_of_variants(tmp_path):

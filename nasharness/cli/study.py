@@ -10,7 +10,7 @@ import click
 
 from nasharness.cli.run import _assignments, _check_writable
 from nasharness.cli.terminal import Progress
-from nasharness.errors import NasharnessError, UsageError
+from nasharness.errors import DataError, NasharnessError, UsageError
 
 if TYPE_CHECKING:
     from nasharness.studies import Plan, Study
@@ -62,7 +62,8 @@ def command(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
     from nasharness.studies import Study, run_study
-    from nasharness.studies.run import check, resume_command
+    from nasharness.studies.plan import count, share
+    from nasharness.studies.run import check, resume_command, tables_there
 
     changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     changes |= {key: value for key, value in (("algorithms", algo), ("datasets", dataset)) if value is not None}
@@ -73,7 +74,7 @@ def command(
     plan = _plan(plan_file, changes, out, resume)
     if jobs < 1:
         raise UsageError(f"--jobs {jobs}: expected a whole number of at least 1")
-    study = Study.of(plan)
+    study = Study.of(plan, tables_there(out) if resume and out is not None else None)
     if dry_run:
         click.echo(describe(study, out, jobs, ray))
         return
@@ -89,12 +90,12 @@ def command(
     except KeyboardInterrupt:
         kept = len(_done(study, out))
         raise _InterruptedError(
-            f"interrupted: {kept:,} of {total:,} shards are complete; go on with: {resume_command(out)}"
+            f"interrupted: {share(kept, total, 'shard')} complete; go on with: {resume_command(out)}"
         ) from None
     finally:
         progress.close()
     size = sum(path.stat().st_size for path in (out / "shards").glob("*.parquet"))
-    click.echo(f"written    {out}: {total:,} shards, {_size(size)}; next: nasharness compare {out}")
+    click.echo(f"written    {out}: {count(total, 'shard')}, {_size(size)}; next: nasharness compare {out}")
 
 
 class _InterruptedError(NasharnessError):
@@ -110,29 +111,35 @@ def _plan(file: Path | None, changes: dict[str, Any], out: Path | None, resume: 
     if resume and out is not None and "algorithms" not in changes:
         if changes:
             raise UsageError(f"--resume without --algo takes the plan of {out}; leave out {', '.join(changes)}")
+        if out.is_dir() and not (out / "study.json").exists():
+            raise DataError(
+                f"no study in {out}: it was stopped before its study.json was written, which holds the plan; start it "
+                f"with its plan: nasharness study PLAN.toml --resume --out {out}, or --algo ... and what it had"
+            )
         return Plan.create(**{key: value for key, value in read_meta(out)["plan"].items() if value is not None})
     return Plan.create(**changes)
 
 
 def _done(study: Study, out: Path) -> set[str]:
     """Shards of just this study that are there; looks, and changes nothing."""
-    from nasharness.studies.folder import shard_note
+    from nasharness.studies.folder import is_whole
 
     names = (shard.name for shard in study.shards())
-    return {name for name in names if shard_note(out / "shards" / f"{name}.parquet").get("study") == study.identity}
+    return {name for name in names if is_whole(out / "shards" / f"{name}.parquet", study.identity)}
 
 
 def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
     """The plan for a person: what, on what, how many, how long, how large."""
     from nasharness.search.text import budget_text
     from nasharness.studies.estimate import estimate
+    from nasharness.studies.plan import count, share
 
     plan = study.plan
     shards = study.shards()
     done = _done(study, out) if out is not None else set()
     lines = [
-        f"study      {_count(len(plan.algorithms), 'algorithm')} x {_count(len(plan.datasets), 'data set')} x "
-        f"{_count(plan.runs, 'run')} = {_count(plan.total_runs, 'run')} in {_count(len(shards), 'shard')}",
+        f"study      {count(len(plan.algorithms), 'algorithm')} x {count(len(plan.datasets), 'data set')} x "
+        f"{count(plan.runs, 'run')} = {count(plan.total_runs, 'run')} in {count(len(shards), 'shard')}",
         f"seeds      {plan.seed} to {plan.seed + plan.runs - 1}",
         *_wrapped("algorithms", [str(choice) for choice in plan.algorithms]),
     ]
@@ -150,7 +157,7 @@ def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
     if whole:
         lines.append(f"note       {', '.join(dict.fromkeys(whole))} reads the whole table: a diagnostic, no search")
     if done:
-        lines.append(f"there      {len(done):,} of {len(shards):,} shards are complete")
+        lines.append(f"there      {share(len(done), len(shards), 'shard')} complete")
     if len(done) < len(shards):
         cost = estimate(study, jobs, done)
         where = f"on {jobs} process{'es' if jobs > 1 else ''}"
@@ -172,10 +179,6 @@ def _wrapped(title: str, words: list[str], width: int = 100) -> list[str]:
             lines.append(" " * 10)
         lines[-1] += " " + text
     return lines
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def _size(count: float) -> str:

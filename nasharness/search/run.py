@@ -134,13 +134,13 @@ def _search_batch(
     seeds: NDArray[np.int64],
     progress: Callable[[int], None] | None,
 ) -> Searched:
-    with _named(record):
+    with named(record):
         algorithm = record.build(make_task(record, problem, evaluator, seeds), settings)
         return search(algorithm, problem, evaluator, seeds, progress)
 
 
 @contextlib.contextmanager
-def _named(record: Record) -> Iterator[None]:
+def named(record: Record) -> Iterator[None]:
     """Turn whatever a stranger's algorithm raises into one line that says where."""
     try:
         yield
@@ -152,7 +152,7 @@ def _named(record: Record) -> Iterator[None]:
         where = (own or frames)[-1]
         raise AlgorithmFailedError(
             f"{record.name} failed in {Path(where.filename).name}, line {where.lineno} ({where.name}): "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
 
 
@@ -219,7 +219,7 @@ def check_request(
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
     """
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
-    with _named(record):
+    with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from nasharness.errors import NasharnessError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
-from nasharness.studies.plan import Plan
+from nasharness.studies.plan import Lines, Plan
 from nasharness.studies.shard import Question, Shard
 from nasharness.version import __version__
 
@@ -31,6 +31,10 @@ SHARD_RUNS = (250, 1_000)
 SHARD_BYTES = 128 << 20
 _BYTES_PER_EVALUATION = 64  # trajectory, and what finds its improvements
 FORMAT = "nasharness-study/1"
+#: Shards of a study at most; each is a file, and a name in the memory of the driver.
+MOST_SHARDS = 100_000
+#: Folders of installed packages, which are no modules of a plug-in that lies beside them.
+_INSTALLED = ("site-packages", "dist-packages")
 _OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats")
 #: Files of the search that only show or check results.
 _NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
@@ -48,9 +52,14 @@ class Study:
     identity: str
 
     @classmethod
-    def of(cls, plan: Plan) -> Study:
-        """Find the tables, check every algorithm, cut the runs into shards. Raises as Problem.create does."""
-        problems = [_problem(plan, dataset) for dataset in plan.datasets]
+    def of(cls, plan: Plan, tables: Mapping[str, str] | None = None) -> Study:
+        """Find the tables, check every algorithm, cut the runs into shards. Raises as Problem.create does.
+
+        ``tables``: names of tables by data set, for a plan that names none and is not to look for one again. How a
+        table was chosen is no part of the identity: the cells hold its checksum.
+        """
+        tables = tables or {}
+        problems = [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
         questions = [Question.of(problem) for problem in problems]
         records = [registry.get(choice.name) for choice in plan.algorithms]
         for record, choice in zip(records, plan.algorithms, strict=True):
@@ -83,7 +92,8 @@ class Study:
                 }
                 cells.append(json.loads(json.dumps(cell)))
         made = versions(records)
-        described = {"plan": plan.as_dict(), "versions": made, "cells": cells}
+        _check_count(plan, cells)
+        described = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
         identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
         return cls(plan, tuple(problems), tuple(questions), tuple(cells), made, identity)
 
@@ -95,13 +105,14 @@ class Study:
         labels = (cell["id"], cell["space"], cell["dataset"], table_label(cell), cell["algorithm"])
         size = cell["shard_runs"]
         choice = self.plan.algorithms[number % len(self.plan.algorithms)]
+        settings = registry.get(cell["name"]).settings(choice.changed)
         return [
             Shard(
                 self.identity,
                 f"{cell['id']}-{part:05d}",
                 labels,
                 cell["name"],
-                registry.get(cell["name"]).settings(choice.changed),
+                settings,
                 cell["seed"] + part * size,
                 min(size, cell["runs"] - part * size),
                 number // len(self.plan.algorithms),
@@ -146,36 +157,94 @@ def versions(records: Sequence[Record]) -> dict[str, str]:
     }
     for record in records:
         try:
-            made[f"code of {record.name}"] = _fingerprint(_sources(Path(inspect.getfile(record.cls))))
+            made[f"code of {record.name}"] = _fingerprint(_sources(record.cls))
         except (TypeError, OSError):  # typed in, not imported
             made[f"code of {record.name}"] = "in no file"
     return made
 
 
-def _sources(path: Path) -> list[Path]:
-    """The file of an algorithm and those beside it that it imports."""
-    found, queue = {path}, [path]
+def _sources(cls: type) -> list[Path]:
+    """The file of an algorithm and those of its own package that it imports, directly or through others of them.
+
+    Modules are found by name among the files; nothing is imported for it. A module in no package has those beside it.
+    Not seen: imports by a name that is computed, data files, compiled modules, and other installed packages.
+    """
+    path, module = Path(inspect.getfile(cls)), cls.__module__
+    if path.stem not in (module.rpartition(".")[2], "__init__"):
+        module = path.stem  # run as a script
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
+    folder, own = path.parent, package
+    while "." in own and own != "nasharness.algorithms" and folder.name == own.rpartition(".")[2]:
+        folder, own = folder.parent, own.rpartition(".")[0]
+    found, queue = {path}, [(path, package)]
     while queue:
-        imports = [node for node in ast.walk(ast.parse(queue.pop().read_bytes())) if hasattr(node, "names")]
-        words = [alias.name for node in imports for alias in node.names if isinstance(alias, ast.alias)]
-        words += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
-        for name in {part for word in words for part in word.split(".")}:
-            beside = path.with_name(f"{name}.py")
-            if beside.is_file() and beside not in found:
-                found.add(beside)
-                queue.append(beside)
+        file, inside = queue.pop()
+        for name in _imported(file, inside):
+            for hit, its in _resolve(name, own, folder):
+                if hit not in found:
+                    found.add(hit)
+                    queue.append((hit, its))
     return sorted(found)
+
+
+def _imported(file: Path, package: str) -> Iterator[str]:
+    """Absolute names that a file of ``package`` imports; for ``from a import b`` that is ``a.b``."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:  # a module that is there and cannot be the one imported
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join(filter(None, (*above, node.module)))
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+
+
+def _resolve(name: str, own: str, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Files of the module ``name`` and of the packages above it, with the package each is in.
+
+    ``own``: the package that lies in ``folder``; empty for a folder of modules.
+    """
+    if own and name != own and not name.startswith(f"{own}."):
+        return
+    rest = name.removeprefix(own).lstrip(".").split(".") if name != own else []
+    if not own and rest[0] == "nasharness":  # a plug-in at the root of a checkout
+        return
+    at, package = folder, own
+    if own and (at / "__init__.py").is_file():
+        yield at / "__init__.py", package
+    for number, part in enumerate(rest):
+        if (at / part / "__init__.py").is_file() and (own or number or at.name not in _INSTALLED):
+            at, package = at / part, f"{package}.{part}".lstrip(".")
+            yield at / "__init__.py", package
+        elif own and (at / part).is_dir():  # a namespace
+            at, package = at / part, f"{package}.{part}"
+        else:
+            if (at / f"{part}.py").is_file():
+                yield at / f"{part}.py", package
+            return
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """What differs between two study.json, a line each; empty where they are one study."""
-    found = _differ("", there.get("plan", {}), here["plan"])
-    found += _differ("", there.get("versions", {}), here["versions"])
-    if found or there.get("identity") == here["identity"]:
+    found = _differ("", _deciding(there["plan"]), _deciding(here["plan"]))
+    found += _differ("", there["versions"], here["versions"])
+    if found or there["identity"] == here["identity"]:
         return found
-    for old, new in zip(there.get("cells", []), here["cells"], strict=False):
+    if len(there["cells"]) != len(here["cells"]):
+        return [f"cells: {len(there['cells'])} there, {len(here['cells'])} here; study.json is damaged"]
+    for old, new in zip(there["cells"], here["cells"], strict=True):
         for key in new:
             if old.get(key) == new[key]:
+                continue
+            if key == "protocol":
+                found += [
+                    f"{line} ({new['dataset']})"
+                    for line in _differ("", old[key], new[key])
+                    if f"{line} ({new['dataset']})" not in found
+                ]
                 continue
             was, now = old.get(key), new[key]
             if key == "table":
@@ -197,14 +266,32 @@ def _differ(prefix: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> l
     ]
 
 
+def _deciding(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a plan decides results; which table was asked for does so by its checksum, which is in the cells."""
+    return {key: value for key, value in plan.items() if key != "table"}
+
+
+def _check_count(plan: Plan, cells: Sequence[Mapping[str, Any]]) -> None:
+    shards = sum(cell["shards"] for cell in cells)
+    if shards <= MOST_SHARDS:
+        return
+    fits = MOST_SHARDS // len(cells) * min(cell["shard_runs"] for cell in cells)
+    with (plan.lines or Lines(None, "")).at("runs"):
+        raise UsageError(
+            f"runs = {plan.runs:,}: that is {shards:,} shards, and a study has at most {MOST_SHARDS:,}; ask for "
+            f"at most {fits:,} runs, and cut the rest by seed into other folders"
+        )
+
+
 def _short(value: Any) -> str:
     if value is None:
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _problem(plan: Plan, dataset: str) -> Problem:
+def _problem(plan: Plan, dataset: str, table: str | None = None) -> Problem:
     options = {key: getattr(plan, key) for key in _OPTIONS}
+    options["table"] = options["table"] or table
     try:
         return Problem.create(plan.space, dataset, **options)
     except NasharnessError:

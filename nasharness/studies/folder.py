@@ -18,6 +18,28 @@ import pyarrow.parquet as pq
 
 from nasharness.errors import DataError, UsageError
 from nasharness.studies.cells import FORMAT
+from nasharness.studies.shard import SCHEMA
+
+#: What a cell of study.json holds, and the type of each; ``object`` is anything.
+_CELL: dict[str, type] = {
+    "id": str,
+    "algorithm": str,
+    "name": str,
+    "settings": dict,
+    "changed": dict,
+    "needs": list,
+    "space": str,
+    "dataset": str,
+    "table": dict,
+    "protocol": dict,
+    "optimum": object,
+    "runs": int,
+    "seed": int,
+    "shard_runs": int,
+    "shards": int,
+}
+_TABLE = ("source", "version", "checksum")
+_PROTOCOL = ("signal", "final", "evaluations", "seconds", "repeats")
 
 
 class Folder:
@@ -68,14 +90,14 @@ class Folder:
         _sync(path.parent)
 
     def finished(self, names: Iterable[str], study: str) -> set[str]:
-        """Shards of the study that are whole; what has the name of one and is not whole is removed."""
+        """Shards of the study that are whole, read from end to end; what has the name of one and is not is removed."""
         there = {entry.name for entry in os.scandir(self.shards)}
         whole = set()
         for name in names:
             if f"{name}.parquet" not in there:
                 continue
             path = self.shards / f"{name}.parquet"
-            if shard_note(path).get("study") == study:
+            if is_whole(path, study):
                 whole.add(name)
             else:
                 path.unlink()
@@ -99,16 +121,54 @@ def read_meta(path: Path) -> dict[str, Any]:
     missing = [key for key in ("identity", "plan", "versions", "cells") if key not in meta]
     if missing:
         raise DataError(f"{file} lacks {', '.join(missing)}; start the study again in another folder")
+    for key, kind in (("identity", str), ("plan", dict), ("versions", dict), ("cells", list)):
+        if not isinstance(meta[key], kind):
+            raise DataError(f"{file} is damaged: {key} is no {kind.__name__}; start the study again in another folder")
+    for number, cell in enumerate(meta["cells"]):
+        wrong = _wrong_keys(cell)
+        if wrong:
+            raise DataError(
+                f"{file} is damaged: cell {number} lacks {', '.join(wrong)}, or holds something else there; "
+                "start the study again in another folder"
+            )
     return meta
 
 
-def shard_note(path: Path) -> dict[str, Any]:
-    """What a shard says of itself, ``study``, ``shard`` and ``runs``; empty for a file that is not a whole shard."""
+def _wrong_keys(cell: Any) -> list[str]:
+    """Keys that a cell of study.json lacks, or that hold a value of another type."""
+    if not isinstance(cell, dict):
+        return list(_CELL)
+    wrong = [key for key, kind in _CELL.items() if key not in cell or not isinstance(cell[key], kind)]
+    if "table" not in wrong:
+        wrong += [f"table.{key}" for key in _TABLE if not isinstance(cell["table"].get(key), str)]
+    if "protocol" not in wrong:
+        wrong += [f"protocol.{key}" for key in _PROTOCOL if key not in cell["protocol"]]
+    return wrong
+
+
+def read_shard(path: Path) -> pa.Table:
+    """Read all of a shard; a page that is not what was written raises OSError or pyarrow.ArrowException."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read()
+
+
+def shard_note(table: pa.Table) -> dict[str, Any]:
+    """What a shard says of itself: ``study``, ``shard`` and ``runs``; empty where it says nothing."""
     try:
-        note = json.loads((pq.read_schema(path).metadata or {})[b"nasharness"])
-    except (OSError, pa.ArrowException, KeyError, ValueError):
+        note = json.loads((table.schema.metadata or {})[b"nasharness"])
+    except (KeyError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def is_whole(path: Path, study: str) -> bool:
+    """Whether ``path`` is the shard of ``study`` that its name says, every byte of it readable."""
+    try:
+        table = read_shard(path)
+    except (OSError, pa.ArrowException):
+        return False
+    note = shard_note(table)
+    return bool(note.get("study") == study and note.get("shard") == path.stem and table.schema.equals(SCHEMA))
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nasharness.errors import DataError, UsageError
 from nasharness.studies.cells import shard_names
-from nasharness.studies.folder import read_meta, shard_note
+from nasharness.studies.folder import read_meta, read_shard, shard_note
+from nasharness.studies.plan import count, share
 from nasharness.studies.shard import NAMES, SCHEMA
 
 if TYPE_CHECKING:
@@ -108,28 +108,35 @@ def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
     missing = sum(not file.is_file() for file in files)
     command = f"nasharness study --resume --out {path}"
     if missing == len(files):
-        raise DataError(f"study {path} is empty: none of its {len(files):,} shards is there; go on with: {command}")
+        raise DataError(
+            f"study {path} is empty: none of its {count(len(files), 'shard')} is there; go on with: {command}"
+        )
     if missing and not partial:
         raise DataError(
-            f"study {path} is incomplete: {missing:,} of {len(files):,} shards are missing; go on with: {command}"
+            f"study {path} is incomplete: {share(missing, len(files), 'shard')} missing; go on with: {command}"
         )
     tables = []
     for name, file in zip(names, files, strict=True):
         if not file.is_file():
             continue
         try:
-            table = pq.ParquetFile(file).read()
+            table = read_shard(file)
         except (OSError, pa.ArrowException) as error:
             raise DataError(
                 f"{file} is truncated or damaged ({str(error).splitlines()[0]}); compute it again: {command}"
             ) from error
         absent = [column for column in SCHEMA.names if column not in table.column_names]
         if absent:
-            raise DataError(f"{file} lacks the columns {', '.join(absent)}; remove it and compute it again: {command}")
-        note = shard_note(file)
+            raise DataError(f"{file} lacks the columns {', '.join(absent)}; compute it again: {command}")
+        note = shard_note(table)
         if note.get("study") != meta["identity"] or note.get("shard") != name:
-            raise DataError(f"{file} belongs to another study than {path / 'study.json'}; remove it, then: {command}")
-        tables.append(table.select(SCHEMA.names).cast(SCHEMA))
+            raise DataError(f"{file} belongs to another study than {path / 'study.json'}; compute it again: {command}")
+        try:
+            tables.append(table.select(SCHEMA.names).cast(SCHEMA))
+        except pa.ArrowException as error:
+            raise DataError(
+                f"{file} holds columns of other types ({str(error).splitlines()[0]}); compute it again: {command}"
+            ) from error
     return pa.concat_tables(tables).unify_dictionaries()
 
 
@@ -137,7 +144,9 @@ def _comparable(paths: Sequence[Path], metas: Sequence[Mapping[str, Any]]) -> No
     first: dict[tuple[str, str], tuple[Path, Mapping[str, Any]]] = {}
     for path, meta in zip(paths, metas, strict=True):
         if not meta["cells"]:
-            raise DataError(f"study {path} is empty: it has no cells")
+            raise DataError(
+                f"study {path} is empty: it has no cells; go on with: nasharness study --resume --out {path}"
+            )
         for cell in meta["cells"]:
             other_path, other = first.setdefault((cell["space"], cell["dataset"]), (path, cell))
             if other["table"]["checksum"] != cell["table"]["checksum"]:

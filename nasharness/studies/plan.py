@@ -198,7 +198,7 @@ def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
     """Read a plan from a TOML file; ``changes`` replace keys. Raises UsageError with the line of what is wrong."""
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # editors of Windows put a byte-order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"cannot read the plan {file}: {reason}") from error
@@ -231,6 +231,16 @@ def multi_trial(space: str) -> list[str]:
         and "whole-signal" not in record.needs
         and (record.spaces == ("*",) or space in record.spaces)
     ]
+
+
+def count(number: int, word: str) -> str:
+    """``1 shard``, ``2 shards``."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def share(part: int, whole: int, word: str) -> str:
+    """``0 of 1 shard is``, ``3 of 18 shards are``."""
+    return f"{part:,} of {count(whole, word)} {'is' if whole == 1 else 'are'}"
 
 
 def split_names(text: str) -> list[str]:

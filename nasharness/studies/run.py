@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from nasharness.search.result import _git_revision
 from nasharness.studies.cells import Study, differences
 from nasharness.studies.folder import Folder, read_meta
 from nasharness.studies.local import in_process, in_processes
-from nasharness.studies.plan import Plan
+from nasharness.studies.plan import Plan, share
 from nasharness.studies.shard import Shard
 
 
@@ -43,7 +44,7 @@ def run_study(
     differs); StudyStoppedError when the disk is full; KeyboardInterrupt as it comes. Finished shards are kept.
     """
     if isinstance(study, Plan):
-        study = Study.of(study)
+        study = Study.of(study, tables_there(Path(out)) if resume else None)
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise UsageError(f"--jobs {jobs}: expected a whole number of at least 1")
     shards = study.shards()
@@ -63,8 +64,8 @@ def run_study(
                     progress(made, total)
         except OSError as error:
             raise StudyStoppedError(
-                f"cannot write to {folder.path}: {error.strerror or error}; {len(done):,} of {len(shards):,} shards "
-                f"are complete. Make room, then: {resume_command(folder.path)}"
+                f"cannot write to {folder.path}: {error.strerror or error}; {share(len(done), len(shards), 'shard')} "
+                f"complete. Make room, then: {resume_command(folder.path)}"
             ) from error
         finally:
             results.close()
@@ -74,14 +75,23 @@ def run_study(
 def begin(folder: Folder, study: Study, resume: bool) -> None:
     """Write study.json, or check that the one there is of this study."""
     check(folder.path, study, resume)
-    if (folder.path / "study.json").exists():
+    meta = study.meta()
+    there = read_meta(folder.path) if (folder.path / "study.json").exists() else None
+    if there is not None and there["cells"] == meta["cells"]:
         return
-    try:
-        folder.write_meta(study.meta() | {"provenance": provenance(study)})
+    try:  # cells that are not those of their identity are damage, and known again
+        folder.write_meta(meta | {"provenance": (there or {}).get("provenance") or provenance(study)})
     except OSError as error:
         raise UsageError(
             f"cannot write a study to {folder.path}: {error.strerror or error}; choose another --out"
         ) from error
+
+
+def tables_there(path: Path) -> dict[str, str]:
+    """Names of the tables by data set of the study in ``path``; empty where there is none."""
+    if not (path / "study.json").exists():
+        return {}
+    return {cell["dataset"]: cell["table"]["source"] for cell in read_meta(path)["cells"]}
 
 
 def check(path: Path, study: Study, resume: bool) -> None:
@@ -115,7 +125,7 @@ def _executor(
 
 def resume_command(path: Path) -> str:
     """The command that goes on with a study."""
-    return f"nasharness study --resume --out {path}"
+    return f"nasharness study --resume --out {shlex.quote(str(path))}"
 
 
 def provenance(study: Study) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nasharness.search import Problem, registry
 from nasharness.search.loop import Searched, search
 from nasharness.search.measure import Measure
 from nasharness.search.problem import Evaluator, Truth
-from nasharness.search.run import make_task
+from nasharness.search.run import make_task, named
 from nasharness.tables import Table
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -114,12 +114,13 @@ class Shard:
         return f"{self.name} ({self.labels[4]} on {self.labels[2]}, seeds {self.first} to {self.first + self.runs - 1})"
 
     def compute(self, question: Question) -> bytes:
-        """Search, score, and return the Parquet file."""
+        """Search, score, and return the Parquet file. Raises AlgorithmFailedError for what the algorithm raises."""
         seeds = np.arange(self.first, self.first + self.runs, dtype=np.int64)
         problem = question.problem()
         record = registry.get(self.algorithm)
-        algorithm = record.build(make_task(record, problem, question.evaluator, seeds), self.settings)
-        searched = search(algorithm, problem, question.evaluator, seeds)
+        with named(record):
+            algorithm = record.build(make_task(record, problem, question.evaluator, seeds), self.settings)
+            searched = search(algorithm, problem, question.evaluator, seeds)
         columns = rows(searched, seeds, question.truth)
         size = len(columns["seed"])
         arrays = [
@@ -127,7 +128,9 @@ class Shard:
         ] + [pa.array(columns[name], type=SCHEMA.field(name).type) for name in SCHEMA.names[len(NAMES) :]]
         note = {"nasharness": json.dumps({"study": self.study, "shard": self.name, "runs": self.runs})}
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(arrays, schema=SCHEMA.with_metadata(note)), sink, compression="zstd")
+        pq.write_table(
+            pa.table(arrays, schema=SCHEMA.with_metadata(note)), sink, compression="zstd", write_page_checksum=True
+        )
         return bytes(sink.getvalue())
 
 
