@@ -7,8 +7,12 @@ NATS-Bench's own scripts (facts 4.1).
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,15 +121,31 @@ def search(
 ) -> Searched:
     """Run one batch of searches to the end of its budget. ``progress`` is called with the evaluations made so far."""
     state = _State(problem, evaluator, seeds)
-    while state.alive.any():
-        ids, fidelity = _checked(algorithm, evaluator, len(seeds), problem.space.size)
-        values, finished = state.evaluate(ids, fidelity)
-        algorithm.tell(ids, values)
-        if len(finished):
-            state.finish(finished, algorithm)
-        if progress is not None:
-            progress(int(state.count.sum()))
+    with _one_blas_thread():
+        while state.alive.any():
+            ids, fidelity = _checked(algorithm, evaluator, len(seeds), problem.space.size)
+            values, finished = state.evaluate(ids, fidelity)
+            algorithm.tell(ids, values)
+            if len(finished):
+                state.finish(finished, algorithm)
+            if progress is not None:
+                progress(int(state.count.sum()))
     return state.result()
+
+
+def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    """Keep matrix products on one thread: they are small and many, one a run, and threads only wait for each other."""
+    if os.environ.get("OPENBLAS_NUM_THREADS") == "1":  # as the command line sets it
+        return contextlib.nullcontext()
+    limit: contextlib.AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
+    return limit
+
+
+@functools.cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController  # looks through the loaded libraries: once is enough
+
+    return ThreadpoolController()
 
 
 class _State:
