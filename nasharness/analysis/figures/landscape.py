@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 BINS = 56
 #: Share of the architectures, best by final metric, that the enlargement shows.
 TOP = 0.05
-#: keeps a label readable where it lies over points
-LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 LANDSCAPE_NOTE = (
     "Above: all architectures, stronger where there are more. Below: the top enlarged; markers: mean over an "
     "algorithm's incumbents; star: best by final metric; ring: best by signal. "
@@ -98,7 +96,7 @@ def draw_landscape(source: Source, data: pd.DataFrame) -> Figure:
         above.set_title(panel.title)
         tau = rows[rows["part"] == "kendall"].iloc[0]
         text = f"Kendall's tau {tau['x0']:.2f}\nin the top {TOP:.0%} {tau['y0']:.2f}"
-        above.text(0.04, 0.95, text, transform=above.transAxes, va="top", fontsize=6, bbox=LABEL)
+        above.text(0.04, 0.95, text, transform=above.transAxes, va="top", fontsize=6)
         _enlarged(below, source, rows)
         below.set_xlabel("search signal (%)")
     made.panels[0][0].set_ylabel("final metric (%)")
