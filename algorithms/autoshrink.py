@@ -6,7 +6,6 @@ import numpy as np
 from nasharness.algorithms.shrinking import (
     Shrinker,
     check,
-    cut_off,
     demotions,
     dense_start,
     first_of_equals,
@@ -83,7 +82,7 @@ class AutoShrink(Shrinker):
         self._restarts, self._last_of_ties, self._nan_is_best = restarts, ties == "last", nan == "best"
         self._smaller = demotions(self.space, keep_path)
         self._dense = dense_start(self.space)
-        self._no_start = cut_off(self.space) & keep_path
+        self._no_start = self.space.is_constant(np.arange(self.space.size)) & keep_path
         self._state = np.full((self.runs, beam), NOTHING, dtype=np.int32)
         self._state[:, 0] = self._dense
         self._candidates = self._state.copy() if score_start else self._draw()

@@ -149,7 +149,7 @@ def demotions(space: Space, keep_path: bool) -> Indices:
         repeated = (result[:, slot, None] == result[:, :slot]).any(axis=1) | (result[:, slot] == ids)
         result[repeated, slot] = NOTHING
     if keep_path:
-        result[(result >= 0) & cut_off(space)[result]] = NOTHING
+        result[(result >= 0) & space.is_constant(np.maximum(result, 0))] = NOTHING
     return result
 
 
@@ -164,15 +164,6 @@ def pruned(space: Space, ids: Indices) -> Indices:
     for edge, source in ((2, node_1), (4, node_1), (5, node_2)):
         choices[..., edge] = np.where(source, choices[..., edge], none)
     return space.index(choices)
-
-
-def cut_off(space: Space) -> NDArray[np.bool_]:
-    """Whether the input of each architecture does not reach its output ``[n]``; widths always let it through."""
-    if space.name != "tss":
-        return np.zeros(space.size, dtype=bool)
-    choices = space.choices(pruned(space, np.arange(space.size, dtype=np.int32)))
-    none = space.options[0].index("none")
-    return np.asarray((choices[:, [3, 4, 5]] == none).all(axis=1))
 
 
 def check(name: str, value: float, *, least: float, most: float = float("inf")) -> None:
