@@ -245,27 +245,36 @@ def test_what_a_problem_may_not_be(options, words, data_home):
         Problem.create(**problem)
 
 
-def test_holes_in_a_table_are_found_before_the_search(tmp_path):
-    full = synthetic_table("tss", tmp_path / "full")
-    with TableWriter(
-        tmp_path / "holes", space="tss", name="holes", version="0", size=15625, source="-", licence="-", citation="-"
-    ) as writer:
+def copied(full, folder, change):
+    """Copy a table, its CIFAR-10 validation column changed."""
+    about = {
+        "space": "tss",
+        "name": "copy",
+        "version": "0",
+        "size": 15625,
+        "source": "-",
+        "licence": "-",
+        "citation": "-",
+    }
+    with TableWriter(folder, **about) as writer:
         for column in full.columns.values():
             values = np.array(full.array(column.dataset, column.metric, column.schedule))
             if column.name == "cifar10-valid.val_acc@12":
-                values[:, :, 77] = np.nan
-                values[:, 0, 78] = np.nan
-            options = {"epochs": column.epochs, "seeds": column.seeds} if column.schedule else {}
-            writer.add(
-                column.dataset,
-                column.metric,
-                values,
-                unit=column.unit,
-                dtype="float64",
-                schedule=column.schedule,
-                **options,
-            )
-    table = Table.open(tmp_path / "holes")
+                change(values)
+            axes = {"epochs": column.epochs, "seeds": column.seeds} if column.schedule else {}
+            options = {"unit": column.unit, "dtype": "float64", "schedule": column.schedule}
+            writer.add(column.dataset, column.metric, values, **options, **axes)
+    return Table.open(folder)
+
+
+def test_holes_in_a_table_are_found_before_the_search(tmp_path):
+    full = synthetic_table("tss", tmp_path / "full")
+
+    def holes(values):
+        values[:, :, 77] = np.nan
+        values[:, 0, 78] = np.nan
+
+    table = copied(full, tmp_path / "holes", holes)
     with pytest.raises(DataError, match=r"1 of 15,625 .*index 77"):
         Problem.create(table=table)
     with pytest.raises(DataError, match=r"2 of 15,625 .*index 77"):
@@ -276,24 +285,11 @@ def test_holes_in_a_table_are_found_before_the_search(tmp_path):
 def test_a_seed_that_is_absent_is_never_drawn(tmp_path):
     full = synthetic_table("tss", tmp_path / "full")
     absent = np.arange(15625) % 2 == 0
-    with TableWriter(
-        tmp_path / "some", space="tss", name="some", version="0", size=15625, source="-", licence="-", citation="-"
-    ) as writer:
-        for column in full.columns.values():
-            values = np.array(full.array(column.dataset, column.metric, column.schedule))
-            if column.name == "cifar10-valid.val_acc@12":
-                values[:, 0, absent] = np.nan
-            options = {"epochs": column.epochs, "seeds": column.seeds} if column.schedule else {}
-            writer.add(
-                column.dataset,
-                column.metric,
-                values,
-                unit=column.unit,
-                dtype="float64",
-                schedule=column.schedule,
-                **options,
-            )
-    table = Table.open(tmp_path / "some")
+
+    def holes(values):
+        values[:, 0, absent] = np.nan
+
+    table = copied(full, tmp_path / "some", holes)
     result = nasharness.run("random", Problem.create(table=table, evaluations=500), runs=4)
     ids, signal = result.trajectories.ids, result.trajectories.signal
     trials = table.array("cifar10-valid", "val_acc", 12)[-1]

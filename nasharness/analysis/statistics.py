@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.analysis.distributions import normal_quantile, normal_sf
+from nasharness.analysis.distributions import normal_sf
 from nasharness.errors import UsageError
 from nasharness.search.interval import t_quantile
 
@@ -204,26 +204,6 @@ def time_to_target(run: ArrayLike, when: ArrayLike, values: ArrayLike, target: f
     reached = values >= target
     np.minimum.at(first, run[reached], when[reached])
     return first
-
-
-# ---- differences
-
-
-def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Student's interval of the mean of ``values`` ``[runs]``."""
-    v = np.asarray(values, dtype=np.float64)
-    if len(v) < 2:
-        return math.nan, math.nan
-    half = t_quantile(0.5 + confidence / 2, len(v) - 1) * float(v.std(ddof=1)) / math.sqrt(len(v))
-    return float(v.mean()) - half, float(v.mean()) + half
-
-
-def detectable_effect(sd: float, n: int, alpha: float = 1 - CONFIDENCE, power: float = 0.8) -> float:
-    """The mean difference that a two-sided test at ``alpha`` finds with ``power`` in ``n`` pairs.
-
-    ``sd``: standard deviation of the differences. Normal approximation.
-    """
-    return (normal_quantile(1 - alpha / 2) + normal_quantile(power)) * sd / math.sqrt(n)
 
 
 def _checked(scores: ArrayLike) -> Floats:

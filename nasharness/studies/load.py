@@ -19,8 +19,6 @@ from nasharness.studies.shard import NAMES, SCHEMA
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN = ["study", "cell", "seed"]
-
 
 class StudyResults:
     """What ``load`` returns.
