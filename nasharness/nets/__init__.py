@@ -1,0 +1,1 @@
+"""PyTorch networks built from an architecture; their parameters and multiply-accumulates."""

@@ -1,0 +1,119 @@
+"""The second, smaller interface: one-shot algorithms, which train a supernet on images and derive an architecture.
+
+Lifecycle, for each run: the constructor, once; then, for every step of every epoch, ``gates`` (the harness trains the
+shared weights through them) and ``search_step`` (the algorithm's own step, mostly of its architecture parameters); then
+``end_epoch``. ``derive`` may be called after any epoch, and changes nothing. The harness owns the images, the shared
+weights and their optimiser, the epochs, checkpoints and the score: no table is within reach of an algorithm.
+
+This module imports no torch, so that algorithms can be listed where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nasharness.spaces.base import Floats, Space
+
+if TYPE_CHECKING:
+    import torch
+
+    from nasharness.supernets.base import Gates, Supernet
+
+
+@dataclass(frozen=True)
+class OneShotTask:
+    """One run, as its algorithm sees it.
+
+    ``space``, ``dataset``: what is searched. ``seed``: of the run. ``epochs``: how many there will be. ``net``: the
+    supernet. ``device``: where everything lives. ``rng``, ``generator``: the run's random streams, numpy's and torch's
+    (the latter on ``device``); the harness seeds both anew at the start of every epoch and of every ``derive`` from
+    (seed, epoch), so that nothing of them needs to be saved. ``autocast()``: the precision of a forward pass.
+    ``score(archs, fresh)``: accuracy in [0, 1], float64 ``[n]``, of architectures ``[n]`` with the shared weights,
+    without gradients, on one batch of validation images: the same for all, or with ``fresh`` another for each.
+    """
+
+    space: Space
+    dataset: str
+    seed: int
+    epochs: int
+    net: Supernet
+    device: torch.device
+    rng: np.random.Generator
+    generator: torch.Generator
+    autocast: Callable[[], AbstractContextManager[Any]]
+    score: Callable[[ArrayLike, bool], Floats]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an epoch: a batch for the shared weights and one for the architecture.
+
+    ``*_images``: float ``[batch, 3, side, side]``, augmented and normalised; ``*_labels``: int64 ``[batch]``.
+    ``epoch``, ``step``: counted from 0; ``steps``: of one epoch. ``optimiser``: of the shared weights, with the step's
+    learning rate set (second-order DARTS looks one step ahead with it).
+    """
+
+    weight_images: torch.Tensor
+    weight_labels: torch.Tensor
+    arch_images: torch.Tensor
+    arch_labels: torch.Tensor
+    epoch: int
+    step: int
+    steps: int
+    optimiser: torch.optim.SGD
+
+
+class OneShot:
+    """An algorithm that searches by weight sharing; settings are keyword-only arguments of ``__init__``.
+
+    Draw only from ``task.rng`` and ``task.generator``.
+    """
+
+    #: whether ``derive`` scores architectures on images, which takes seconds: the harness then asks for it less often
+    derives_by_scoring = False
+
+    def __init__(self, task: OneShotTask) -> None:
+        self.task = task
+        self.space = task.space
+        self.net = task.net
+
+    def gates(self, step: Step) -> Gates:
+        """Say which operations or widths the shared weights are trained through in this step."""
+        raise NotImplementedError(f"{type(self).__name__}.gates is missing: return the gates of a weight step")
+
+    def search_step(self, step: Step) -> dict[str, float]:
+        """Learn about architectures, after the weight step. Return numbers worth logging. The default learns nothing."""
+        return {}
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Do what is done once an epoch. Return numbers worth logging. The default does nothing."""
+        return {}
+
+    def derive(self) -> int:
+        """Return the index of the architecture that would be the answer now. Changes nothing of the search."""
+        raise NotImplementedError(f"{type(self).__name__}.derive is missing: return an architecture's index")
+
+    def probabilities(self) -> Floats | None:
+        """The distribution over options, float64 ``[positions, options]``, or None where there is none."""
+        return None
+
+    def surviving(self) -> NDArray[np.bool_] | None:
+        """Which options are still in play, bool ``[positions, options]``, or None where none is ever dropped."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold: tensors, numbers, strings, lists and dictionaries of them. Not the network."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state()``."""
+
+    def trained_parameters(self) -> Iterable[torch.Tensor]:
+        """Parameters that the algorithm trains itself, to be counted and checked for NaN. The default: none."""
+        return ()

@@ -1,0 +1,48 @@
+"""What every supernet offers, whatever its space: a forward pass through gates, and scores of many architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from nasharness.spaces.base import Floats, Space
+
+
+class Gates:
+    """How a forward pass goes through a supernet: mixed, sampled or masked. Each space has its own kind.
+
+    tss: `nasharness.supernets.tss.EdgeGates`; sss: subclasses of `nasharness.supernets.sss.WidthGates`.
+    """
+
+
+class Supernet(nn.Module):
+    """A network that holds the weights of every architecture of a space.
+
+    ``space``: the space. ``forward(images, gates)``: logits ``[batch, classes]`` of images ``[batch, 3, side, side]``.
+    """
+
+    space: Space
+
+    def forward(self, images: Tensor, gates: Gates) -> Tensor:
+        raise NotImplementedError
+
+    def uniform_gates(self, rng: np.random.Generator) -> Gates:
+        """Gates of one architecture drawn uniformly, the same in every cell."""
+        return self.gates_of(int(self.space.sample_index(rng.random())))
+
+    def gates_of(self, arch: int) -> Gates:
+        """The gates of a single architecture, by index: what its standalone network would compute."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor, archs: ArrayLike) -> Tensor:
+        """Logits ``[n, batch, classes]`` of architectures ``[n]`` on one batch of images; batched where that is faster."""
+        return torch.stack([self(images, self.gates_of(int(arch))) for arch in np.asarray(archs)])
+
+    def score(self, images: Tensor, labels: Tensor, archs: ArrayLike | Sequence[int]) -> Floats:
+        """Accuracy in [0, 1], float64 ``[n]``, of architectures ``[n]`` on one batch of images."""
+        raise NotImplementedError

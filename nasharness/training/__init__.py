@@ -1,0 +1,1 @@
+"""Training on images and text: devices, checkpoints, batches, recipes, loops, full retraining."""
