@@ -14,7 +14,7 @@ from nasharness.search.testing import (
 )
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.names(kind="multi-trial"))
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_everything_registered_conforms(name, check):
     check(name)

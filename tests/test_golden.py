@@ -27,7 +27,7 @@ def outcome(name):
     }
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.names(kind="multi-trial"))
 def test_trajectory_is_as_recorded(name, request):
     recorded = json.loads(GOLDEN.read_text())
     if request.config.getoption("--bless") and name not in recorded:

@@ -197,7 +197,7 @@ def test_baseline_of_another_protocol_is_refused(baseline, arguments, message):
         run("--algo", "rea", "--against", baseline, *arguments)
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.names(kind="multi-trial"))
 def test_an_algorithm_against_its_own_baseline_is_equal(tmp_path, name):
     path, problem = tmp_path / "own.json", ("--dataset", "cifar100", "--evaluations", "40")
     run("--algo", name, "--record", path, *problem, "--runs", 50)

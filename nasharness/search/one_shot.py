@@ -88,7 +88,7 @@ class OneShot:
         raise NotImplementedError(f"{type(self).__name__}.gates is missing: return the gates of a weight step")
 
     def search_step(self, step: Step) -> dict[str, float]:
-        """Learn about architectures, after the weight step. Return numbers worth logging. The default learns nothing."""
+        """Learn about architectures, after the weight step; return numbers to log. The default learns nothing."""
         return {}
 
     def end_epoch(self, epoch: int) -> dict[str, float]:

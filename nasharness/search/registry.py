@@ -13,32 +13,44 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from nasharness.errors import UsageError, unknown
 from nasharness.search.algorithm import Algorithm, ScalarAlgorithm, ScalarBatch
+from nasharness.search.one_shot import OneShot, OneShotTask
 from nasharness.search.task import Task
 
 GROUP = "nasharness.algorithms"
 #: What an algorithm may need beyond evaluations at full fidelity.
 NEEDS = ("fidelities", "whole-signal")
+#: How an algorithm searches: it asks a table about architectures, or trains a supernet on images.
+MULTI_TRIAL, ONE_SHOT = "multi-trial", "one-shot"
+KINDS = (MULTI_TRIAL, ONE_SHOT)
+
+#: what to do with an algorithm of a kind where another is wanted
+_INSTEAD = {
+    ONE_SHOT: "is a one-shot algorithm: it trains a supernet on images and asks no table; run it with "
+    "nasharness run --images NAME|PATH (to try it out: --images digits)",
+    MULTI_TRIAL: "is a multi-trial algorithm: it asks a table and trains nothing; run it without --images",
+}
 
 _records: dict[str, Record] = {}
-Registered = TypeVar("Registered", bound=type[Algorithm] | type[ScalarAlgorithm])
+Class = type[Algorithm] | type[ScalarAlgorithm] | type[OneShot]
+Registered = TypeVar("Registered", bound=Class)
 
 
 @dataclass(frozen=True)
 class Record:
     """What is known of an algorithm without running it.
 
-    ``kind``: ``multi-trial``. ``spaces``: names it works on, or ``("*",)`` for every product space. ``needs``: of
+    ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every product space. ``needs``: of
     NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
     """
 
     name: str
-    cls: type[Algorithm] | type[ScalarAlgorithm]
+    cls: Class
     kind: str
     spaces: tuple[str, ...]
     needs: tuple[str, ...]
@@ -64,20 +76,36 @@ class Record:
         """Return the settings that differ from the defaults."""
         return {key: value for key, value in settings.items() if value != self.defaults[key]}
 
+    def require(self, kind: str) -> None:
+        """Raise UsageError unless the algorithm is of ``kind``."""
+        if self.kind != kind:
+            raise UsageError(f"{self.name} {_INSTEAD[self.kind]}")
+
+    def check_space(self, space: str) -> None:
+        """Raise UsageError unless the algorithm works on the space of that name."""
+        if self.spaces != ("*",) and space not in self.spaces:
+            raise UsageError(f"{self.name} works on {', '.join(self.spaces)}, not on space {space!r}")
+
     def build(self, task: Task, settings: Mapping[str, Any]) -> Algorithm:
-        """Make the algorithm for one batch of runs."""
-        if self.spaces != ("*",) and task.space.name not in self.spaces:
-            raise UsageError(f"{self.name} works on {', '.join(self.spaces)}, not on space {task.space.name!r}")
+        """Make the multi-trial algorithm for one batch of runs. Raises UsageError for one of another kind or space."""
+        self.require(MULTI_TRIAL)
+        self.check_space(task.space.name)
         if issubclass(self.cls, ScalarAlgorithm):
             return ScalarBatch(task, cls=self.cls, **settings)
-        return self.cls(task, **settings)
+        return cast("type[Algorithm]", self.cls)(task, **settings)
+
+    def build_one_shot(self, task: OneShotTask, settings: Mapping[str, Any]) -> OneShot:
+        """Make the one-shot algorithm for one run. Raises UsageError for one of another kind or space."""
+        self.require(ONE_SHOT)
+        self.check_space(task.space.name)
+        return cast("type[OneShot]", self.cls)(task, **settings)
 
 
 def register(
     name: str,
     *,
     citation: str,
-    kind: str = "multi-trial",
+    kind: str = MULTI_TRIAL,
     spaces: tuple[str, ...] = ("*",),
     needs: tuple[str, ...] = (),
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
@@ -92,6 +120,13 @@ def register(
         for need in needs:
             if need not in NEEDS:
                 raise unknown(f"need of algorithm {name!r}", need, NEEDS)
+        if kind not in KINDS:
+            raise unknown(f"kind of algorithm {name!r}", kind, KINDS)
+        if issubclass(cls, OneShot) != (kind == ONE_SHOT):
+            bases = "OneShot" if kind == ONE_SHOT else "Algorithm or ScalarAlgorithm"
+            raise UsageError(
+                f"algorithm {name!r}: {cls.__name__} is registered as {kind}, but is no subclass of {bases}"
+            )
         parameters = inspect.signature(cls.__init__).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty]
@@ -142,15 +177,18 @@ def get(name: str) -> Record:
     return _records[name]
 
 
-def names() -> list[str]:
-    """Every registered name, sorted; imports every algorithm. A package that cannot be imported is left out."""
+def names(kind: str | None = None) -> list[str]:
+    """Every registered name, sorted, or those of one of KINDS; imports every algorithm.
+
+    A package that cannot be imported is left out.
+    """
     for entries in _entries().values():
         for entry in entries:
             try:
                 _load(entry)
             except UsageError:
                 continue  # `broken` tells what is wrong with it; one bad plug-in must not hide the others
-    return sorted(_records)
+    return sorted(name for name, record in _records.items() if kind in (None, record.kind))
 
 
 def broken() -> dict[str, str]:

@@ -62,9 +62,8 @@ class Study:
         problems = [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
         questions = [Question.of(problem) for problem in problems]
         records = [registry.get(choice.name) for choice in plan.algorithms]
-        for record, choice in zip(records, plan.algorithms, strict=True):
-            if record.spaces != ("*",) and plan.space not in record.spaces:
-                raise UsageError(f"{choice.name} works on {', '.join(record.spaces)}, not on space {plan.space!r}")
+        for record in records:
+            record.check_space(plan.space)
         cells: list[dict[str, Any]] = []
         for problem, question in zip(problems, questions, strict=True):
             for record, choice in zip(records, plan.algorithms, strict=True):

@@ -52,6 +52,7 @@ class Choice:
     def with_settings(self, changes: Mapping[str, Any]) -> Choice:
         """The same with further settings changed; a value that is the default is left out."""
         record = registry.get(self.name)
+        record.require(registry.MULTI_TRIAL)
         return Choice(self.name, record.changed(record.settings({**self.changed, **changes})))
 
 
@@ -223,13 +224,11 @@ def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
 
 def multi_trial(space: str) -> list[str]:
     """Names of every registered multi-trial algorithm that works on ``space``, less those that read a whole table."""
-    records = [registry.get(name) for name in registry.names()]
+    records = [registry.get(name) for name in registry.names(kind=registry.MULTI_TRIAL)]
     return [
         record.name
         for record in records
-        if record.kind == "multi-trial"
-        and "whole-signal" not in record.needs
-        and (record.spaces == ("*",) or space in record.spaces)
+        if "whole-signal" not in record.needs and (record.spaces == ("*",) or space in record.spaces)
     ]
 
 
