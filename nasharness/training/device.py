@@ -1,0 +1,107 @@
+"""Which device computes, in which precision, and what to say when its memory is too small."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import torch
+
+from nasharness.errors import DataError, UsageError, unknown
+
+#: ``auto`` is bf16 on a GPU (its range is float32's: no loss scaling, nothing to tune) and fp32 elsewhere
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def choose(name: str | None = None) -> torch.device:
+    """Return the device of that name: ``auto`` (as None: a GPU where there is one), ``cpu``, ``cuda[:n]``, ``mps``.
+
+    Raises:
+        UsageError: the name is unknown, or this machine has no such device.
+    """
+    wanted = (name or "auto").lower()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        if gpus:
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError("--device mps: this machine has no Metal GPU; use --device cpu")
+        return torch.device("mps")
+    match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
+    if match is None:
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps"))
+    if not gpus:
+        reason = "this build of torch has no CUDA" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
+        raise UsageError(f"--device {wanted}: {reason}; use --device cpu")
+    number = int(match[1]) if match[1] else torch.cuda.current_device()
+    if number >= gpus:
+        raise UsageError(f"--device {wanted}: this machine has {gpus} GPU(s), cuda:0 to cuda:{gpus - 1}")
+    return torch.device("cuda", number)
+
+
+def dtype_of(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """Return the dtype that matrix products and convolutions are computed in.
+
+    Raises:
+        UsageError: the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def autocast(device: torch.device, precision: str = "auto") -> contextlib.AbstractContextManager[object]:
+    """Return a context in which eligible operations run in ``precision``: ``auto``, ``fp32`` or ``bf16``.
+
+    Weights, gradients and optimiser state stay float32.
+
+    Raises:
+        UsageError: the precision is unknown.
+    """
+    dtype = dtype_of(device, precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+@contextlib.contextmanager
+def guarded(what_to_lower: str) -> Iterator[None]:
+    """Turn running out of GPU memory inside the block into one line that says ``what_to_lower`` (``"--batch"``).
+
+    Raises:
+        DataError: the device has too little memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        have = ""
+        if torch.cuda.is_available():
+            free, total = torch.cuda.mem_get_info()
+            have = f" ({total / 2**30:.1f} GiB in all, {free / 2**30:.1f} GiB free now)"
+        raise DataError(f"the GPU has too little memory{have}; lower {what_to_lower}") from error
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given: what a clock must do before it is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def memory(device: torch.device) -> int:
+    """Return the most bytes that tensors on the device have taken so far; on a CPU, the process's peak memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux

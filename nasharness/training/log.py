@@ -1,0 +1,190 @@
+"""The journal of a training run: one row an epoch (or interval), as JSON lines, as CSV, and for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nasharness.errors import DataError
+from nasharness.search.result import atomically
+
+
+class Journal:
+    """Rows of numbers and short texts in ``folder``: ``log.jsonl`` is the record, ``log.csv`` the same as a table.
+
+    A row is written with one call and flushed to the disk; a last line that a crash has cut is dropped when the journal
+    is opened again. ``key`` (``"step"`` or ``"epoch"``) orders the rows: :meth:`rewind` forgets what a resumed run will
+    do again. With the package ``tensorboard`` installed and ``tensorboard=True``, scalars go to ``folder/tensorboard``.
+
+    Raises:
+        DataError: the files cannot be written, or hold something else than a journal.
+    """
+
+    def __init__(self, folder: Path | str, *, key: str = "step", tensorboard: bool = False) -> None:
+        self.folder, self.key = Path(folder), key
+        self.jsonl, self.csv = self.folder / "log.jsonl", self.folder / "log.csv"
+        self.rows: list[dict[str, Any]] = []
+        self.note = ""
+        self._fields: list[str] = []
+        self._board: Any = None
+        self._want_board = tensorboard
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.rows, torn = _read(self.jsonl)
+            if torn:
+                self._rewrite()
+            elif self.rows:
+                self._rewrite_csv()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row; values are numbers, strings, booleans or None.
+
+        Raises:
+            DataError: the disk is full or not writable; rows written before are whole.
+        """
+        plain = {name: _plain(value) for name, value in row.items()}
+        size = self.jsonl.stat().st_size if self.jsonl.exists() else 0
+        try:
+            _append(self.jsonl, json.dumps(plain) + "\n")
+        except OSError as error:
+            _cut(self.jsonl, size)  # no half a line stays behind
+            raise _unwritable(self.folder, error) from error
+        self.rows.append(plain)
+        try:
+            if set(plain) <= set(self._fields):
+                _append(self.csv, _csv_lines([plain], self._fields))
+            else:
+                self._rewrite_csv()  # a new column: the file is made again
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        self._to_board(plain)
+
+    def rewind(self, last: float) -> int:
+        """Drop rows whose key is above ``last``, which a run resumed there will write again; return how many."""
+        kept = [row for row in self.rows if _number(row.get(self.key)) <= last]
+        dropped = len(self.rows) - len(kept)
+        if dropped:
+            self.rows = kept
+            try:
+                self._rewrite()
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+        return dropped
+
+    def close(self) -> None:
+        """Close what TensorBoard holds open; the rest is closed after every row."""
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _to_board(self, row: Mapping[str, Any]) -> None:
+        if not self._want_board:
+            return
+        if self._board is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                self._want_board = False
+                self.note = "no TensorBoard files: the package tensorboard is not installed (pip install tensorboard)"
+                return
+            step = int(_number(row.get(self.key, 0)))
+            # what a killed run wrote after this step is hidden by purge_step
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
+        step = int(_number(row.get(self.key, 0)))
+        for name, value in row.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and name != self.key:
+                self._board.add_scalar(name, value, step)
+        self._board.flush()
+
+    def _rewrite(self) -> None:
+        text = "".join(json.dumps(row) + "\n" for row in self.rows)
+        atomically(self.jsonl, lambda path: _write(path, text))
+        self._rewrite_csv()
+
+    def _rewrite_csv(self) -> None:
+        self._fields = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = _csv_lines([dict(zip(self._fields, self._fields, strict=True)), *self.rows], self._fields)
+        atomically(self.csv, lambda path: _write(path, text))
+
+
+def read(folder: Path | str) -> list[dict[str, Any]]:
+    """Return the rows of a journal without touching it; a cut last line is left out.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    path = Path(folder) / "log.jsonl"
+    if not path.is_file():
+        raise DataError(f"there is no training log {path}")
+    try:
+        return _read(path)[0]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Return the whole rows and whether something was cut off behind them."""
+    if not path.exists():
+        return [], False
+    rows: list[dict[str, Any]] = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        last = number == len(lines)
+        if last and not line:
+            return rows, False
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if last:
+            return rows, True  # no line end: cut, whatever it says
+        if not isinstance(row, dict):
+            if all(not rest for rest in lines[number:]):
+                return rows, True
+            raise DataError(f"{path}, line {number}: not a row of a training log; move the file away to start afresh")
+        rows.append(row)
+    return rows, False
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _cut(path: Path, size: int) -> None:
+    if path.exists():
+        os.truncate(path, size)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def _csv_lines(rows: list[dict[str, Any]], fields: list[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fields, restval="", lineterminator="\n")
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("-inf")
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write the training log in {folder}: {error.strerror or error}; free some space and resume"
+    )
