@@ -10,9 +10,10 @@ This module imports no torch, so that algorithms can be listed where there is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
     import torch
 
     from nasharness.supernets.base import Gates, Supernet
+
+#: How NATS-Bench trained every supernet of its comparison (facts, nats_bench.md 4.2, 4.3): what the harness, not an
+#: algorithm, decides. ``channels`` and ``cells`` are of tss. ``lr`` falls to ``lr_end`` along a cosine, SGD with
+#: Nesterov's momentum; ``batch`` images for the weights and as many for the architecture; ``validation_batch`` images
+#: score one architecture.
+NATS_ONE_SHOT: Mapping[str, Any] = MappingProxyType(
+    {
+        "channels": 16,
+        "cells": 5,
+        "epochs": 100,
+        "batch": 64,
+        "validation_batch": 512,
+        "lr": 0.025,
+        "lr_end": 0.001,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,8 @@ class OneShot:
 
     #: whether ``derive`` scores architectures on images, which takes seconds: the harness then asks for it less often
     derives_by_scoring = False
+    #: what the harness is recommended to do for the variant ``paper``; nothing of it is applied unasked
+    PAPER: Mapping[str, Any] = NATS_ONE_SHOT
 
     def __init__(self, task: OneShotTask) -> None:
         self.task = task
