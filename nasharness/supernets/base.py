@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,6 +18,17 @@ class Gates:
 
     tss: `nasharness.supernets.tss.EdgeGates`; sss: subclasses of `nasharness.supernets.sss.WidthGates`.
     """
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Put ``net`` in evaluation mode for a while."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
 
 
 class Supernet(nn.Module):
@@ -40,9 +52,11 @@ class Supernet(nn.Module):
 
     @torch.inference_mode()
     def logits(self, images: Tensor, archs: ArrayLike) -> Tensor:
-        """Logits ``[n, batch, classes]`` of architectures ``[n]`` on one batch of images; batched where that is faster."""
-        return torch.stack([self(images, self.gates_of(int(arch))) for arch in np.asarray(archs)])
+        """Logits ``[n, batch, classes]`` of architectures ``[n]`` on one batch of images, in evaluation mode."""
+        with evaluating(self):
+            return torch.stack([self(images, self.gates_of(int(arch))) for arch in np.asarray(archs)])
 
     def score(self, images: Tensor, labels: Tensor, archs: ArrayLike | Sequence[int]) -> Floats:
         """Accuracy in [0, 1], float64 ``[n]``, of architectures ``[n]`` on one batch of images."""
-        raise NotImplementedError
+        right = (self.logits(images, archs).argmax(-1) == labels).double().mean(-1)
+        return np.asarray(right.cpu().numpy())

@@ -1,0 +1,128 @@
+"""The supernet of the size space: layers of 64 channels, narrowed by gates (facts of NATS-Bench, section 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional
+
+from nasharness import spaces
+from nasharness.errors import UsageError
+from nasharness.nets.blocks import PLAIN, Norm
+from nasharness.nets.skeleton import Skeleton
+from nasharness.nets.sss import OFFERED
+from nasharness.spaces.base import Space
+from nasharness.spaces.sss import WIDTHS
+from nasharness.supernets.base import Gates, Supernet
+
+#: channels of every layer
+FULL = WIDTHS[-1]
+
+
+class WidthGates(Gates):
+    """What is done to the output of each layer k of c0 to c4; the stem is gated as layer 0, like the first cell."""
+
+    def apply(self, layer: int, features: Tensor) -> Tensor:
+        """Return ``features`` ``[batch, 64, side, side]`` of ``layer`` narrowed, in the same shape."""
+        raise NotImplementedError
+
+
+@lru_cache(maxsize=1)
+def prefixes() -> Tensor:
+    """Return the masks of the eight widths, float32 ``[8, 64]``: ones on the first c channels. Read-only."""
+    with torch.inference_mode(False):  # they are kept, and gradients may have to pass later
+        return (torch.arange(FULL) < torch.tensor(WIDTHS)[:, None]).float()
+
+
+@dataclass(frozen=True)
+class Prefix(WidthGates):
+    """Outputs times masks ``[5, 64]``: hard ones (`of`), or soft ones, a mean of hard ones (`soft`).
+
+    FBNetV2 (arXiv 2004.05565) uses soft ones, TuNAS (arXiv 2008.06120) sampled hard ones.
+    """
+
+    masks: Tensor
+
+    @classmethod
+    def of(cls, choices: ArrayLike, device: torch.device | None = None) -> Prefix:
+        """Hard masks of five widths given by their numbers ``[5]``, 0 for 8 to 7 for 64."""
+        return cls(prefixes()[torch.as_tensor(np.asarray(choices), dtype=torch.int64)].to(device))
+
+    @classmethod
+    def soft(cls, probabilities: Tensor) -> Prefix:
+        """Masks averaged with ``probabilities`` ``[5, 8]``."""
+        return cls(probabilities @ prefixes().to(probabilities))
+
+    def apply(self, layer: int, features: Tensor) -> Tensor:
+        """See `WidthGates.apply`."""
+        return features * self.masks[layer].to(features.dtype)[:, None, None]
+
+
+@dataclass(frozen=True)
+class Interpolated(WidthGates):
+    """Two widths for each layer, interpolated channel by channel (TAS, arXiv 1905.09717, section 3.1).
+
+    ``choices``: whole numbers ``[5, 2]``, the numbers of both widths c1 and c2; ``weights`` ``[5, 2]``. The first c1
+    and the first c2 channels are averaged along channels to max(c1, c2) (adaptive average pooling), mixed with the
+    weights and padded with zeros to 64.
+    """
+
+    choices: ArrayLike
+    weights: Tensor
+
+    def apply(self, layer: int, features: Tensor) -> Tensor:
+        """See `WidthGates.apply`."""
+        pair = [int(choice) for choice in np.asarray(self.choices)[layer]]
+        # Keeping, averaging and padding are linear in the channels: together one 64 x 64 matrix, a 1x1 convolution.
+        pooling = torch.stack([channel_pooling(WIDTHS[choice], WIDTHS[max(pair)]) for choice in pair])
+        weights = self.weights[layer]
+        matrix = (weights[:, None, None] * pooling.to(weights)).sum(0)
+        return functional.conv2d(features, matrix.to(features.dtype)[:, :, None, None])
+
+
+@lru_cache(maxsize=64)
+def channel_pooling(kept: int, width: int) -> Tensor:
+    """Return the matrix ``[64, 64]`` that averages the first ``kept`` channels to ``width``, zero beyond. Read-only."""
+    with torch.inference_mode(False):  # it is kept, and gradients may have to pass later
+        square = torch.zeros(FULL, FULL)
+        square[:width, :kept] = functional.adaptive_avg_pool1d(torch.eye(kept), width).T
+    return square
+
+
+class SssSupernet(Supernet, Skeleton):
+    """Shared weights of all 32,768 networks: ``cells`` cells of 64 channels in each of three stages.
+
+    Normalisation as in `nasharness.supernets.tss.TssSupernet`. The skip of the cell is an identity here, never the
+    projection that a network of two widths has.
+    """
+
+    space: ClassVar[Space] = spaces.get("sss")  # type: ignore[misc]
+
+    def __init__(self, classes: int, *, cells: int = 1, generator: torch.Generator) -> None:
+        super().__init__(
+            (FULL,) * 5, classes, cells, OFFERED, norm=Norm(), cell_norm=PLAIN, generator=generator
+        )  # fmt: skip
+        self.classes, self.cells_total = classes, 3 * cells
+
+    def forward(self, images: Tensor, gates: Gates) -> Tensor:
+        """Logits ``[batch, classes]`` of images ``[batch, 3, side, side]`` through `WidthGates`."""
+        if not isinstance(gates, WidthGates):
+            raise UsageError(f"an sss supernet takes WidthGates, such as Prefix; got {type(gates).__name__}")
+        x = gates.apply(0, self.stem(images.contiguous(memory_format=torch.channels_last)))
+        for stage, cells in enumerate(self.stages):
+            if stage:
+                x = gates.apply(2 * stage - 1, self.residuals[stage - 1](x))
+            for cell in cells:  # type: ignore[attr-defined]
+                x = gates.apply(2 * stage, cell(x))
+        logits: Tensor = self.head(x)
+        return logits
+
+    def gates_of(self, arch: int) -> Prefix:
+        """Hard masks of the widths of ``arch``; see `Supernet.gates_of`."""
+        return Prefix.of(self.space.choices(arch), self.stem.conv.weight.device)

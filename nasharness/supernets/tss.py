@@ -1,0 +1,107 @@
+"""The supernet of the topology space: every operation on every edge of a cell (facts of NATS-Bench, section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from nasharness import spaces
+from nasharness.errors import UsageError
+from nasharness.nets.blocks import PLAIN, Norm
+from nasharness.nets.cell import scales
+from nasharness.nets.skeleton import Skeleton
+from nasharness.nets.tss import one_hot
+from nasharness.spaces.base import Space
+from nasharness.spaces.tss import EDGES, OPERATIONS
+from nasharness.supernets.base import Gates, Supernet
+
+
+@dataclass(frozen=True)
+class EdgeGates(Gates):
+    """Which operations are computed, and what their outputs are multiplied by.
+
+    ``active``: bool ``[rows, 6, 5]``; ``weights``: ``[rows, 6, 5]``, or None for 1 everywhere. One row holds for all
+    cells alike; otherwise there is one for each cell, from the input on. The weight of an operation that is not
+    active, and of ``none``, is not read.
+    """
+
+    active: NDArray[np.bool_]
+    weights: Tensor | None = None
+
+    @classmethod
+    def mixture(cls, weights: Tensor) -> EdgeGates:
+        """All operations, weighted: ``[6, 5]`` for all cells alike or ``[cells, 6, 5]`` (DARTS, arXiv 1806.09055)."""
+        rows = weights if weights.ndim == 3 else weights[None]
+        return cls(np.ones(tuple(rows.shape), dtype=np.bool_), rows)
+
+    @classmethod
+    def single(cls, choices: ArrayLike) -> EdgeGates:
+        """One operation an edge: whole numbers ``[6]``, or ``[cells, 6]``."""
+        return cls(one_hot(np.atleast_2d(choices)))
+
+    @classmethod
+    def straight_through(cls, choices: ArrayLike, weights: Tensor) -> EdgeGates:
+        """One operation an edge, ``choices`` ``[6]``, and gradients to its weight (GDAS, arXiv 1910.04465).
+
+        ``weights`` ``[6, 5]`` (or both with a leading axis of cells): of one-hot value and with the gradient of soft
+        weights, such as ``hard - soft.detach() + soft``. Only the chosen operations are computed, so only their
+        entries receive a gradient: <upstream gradient, output of the operation>, which softmax spreads to the others.
+        """
+        gates = cls.single(choices)
+        return cls(gates.active, weights if weights.ndim == 3 else weights[None])
+
+
+class TssSupernet(Supernet, Skeleton):
+    """Shared weights of all 15,625 cells, ``cells`` of them in each of three stages of C, 2C and 4C channels.
+
+    Batch normalisation in the cells and in front of the classifier uses the statistics of the batch, in evaluation
+    too, and learns nothing; stem and residual blocks have ordinary layers. The published supernet gives the
+    convolutions in cells a bias, which that normalisation subtracts again: it is left out here.
+
+    Convolutions that leave the same node share a parameter, so an operation that a step did not sample has gradient
+    zero if another in the stack was sampled, and none at all otherwise.
+    """
+
+    space: ClassVar[Space] = spaces.get("tss")  # type: ignore[misc]
+    positions, options = len(EDGES), len(OPERATIONS)
+
+    def __init__(self, classes: int, *, channels: int = 16, cells: int = 5, generator: torch.Generator) -> None:
+        super().__init__(
+            (channels, 2 * channels, 2 * channels, 4 * channels, 4 * channels),
+            classes,
+            cells,
+            np.ones((self.positions, self.options), dtype=np.bool_),
+            norm=Norm(),
+            cell_norm=PLAIN,
+            generator=generator,
+        )
+        self.classes, self.channels, self.cells_total = classes, channels, 3 * cells
+
+    def forward(self, images: Tensor, gates: Gates) -> Tensor:
+        """Logits ``[batch, classes]`` of images ``[batch, 3, side, side]`` through `EdgeGates`."""
+        if not isinstance(gates, EdgeGates) or len(gates.active) not in (1, self.cells_total):
+            raise UsageError(f"a tss supernet takes EdgeGates of 1 row or {self.cells_total}, one for each cell")
+        shared = len(gates.active) == 1
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        number = 0
+        for stage, cells in enumerate(self.stages):
+            if stage:
+                x = self.residuals[stage - 1](x)
+            weights = None
+            for cell in cells:  # type: ignore[attr-defined]
+                row = 0 if shared else number
+                if gates.weights is not None and (weights is None or not shared):
+                    weights = gates.weights[row], scales(gates.weights[row], cell.c_out)
+                x = cell(x, gates.active[row], weights)
+                number += 1
+        logits: Tensor = self.head(x)
+        return logits
+
+    def gates_of(self, arch: int) -> EdgeGates:
+        """See `Supernet.gates_of`."""
+        return EdgeGates.single(self.space.choices(arch))
