@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nasharness.errors import UsageError, unknown
@@ -35,8 +37,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Recurrence:
     """The graph of a recurrent cell.
 
-    ``activations``: of nodes 1, 2, ...; node 0's is tanh. ``edges``: (source, target), sorted by target, then source,
-    which is the order of the matrices. ``outputs``: nodes whose mean is the new state. Every node but 0 has an edge
+    ``activations``: of nodes 1, 2, ...; node 0's is tanh. ``edges``: (source, target), ascending, which is the order
+    of the matrices. ``outputs``: nodes whose mean is the new state. Every node but 0 has an edge
     that enters it. Raises UsageError where this does not hold.
     """
 
@@ -49,8 +51,8 @@ class Recurrence:
             if name not in FUNCTIONS:
                 raise unknown("activation", name, ACTIVATIONS)
         nodes = range(len(self.activations) + 1)
-        if list(self.edges) != sorted(set(self.edges), key=lambda edge: edge[::-1]):
-            raise UsageError(f"edges {self.edges}: expected each once, in the order of targets, then of sources")
+        if list(self.edges) != sorted(set(self.edges)):
+            raise UsageError(f"edges {self.edges}: expected each once and in ascending order")
         for source, target in self.edges:
             if not (0 <= source < target and target in nodes):
                 raise UsageError(f"edge {source}->{target} is outside a cell with nodes 0 to {nodes[-1]}")
@@ -69,6 +71,13 @@ class Recurrence:
         """Nodes that ``node`` reads, ascending."""
         return tuple(source for source, target in self.edges if target == node)
 
+    def matrix(self) -> NDArray[np.bool_]:
+        """The edges as bool ``[nodes, nodes]``, from row to column."""
+        found = np.zeros((self.nodes, self.nodes), dtype=np.bool_)
+        for edge in self.edges:
+            found[edge] = True
+        return found
+
     @classmethod
     def of(cls, graph: Graph) -> Recurrence:
         """The cell of a graph of space shrink-rnn: its reached nodes, numbered anew; its leaves are the outputs."""
@@ -76,7 +85,7 @@ class Recurrence:
         number = {node: new for new, node in enumerate(kept)}
         return cls(
             activations=tuple(graph.operations[node - 1] for node in kept[1:]),
-            edges=tuple((number[source], number[target]) for source, target in graph.eligible),
+            edges=tuple(sorted((number[source], number[target]) for source, target in graph.eligible)),
             outputs=tuple(number[leaf] for leaf in graph.leaves),
         )
 
@@ -131,14 +140,13 @@ class RecurrentCell(nn.Module):
 
         joined = torch.cat([masked(x, input_mask), masked(state, state_mask)], dim=-1)
         states = [_gated(joined @ self.input_weight, state, torch.tanh)]
-        arriving: dict[int, list[Tensor]] = {}
-        number = 0
+        weights = dict(zip(self.recurrence.edges, self.edge_weights, strict=True))
         for node, name in enumerate(self.recurrence.activations, 1):
+            arriving = []
             for source in self.recurrence.inputs(node):
-                product = masked(states[source], state_mask) @ self.edge_weights[number]
-                arriving.setdefault(node, []).append(_gated(product, states[source], FUNCTIONS[name]))
-                number += 1
-            states.append(_mean(arriving[node]))
+                product = masked(states[source], state_mask) @ weights[source, node]
+                arriving.append(_gated(product, states[source], FUNCTIONS[name]))
+            states.append(_mean(arriving))
         return _mean([states[node] for node in self.recurrence.outputs])
 
 
