@@ -1,0 +1,167 @@
+"""Optimisers, schedules, moving average and recipes against their equations."""
+
+from __future__ import annotations
+
+import math
+import signal
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from nasharness.errors import UsageError  # noqa: E402
+from nasharness.training import optimisers, recipes, schedules, signals  # noqa: E402
+from nasharness.training.ema import MovingAverage  # noqa: E402
+
+
+def quadratic(size=7, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=size), rng.normal(size=(20, size))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 8e-5, 0.1])
+def test_rmsprop_is_tensorflows(weight_decay):
+    start, gradients = quadratic()
+    weight = torch.nn.Parameter(torch.tensor(start))
+    optimiser = optimisers.RMSpropTF([weight], lr=0.1, weight_decay=weight_decay)
+    w, ms, mom = start.copy(), np.ones_like(start), np.zeros_like(start)
+    for step, gradient in enumerate(gradients):
+        lr = 0.1 / (1 + step)
+        optimisers.set_lr(optimiser, lr)
+        weight.grad = torch.tensor(gradient)
+        optimiser.step()
+        g = gradient + weight_decay * w
+        ms = 0.9 * ms + 0.1 * g * g
+        mom = 0.9 * mom + lr * g / np.sqrt(ms + 1.0)
+        w = w - mom
+        np.testing.assert_allclose(weight.detach().numpy(), w, rtol=0, atol=1e-14)
+
+
+def test_rmsprop_is_not_torchs():
+    """What torch.optim.RMSprop does with the same numbers is another optimiser: the trap of facts 5.1."""
+    start, gradients = quadratic()
+    ours, theirs = (torch.nn.Parameter(torch.tensor(start)) for _ in range(2))
+    a = optimisers.RMSpropTF([ours], lr=0.1)
+    b = torch.optim.RMSprop([theirs], lr=0.1, alpha=0.9, momentum=0.9, eps=1.0)
+    for weight, optimiser in ((ours, a), (theirs, b)):
+        weight.grad = torch.tensor(gradients[0])
+        optimiser.step()
+    assert (ours - theirs).abs().max() > 1e-3
+
+
+def test_rmsprop_state_comes_back():
+    start, gradients = quadratic()
+    once, twice = (torch.nn.Parameter(torch.tensor(start)) for _ in range(2))
+    a, b = optimisers.RMSpropTF([once], lr=0.1), optimisers.RMSpropTF([twice], lr=0.1)
+    for number, gradient in enumerate(gradients):
+        if number == 10:
+            state = b.state_dict()
+            b = optimisers.RMSpropTF([twice], lr=0.5)
+            b.load_state_dict(state)
+        for weight, optimiser in ((once, a), (twice, b)):
+            weight.grad = torch.tensor(gradient)
+            optimiser.step()
+    assert torch.equal(once, twice)
+
+
+def test_nesterov_against_numpy():
+    start, gradients = quadratic()
+    net = torch.nn.Linear(7, 1, bias=False).double()
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor(start)[None])
+    optimiser = optimisers.make("nesterov", net, 0.1, momentum=0.9, weight_decay=5e-4, decay_on="all")
+    w, buffer = start.copy(), None
+    for gradient in gradients:
+        net.weight.grad = torch.tensor(gradient)[None]
+        optimiser.step()
+        g = gradient + 5e-4 * w
+        buffer = g if buffer is None else 0.9 * buffer + g
+        w = w - 0.1 * (g + 0.9 * buffer)
+    np.testing.assert_allclose(net.weight.detach().numpy()[0], w, rtol=0, atol=1e-14)
+
+
+def test_what_decays():
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        torch.nn.Conv2d(8, 4, 1, bias=False), torch.nn.Flatten(), torch.nn.Linear(4, 2),
+    )  # fmt: skip
+    decayed, free = optimisers.groups(net, 8e-5, decay_on="kernels")
+    assert [tuple(weight.shape) for weight in decayed["params"]] == [(8, 3, 3, 3), (4, 8, 1, 1), (2, 4)]
+    assert (decayed["weight_decay"], free["weight_decay"]) == (8e-5, 0.0)
+    assert len(decayed["params"]) + len(free["params"]) == len(list(net.parameters()))
+    assert len(optimisers.groups(net, 3e-5, decay_on="all")) == 1
+
+
+def test_warmup_and_cosine_by_the_formula():
+    rate = schedules.make("warmup-cosine", 0.1, 300, warmup=10)
+    for e in range(1, 301):
+        expected = 0.1 * e / 10 if e < 10 else 0.05 * (1 + math.cos(math.pi * (e - 10) / 290))
+        assert rate(e) == pytest.approx(expected, abs=1e-16)
+    assert rate(1) == pytest.approx(0.01)
+    assert rate(10) == 0.1
+    assert rate(300) == 0
+    cosine = schedules.make("cosine", 0.1, 200)
+    assert (cosine(1), cosine(101)) == (0.1, pytest.approx(0.05))
+    assert schedules.make("exponential", 0.1, 250)(3) == pytest.approx(0.1 * 0.97**2)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 29, 30, 299, 300, 350])
+@pytest.mark.parametrize("name", list(recipes.RECIPES))
+def test_every_recipe_has_a_rate_for_every_epoch(name, epochs):
+    recipe = recipes.get(name)
+    rate = schedules.make(recipe.schedule, recipe.lr_for(512), epochs, warmup=recipe.warmup_for(epochs))
+    rates = [rate(e) for e in range(1, epochs + 1)]
+    assert all(0 <= value <= recipe.lr_for(512) for value in rates)
+    assert max(rates) == pytest.approx(recipe.lr_for(512))
+
+
+def test_recipes_refuse_nonsense():
+    with pytest.raises(UsageError, match="unknown recipe 'shrink'; nearest: shrinkcnn"):
+        recipes.get("shrink")
+    for bad in ({"ema": 1.0}, {"erase": 1.5}, {"mixup": -1.0}, {"lr": 0.0}):
+        with pytest.raises(UsageError, match="expected"):
+            recipes.changed(recipes.get("darts"), **bad)
+    assert recipes.changed(recipes.get("darts"), erase=1.0, ema=0.0).augment.erase == 1.0
+    with pytest.raises(UsageError, match="--epochs 0"):
+        schedules.make("cosine", 0.1, 0)
+
+
+def test_moving_average_by_the_formula():
+    net = torch.nn.Linear(3, 2).double()
+    ema = MovingAverage(net, 0.999, unit=128)
+    average = net.weight.detach().clone()
+    generator = torch.Generator().manual_seed(0)
+    for n in range(1, 30):
+        with torch.no_grad():
+            net.weight.add_(torch.randn(2, 3, generator=generator, dtype=torch.float64))
+        ema.update(256)  # two units a step, as two GPUs of 128
+        d = min(0.999, (1 + 2 * n) / (10 + 2 * n))
+        average = d * average + (1 - d) * net.weight.detach()
+    own = net.weight.detach().clone()
+    with ema.applied():
+        torch.testing.assert_close(net.weight.detach(), average, rtol=0, atol=1e-14)
+    assert torch.equal(net.weight, own)
+    ema.update(10**9)
+    assert ema.rate() == 0.999
+    again = MovingAverage(net)
+    again.load_state_dict(ema.state_dict())
+    with ema.applied():
+        expected = net.weight.detach().clone()
+    with again.applied():
+        assert torch.equal(net.weight, expected)
+    assert again.images == ema.images
+
+
+def test_a_signal_is_noted_and_the_old_handler_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with signals.Stop() as stop:
+        assert stop.code == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.code == 75
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with signals.Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.code == 130
