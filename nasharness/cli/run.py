@@ -13,7 +13,33 @@ from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import NasharnessError, UsageError
 
 
-@click.command("run")
+#: headings of ``nasharness run --help``, and the options under them
+SECTIONS = {
+    "Search a table": ("evaluations", "seconds", "budget", "signal", "repeats"),
+    "Train a supernet on images (one-shot algorithms)": (
+        "images", "data", "validation", "split_file", "epochs", "batch", "lr", "channels", "cells",
+        "device", "precision", "resume", "derive_every", "keep_every",
+    ),
+}  # fmt: skip
+
+
+class Sectioned(click.Command):
+    """A command whose help lists options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, first those under no heading."""
+        placed = {name: heading for heading, names in SECTIONS.items() for name in names}
+        rows: dict[str, list[tuple[str, str]]] = {"Options": [], **{heading: [] for heading in SECTIONS}}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                rows[placed.get(parameter.name or "", "Options")].append(record)
+        for heading, records in rows.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+@click.command("run", cls=Sectioned)
 @click.option("--algo", required=True, metavar="NAME", help="Algorithm (nasharness list algos).")
 @click.option("--space", required=True, metavar="tss|sss", help="Search space.")
 @click.option(
@@ -28,13 +54,7 @@ from nasharness.errors import NasharnessError, UsageError
 )
 @click.option("--signal", metavar="MEASURE", help="What the search sees: val@12, val@12:mean, val@200:777 ...")
 @click.option("--final", metavar="MEASURE", help="What results are scored by: test@200:mean ...")
-@click.option(
-    "--repeats",
-    default="charged",
-    show_default=True,
-    metavar="charged|free",
-    help="Whether asking an architecture again costs again.",
-)
+@click.option("--repeats", metavar="charged|free", help="Whether asking an architecture again costs again (charged).")
 @click.option(
     "--table",
     metavar="NAME",
@@ -51,9 +71,23 @@ from nasharness.errors import NasharnessError, UsageError
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write trajectories.parquet, result.json and winner.json there.",
+    help="Write trajectories.parquet, result.json and winner.json there, and a supernet's checkpoints.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--images", metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, or parquet of JPEGs.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
+@click.option("--validation", type=float, metavar="SHARE", help="Share of the training images that judge (0.2).")
+@click.option("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split instead.")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of training (50; 100 for NAME.paper).")
+@click.option("--batch", type=int, metavar="N", help="Images in a batch (64).")
+@click.option("--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1; paper 0.025).")
+@click.option("--channels", type=int, metavar="C", help="Channels of the first stage of tss (16).")
+@click.option("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper 5).")
+@click.option("--device", metavar="NAME,...", help="cpu, cuda, cuda:1, mps; several: a run on each (default: GPUs).")
+@click.option("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
+@click.option("--derive-every", type=int, metavar="N", help="Epochs between derivations shown (about 10 in all, or 1).")
+@click.option("--keep-every", type=int, metavar="N", help="Epochs between weights kept for ranking (about 10 in all).")
 def command(
     algo: str,
     space: str,
@@ -64,20 +98,42 @@ def command(
     table: str | None,
     out: Path | None,
     as_json: bool,
-    **problem_options: Any,
+    **given: Any,
 ) -> None:
-    """Search a table with an algorithm, once or hundreds of times."""
+    """Search a table with an algorithm, once or hundreds of times; or train a supernet on images, and let the table
+    judge what it finds.
+
+    \b
+    nasharness run --algo rea --space tss --runs 500 --budget nats
+    nasharness run --algo gdas --space tss --images cifar10 --data DIR --epochs 50 --out results/gdas
+    """  # noqa: D205, D301 - click reads both
     from nasharness.search import Interrupted, Problem, registry
     from nasharness.search import run as search
     from nasharness.search.run import check_request
     from nasharness.search.text import header, render
 
     record = registry.get(algo)
-    settings = record.settings(_assignments(assignments))
-    problem = Problem.create(space, dataset, table=table, **problem_options)
-    check_request(record, settings, problem, problem.evaluator(), runs, seed)
+    settings = _assignments(assignments)
+    searching, training = (
+        {name: given[name] for name in names if given[name] not in (None, False)} for names in SECTIONS.values()
+    )
     if out is not None:
         _check_writable(out)
+    if record.kind == registry.ONE_SHOT or "images" in training:
+        record.require(registry.ONE_SHOT)
+        if "images" not in training:
+            record.require(registry.MULTI_TRIAL)  # which says that images are missing
+        _refuse(searching, f"{algo} trains a supernet and asks no table; use --epochs for how long")
+        from nasharness.cli.run_one_shot import train
+
+        judged = {"table": table, "final": given["final"]}
+        asked = {"runs": runs, "seed": seed, "settings": settings, "out": out} | training
+        train(algo, space, dataset, judged, asked, as_json)
+        return
+    _refuse(training, f"{algo} asks a table and trains nothing; such options go with one-shot algorithms")
+    settings = record.settings(settings)
+    problem = Problem.create(space, dataset, table=table, final=given["final"], **{"repeats": "charged"} | searching)
+    check_request(record, settings, problem, problem.evaluator(), runs, seed)
     if not as_json:
         click.echo(header(problem, record, settings))
         click.echo()
@@ -96,6 +152,12 @@ def command(
     click.echo(
         f"written    {written if written is not None else 'nothing; --out DIR keeps trajectories and winner.json'}"
     )
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    if options:
+        named = ", ".join("--" + name.replace("_", "-") for name in options)
+        raise UsageError(f"{named}: {why}")
 
 
 class _InterruptedError(NasharnessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -65,3 +66,15 @@ def ascii_only() -> bool:
     except (UnicodeEncodeError, LookupError):
         return True
     return False
+
+
+def use_processors() -> None:
+    """Let torch compute with every processor this process may use, unless OMP_NUM_THREADS says otherwise.
+
+    ``main`` keeps numpy's matrix products to one thread, and torch would take that for its own.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(allowed)

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from nasharness.search.interval import summarise
 from nasharness.search.loop import Trajectories
 from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats, Indices
+from nasharness.tables import Table
 from nasharness.version import __version__
 
 
@@ -123,8 +124,8 @@ class Result:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
             atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, provenance))
-            atomically(folder / "winner.json", lambda path: _dump(path, winner))
-            atomically(folder / "result.json", lambda path: _dump(path, summary | {"provenance": provenance}))
+            atomically(folder / "winner.json", lambda path: dump(path, winner))
+            atomically(folder / "result.json", lambda path: dump(path, summary | {"provenance": provenance}))
         except OSError as error:
             raise UsageError(
                 f"cannot write results to {folder}: {error.strerror or error}; choose another --out"
@@ -158,18 +159,26 @@ class Result:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
-        return {
-            "nasharness": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "platform": platform.platform(),
-            "git_revision": _git_revision(),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "table_source": self.problem.table.meta["source"],
-            "table_licence": self.problem.table.meta["licence"],
-            "table_checksum": self.problem.table.checksum,
-            "seeds": [int(self.seeds[0]), int(self.seeds[-1])],
-        }
+        return provenance(self.problem.table, self.seeds)
+
+
+def provenance(table: Table | None, seeds: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:
+    """Versions, git revision, command, seeds and, where there is one, the table that a result comes from."""
+    judged = {} if table is None else {
+        "table_source": table.meta["source"],
+        "table_licence": table.meta["licence"],
+        "table_checksum": table.checksum,
+    }  # fmt: skip
+    return {
+        "nasharness": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "git_revision": _git_revision(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        **judged,
+        "seeds": [int(seeds[0]), int(seeds[-1])],
+    }
 
 
 def atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -184,7 +193,8 @@ def atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _dump(path: Path, value: Mapping[str, Any]) -> None:
+def dump(path: Path, value: Mapping[str, Any]) -> None:
+    """Write plain values as JSON that a person can read."""
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 

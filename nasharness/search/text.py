@@ -20,7 +20,7 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"protocol   signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}",
         f"cost       {_first_clause(problem.cost_note())}",
         f"budget     {budget_text(problem)}",
-        f"algorithm  {record.name}" + (f" with {_pairs(changed)}" if changed else " with its defaults"),
+        f"algorithm  {record.name}" + (f" with {pairs(changed)}" if changed else " with its defaults"),
     ]
     if "whole-signal" in record.needs:
         lines.append(
@@ -63,9 +63,9 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
         *("  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()),
         "",
         f"runs       {result.runs:,} ({seeds})",
-        f"final      {_spread(final)} %  {metric} of the incumbent (best by signal)",
-        f"recommend  {_spread(recommended)} %  {metric} of the algorithm's own answer",
-        f"regret     {_spread(regret)}  of the incumbent, against the table's optimum {result.optimum:.2f} %",
+        f"final      {spread(final)} %  {metric} of the incumbent (best by signal)",
+        f"recommend  {spread(recommended)} %  {metric} of the algorithm's own answer",
+        f"regret     {spread(regret)}  of the incumbent, against the table's optimum {result.optimum:.2f} %",
         f"spent      {result.evaluations.mean():,.1f} evaluations, {result.seconds.mean():,.0f} simulated seconds"
         + (" (means over runs)" if result.runs > 1 else ""),
         f"overhead   {result.overhead_seconds:.3f} s of real time for all runs",
@@ -73,7 +73,8 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
     return "\n".join(lines)
 
 
-def _spread(stats: dict[str, Any]) -> str:
+def spread(stats: dict[str, Any]) -> str:
+    """A mean with its 95 % interval and standard deviation, where there are such."""
     text = f"{stats['mean']:.2f}"
     if stats.get("ci95") is None:
         return text
@@ -88,5 +89,6 @@ def _first_clause(note: str) -> str:
     return head + "; see nasharness data status --table NAME)" if colon else note
 
 
-def _pairs(settings: dict[str, Any]) -> str:
+def pairs(settings: dict[str, Any]) -> str:
+    """``key=value, ...``."""
     return ", ".join(f"{key}={value}" for key, value in settings.items())

@@ -1,0 +1,35 @@
+"""The supernet of a space, by the space's name."""
+
+from __future__ import annotations
+
+import torch
+
+from nasharness.errors import UsageError
+from nasharness.supernets.base import Supernet
+
+#: spaces that have a supernet
+SPACES = ("tss", "sss")
+
+
+def check_space(space: str) -> None:
+    """Raise UsageError for a space that has no supernet."""
+    if space not in SPACES:
+        raise UsageError(
+            f"space {space!r} has no supernet, so no weight sharing; spaces that have: {', '.join(SPACES)}"
+        )
+
+
+def build(space: str, classes: int, *, channels: int, cells: int, generator: torch.Generator) -> Supernet:
+    """Make the supernet of ``space`` for so many classes, its weights drawn from ``generator``; on the CPU.
+
+    ``channels``, ``cells``: of the first stage, and of every stage. sss takes no ``channels``: widths are what it
+    searches. Raises UsageError for a space that has none.
+    """
+    check_space(space)
+    if space == "tss":
+        from nasharness.supernets.tss import TssSupernet
+
+        return TssSupernet(classes, channels=channels, cells=cells, generator=generator)
+    from nasharness.supernets.sss import SssSupernet
+
+    return SssSupernet(classes, cells=cells, generator=generator)

@@ -1,0 +1,82 @@
+"""How a supernet is trained: what the harness decides, and no algorithm."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from nasharness.errors import UsageError
+from nasharness.search.one_shot import NATS_ONE_SHOT
+from nasharness.search.registry import Record
+
+#: Good on two processor cores within minutes: one cell a stage instead of five, and a learning rate at which shared
+#: weights rank cells after tens of epochs instead of hundreds. The rest is NATS-Bench's.
+FAST = dict(NATS_ONE_SHOT) | {"cells": 1, "epochs": 50, "lr": 0.1, "lr_end": 0.0}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD on the shared weights, its rate ``lr`` falling to ``lr_end`` along a cosine, step by step.
+
+    ``channels``, ``cells``: of the supernet; ``channels`` of tss alone, sss has its widths. ``batch``: images for the
+    weights, and as many for the architecture. ``validation_batch``: images that score an architecture.
+    """
+
+    channels: int
+    cells: int
+    epochs: int
+    batch: int
+    validation_batch: int
+    lr: float
+    lr_end: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+
+    @classmethod
+    def of(cls, record: Record, **changes: Any) -> Recipe:
+        """The recipe of NATS-Bench for the variant ``paper`` of an algorithm, else FAST; ``changes`` that are not None.
+
+        Raises UsageError for a value that cannot be.
+        """
+        recipe = dict(NATS_ONE_SHOT if record.name.endswith(".paper") else FAST)
+        given = {key: value for key, value in changes.items() if value is not None}
+        if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning
+            given["lr_end"] = min(recipe["lr_end"], float(given["lr"]))
+        recipe |= {key: _checked(key, value) for key, value in given.items()}
+        return cls(**recipe)
+
+    def rate(self, done: float) -> float:
+        """The learning rate after the share ``done`` in [0, 1] of all steps."""
+        return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by its name."""
+        return asdict(self)
+
+
+_WHOLE = {field.name for field in fields(Recipe) if field.type == "int"}
+
+
+def _checked(key: str, value: Any) -> Any:
+    option = "--" + key.replace("_", "-")
+    if key in _WHOLE:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise UsageError(f"{option} {value!r}: expected a whole number of at least 1") from None
+        if number < 1:
+            raise UsageError(f"{option} {number}: expected at least 1")
+        return number
+    if key == "nesterov":
+        return bool(value)
+    least = "above 0" if key == "lr" else "of at least 0"
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{option} {value!r}: expected a number {least}") from None
+    if not math.isfinite(rate) or rate < 0 or (key == "lr" and rate == 0):
+        raise UsageError(f"{option} {rate}: expected a number {least}")
+    return rate

@@ -1,0 +1,216 @@
+"""What is asked of a one-shot run, checked before anything is trained."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nasharness import images as image_sets
+from nasharness import spaces
+from nasharness.errors import UsageError, unknown
+from nasharness.images import ImageSet, Split
+from nasharness.search import registry
+from nasharness.search.registry import ONE_SHOT, Record
+from nasharness.spaces.base import DATASETS
+from nasharness.supernets.build import check_space
+from nasharness.supernets.recipe import Recipe
+from nasharness.supernets.session import CHECKPOINT, Session
+from nasharness.training import device as devices
+
+#: images that may stand in for any data set, to try things out
+STAND_IN = "digits"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Build one with ``Request.create``; it can be sent to another process. No table is part of it.
+
+    ``seeds``: one run each. ``devices``: where they run; with several, as many runs go on side by side.
+    ``keep_every``: epochs between the weights that are kept for later ranking.
+    """
+
+    algorithm: str
+    settings: dict[str, Any]
+    space: str
+    dataset: str
+    images: ImageSet
+    split: Split
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    devices: tuple[str, ...]
+    precision: str
+    out: Path | None
+    resume: bool
+    keep_every: int
+    derive_every: int | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def create(
+        cls,
+        algorithm: str,
+        space: str = "tss",
+        dataset: str = "cifar10",
+        *,
+        images: str | Path | ImageSet,
+        data: str | Path | None = None,
+        validation: float | None = None,
+        split_file: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        runs: int = 1,
+        seed: int = 0,
+        device: str | None = None,
+        precision: str = "auto",
+        out: str | Path | None = None,
+        resume: bool = False,
+        keep_every: int | None = None,
+        derive_every: int | None = None,
+        **recipe: Any,
+    ) -> Request:
+        """Check everything, read and split the images.
+
+        ``images``: a name, a path or an ImageSet, ``data`` where its files are. ``validation``: share of the training
+        images that judge architectures; ``split_file``: a published split instead. ``device``: a name, or several with
+        commas between them; None for every GPU there is, as far as runs need them. ``out``: folder of the run.
+        ``recipe``: fields of Recipe (``epochs``, ``batch``, ``lr``, ``channels``, ``cells``, ...), None for the default.
+        Raises UsageError for what cannot be asked, DataError for images that are not here or damaged.
+        """
+        record = registry.get(algorithm)
+        record.require(ONE_SHOT)
+        chosen = record.settings(settings or {})
+        record.check_space(spaces.get(space).name)
+        check_space(space)
+        if dataset not in spaces.get(space).datasets:
+            raise unknown(
+                f"data set of space {space!r}", dataset, spaces.get(space).datasets, "nasharness list datasets"
+            )
+        runs, seed = _whole("--runs", runs, 1), _whole("--seed", seed, 0)
+        for option, number in (("--keep-every", keep_every), ("--derive-every", derive_every)):
+            if number is not None:
+                _whole(option, number, 1)
+        asked = Recipe.of(record, **recipe)
+        where = _devices(device, runs)
+        for name in where:
+            devices.dtype_of(torch.device(name), precision)
+        folder = None if out is None else Path(out)
+        seeds = tuple(range(seed, seed + runs))
+        _check_folder(folder, seeds, resume)
+        loaded = images if isinstance(images, ImageSet) else image_sets.load(images, data)
+        notes = check_images(loaded, dataset)
+        return cls(
+            algorithm=record.name,
+            settings=chosen,
+            space=space,
+            dataset=dataset,
+            images=loaded,
+            split=_split(loaded, dataset, validation, split_file),
+            recipe=asked,
+            seeds=seeds,
+            devices=where,
+            precision=precision,
+            out=folder,
+            resume=resume,
+            keep_every=keep_every or -(-asked.epochs // 10),
+            derive_every=derive_every,
+            notes=notes,
+        )
+
+    @property
+    def record(self) -> Record:
+        """The algorithm's record."""
+        return registry.get(self.algorithm)
+
+    def folder(self, seed: int) -> Path | None:
+        """Where the run of a seed keeps its files; None where nothing is kept."""
+        return None if self.out is None else seed_folder(self.out, seed)
+
+    def session(self, seed: int, device: str) -> Session:
+        """The run of one seed, at its beginning."""
+        return Session(
+            self.record,
+            self.settings,
+            space=self.space,
+            dataset=self.dataset,
+            images=self.images,
+            split=self.split,
+            recipe=self.recipe,
+            seed=seed,
+            device=torch.device(device),
+            precision=self.precision,
+            derive_every=self.derive_every,
+        )
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """Folder of one run within the folder of all."""
+    return out / f"seed-{seed}"
+
+
+def check_images(images: ImageSet, dataset: str) -> tuple[str, ...]:
+    """What to know of these images beside a table of ``dataset``.
+
+    Raises UsageError where they are plainly of another data set. ``digits`` may stand in for any.
+    """
+    if images.name == STAND_IN:
+        return (f"the images are {STAND_IN}, the table is of {dataset}: good for trying out, and for nothing else",)
+    classes, side = DATASETS[dataset]
+    if images.classes != classes or (images.name in DATASETS and images.name != dataset):
+        raise UsageError(
+            f"the images ({images.name}) have {images.classes} classes, {dataset} has {classes}: they are of another data "
+            f"set than the table; give --dataset as the images are, or other --images"
+        )
+    notes = ()
+    if images.side != side:
+        notes = (f"the images are of {images.side}x{images.side} pixels, those of the table of {side}x{side}",)
+    if not images.published:
+        notes += (f"these are not all the images of {dataset} that the table was made with",)
+    return notes
+
+
+def _split(images: ImageSet, dataset: str, validation: float | None, file: str | Path | None) -> Split:
+    if validation is not None and file is not None:
+        raise UsageError("--validation and --split-file both split the images; give one of them")
+    if file is not None:
+        return image_sets.split(images, scheme="halves" if dataset == "cifar10" else "test-halves", file=file)
+    if validation is not None:
+        if not 0 < validation < 1:
+            raise UsageError(f"--validation {validation}: expected a share between 0 and 1, as in 0.2")
+        return image_sets.split(images, scheme="validation", fraction=validation)
+    return image_sets.split(images)
+
+
+def _devices(device: str | None, runs: int) -> tuple[str, ...]:
+    if device is None or device == "auto":
+        first = devices.choose(None)
+        if first.type == "cuda" and runs > 1:
+            return tuple(f"cuda:{number}" for number in range(min(runs, torch.cuda.device_count())))
+        return (str(first),)
+    names: Sequence[str] = [name.strip() for name in device.split(",")]
+    return tuple(str(devices.choose(name)) for name in names)[:runs]
+
+
+def _check_folder(out: Path | None, seeds: Sequence[int], resume: bool) -> None:
+    if out is None:
+        if resume:
+            raise UsageError("--resume needs --out DIR, the folder of the run that is to go on")
+        return
+    there = [seed for seed in seeds if (seed_folder(out, seed) / CHECKPOINT).exists()]
+    if there and not resume:
+        raise UsageError(
+            f"{seed_folder(out, there[0])} holds a run already; --resume goes on with it, or choose another --out"
+        )
+
+
+def _whole(option: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{option} {value!r}: expected a whole number of at least {least}") from None
+    if not least <= number < 2**62:
+        raise UsageError(f"{option} {number}: expected at least {least}")
+    return number

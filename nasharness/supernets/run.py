@@ -1,0 +1,193 @@
+"""Run a one-shot algorithm: train a supernet, derive an architecture, and only then ask the table about it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import queue
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from nasharness.errors import DataError
+from nasharness.supernets.judge import Judge
+from nasharness.supernets.request import Request
+from nasharness.supernets.result import OneShotResult, Trained
+from nasharness.supernets.session import CHECKPOINT, Epoch, Session
+from nasharness.training import device as devices
+from nasharness.training.log import Journal
+
+#: seconds between looks at what the processes have done
+LOOK_SECONDS = 0.2
+
+
+class Watcher(Protocol):
+    """Whoever wants to know how far the runs are."""
+
+    def step(self, seed: int, epoch: int, step: int, steps: int) -> None:
+        """Note that a step of an epoch (counted from 1) is done."""
+
+    def epoch(self, seed: int, epoch: Epoch, final: float | None) -> None:
+        """Note that an epoch is done; ``final``: the table's metric of its derived architecture, percent."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C. ``args[0]`` says what is kept."""
+
+
+def run_one_shot(
+    algorithm: str,
+    space: str = "tss",
+    dataset: str = "cifar10",
+    *,
+    images: Any,
+    table: str | None = None,
+    final: str | None = None,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> OneShotResult:
+    """Train supernets with ``algorithm``, derive an architecture from each, judge them by the table.
+
+    ``images`` and ``options``: as for ``Request.create``. ``table``, ``final``: as for ``Problem.create``. With
+    ``out``, every run has a folder in it (``seed-0``, ...) with a checkpoint an epoch; the result is not written: call
+    ``write``. Raises UsageError, DataError, and Interrupted on Ctrl-C.
+    """
+    request = Request.create(algorithm, space, dataset, images=images, **options)
+    return execute(request, Judge.find(space, dataset, table=table, final=final), watcher)
+
+
+def execute(request: Request, judge: Judge, watcher: Watcher | None = None) -> OneShotResult:
+    """Do what is requested. The judge looks at what has been derived; no session knows of it."""
+    side_by_side = len(request.devices) > 1 and len(request.seeds) > 1
+    with contextlib.closing(_apart(request) if side_by_side else _in_turn(request, watcher)) as events:
+        trained: dict[int, Trained] = {}
+        for event in events:
+            if isinstance(event, Trained):
+                trained[event.seed] = event
+            elif watcher is not None:
+                arch = event.epoch.arch
+                watcher.epoch(event.seed, event.epoch, None if arch is None else judge.final(arch))
+    return OneShotResult(request=request, judge=judge, runs=[trained[seed] for seed in request.seeds])
+
+
+@dataclass(frozen=True)
+class Event:
+    """An epoch of a run is done."""
+
+    seed: int
+    epoch: Epoch
+
+
+def train(request: Request, seed: int, device: str, watcher: Watcher | None = None) -> Iterator[Event | Trained]:
+    """One run: yield every epoch that is trained now, and last what the whole run has trained."""
+    folder = request.folder(seed)
+    with _saying_what_is_kept(folder):
+        session = request.session(seed, device)
+        journal = None
+        elsewhere = ""
+        if folder is not None:
+            path = folder / CHECKPOINT
+            if path.exists():
+                made_on = session.load(path)
+                elsewhere = made_on if made_on != session.device.type else ""
+            journal = Journal(folder, key="epoch")
+            journal.rewind(session.done)
+        current = session.done + 1
+        step = None if watcher is None else lambda done, steps: watcher.step(seed, current, done, steps)
+        for row in session.train(step):
+            if folder is not None and journal is not None:
+                _keep(session, folder, request.keep_every)
+                journal.write(row.row())
+                session.save(folder / CHECKPOINT)  # last: whatever is cut off before it is done again
+            current = row.epoch + 1
+            yield Event(seed, row)
+        if journal is not None:
+            journal.close()
+    rates = sorted(row.images_per_second for row in session.rows)
+    yield Trained(
+        seed=seed,
+        epochs=list(session.rows),
+        device=_name(session.device),
+        peak_memory=devices.memory(session.device),
+        images_per_second=rates[len(rates) // 2],
+        resumed_elsewhere=elsewhere,
+    )
+
+
+def _keep(session: Session, folder: Path, every: int) -> None:
+    if session.done % every == 0 or session.done == session.recipe.epochs:
+        session.save_weights(folder / f"epoch-{session.done:05d}.pt")
+
+
+def _in_turn(request: Request, watcher: Watcher | None) -> Iterator[Event | Trained]:
+    for seed in request.seeds:
+        yield from train(request, seed, request.devices[0], watcher)
+
+
+def _apart(request: Request) -> Iterator[Event | Trained]:
+    """One process a device; a process takes the next run when it has finished one."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Manager() as manager:
+        free, told = manager.Queue(), manager.Queue()
+        for device in request.devices:
+            free.put(device)
+        threads = max(1, torch.get_num_threads() // len(request.devices))
+        pool = ProcessPoolExecutor(len(request.devices), spawn, initializer=_begin, initargs=(free, told, threads))
+        try:
+            left: set[Future[None]] = {pool.submit(_one, request, seed) for seed in request.seeds}
+            while left:
+                done, left = wait(left, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        yield told.get_nowait()
+                for future in done:
+                    future.result()
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    yield told.get_nowait()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_mine: tuple[str, Any] | None = None
+
+
+def _begin(free: Any, told: Any, threads: int) -> None:
+    global _mine  # noqa: PLW0603 - what a process of a pool is given once
+    torch.set_num_threads(threads)
+    _mine = free.get(), told
+
+
+def _one(request: Request, seed: int) -> None:
+    if _mine is None:
+        raise RuntimeError("this process has no device")
+    device, told = _mine
+    for event in train(request, seed, device):
+        told.put(event)
+
+
+@contextlib.contextmanager
+def _saying_what_is_kept(folder: Path | None) -> Iterator[None]:
+    """Add to an error, or to Ctrl-C, where the last good state lies."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}{_kept(folder)}") from error
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted{_kept(folder)}") from None
+
+
+def _kept(folder: Path | None) -> str:
+    if folder is None:
+        return "; nothing was kept (--out DIR keeps a checkpoint an epoch)"
+    if not (folder / CHECKPOINT).exists():
+        return "; no epoch was complete, so nothing is kept"
+    return f"; the last complete epoch is kept in {folder / CHECKPOINT} (--resume goes on from it)"
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

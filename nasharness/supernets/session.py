@@ -1,0 +1,362 @@
+"""One run of a one-shot algorithm: the supernet, its optimiser, the images, and epochs that can be resumed exactly.
+
+A session sees no table. Every epoch begins with fresh random streams made from (seed, epoch), so that a checkpoint at
+its end, with weights, optimiser and the algorithm's state, is all that a resumed run needs.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional
+
+from nasharness import spaces
+from nasharness.errors import DataError, UsageError
+from nasharness.images import ImageSet, Split
+from nasharness.search.one_shot import OneShotTask, Step
+from nasharness.search.registry import Record
+from nasharness.search.run import named
+from nasharness.spaces.base import Floats
+from nasharness.supernets import randomness as streams
+from nasharness.supernets.build import build
+from nasharness.supernets.recipe import Recipe
+from nasharness.training import checkpoint
+from nasharness.training import device as devices
+from nasharness.training.batches import DeviceImages
+
+#: of checkpoints and of the weights kept along the way
+KIND = "supernet"
+CHECKPOINT = "checkpoint.pt"
+#: on a GPU, losses are looked at so often: each look waits for the device
+LOOK_EVERY = 20
+#: images at most on which the derived architecture is scored for the trajectory
+SIGNAL_IMAGES = 1_000
+WHAT_TO_LOWER = "--batch, --channels or --cells"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch left.
+
+    ``epoch``: counted from 1. ``loss``, ``accuracy``: of the weight batches, nats and percent. ``entropy``: of the
+    architecture's distribution, nats a position, None where there is none. ``left``: options still in play, of how
+    many. ``arch``: the derived architecture, ``signal`` its accuracy in percent with the shared weights on held-out
+    images; None in an epoch without a derivation. ``seconds``: real ones, since the run began. ``numbers``: what the
+    algorithm wants logged, means over the epoch.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    lr: float
+    entropy: float | None
+    left: tuple[int, int] | None
+    arch: int | None
+    signal: float | None
+    seconds: float
+    images_per_second: float
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Plain values, one level deep: a row of the journal."""
+        row = asdict(self)
+        numbers, left = row.pop("numbers"), row.pop("left")
+        return row | {"left": None if left is None else left[0]} | numbers
+
+
+class Session:
+    """A run that trains. Iterate over ``train()``; what it yields is an Epoch each.
+
+    Raises UsageError for an algorithm that does not work on the space, or a batch larger than its images.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        settings: Mapping[str, Any],
+        *,
+        space: str,
+        dataset: str,
+        images: ImageSet,
+        split: Split,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        precision: str = "auto",
+        derive_every: int | None = None,
+    ) -> None:
+        self.record, self.settings, self.recipe, self.seed, self.device = record, dict(settings), recipe, seed, device
+        self.space = spaces.get(space)
+        record.check_space(space)
+        for what, (x, _) in (("weights", split.weights), ("architecture", split.arch)):
+            if recipe.batch > len(x):
+                raise UsageError(f"--batch {recipe.batch}: the {what} has only {len(x):,} images ({split.note})")
+        self.dtype = devices.dtype_of(device, precision)
+        self._autocast = lambda: devices.autocast(device, precision)
+        self.identity = {
+            "algorithm": record.name,
+            "settings": self.settings,
+            "space": space,
+            "dataset": dataset,
+            "classes": images.classes,
+            "images": images.checksum,
+            "split": f"{split.note} ({zlib.crc32(split.arch[0]):08x})",
+            "recipe": recipe.as_dict(),
+            "seed": seed,
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
+        with devices.guarded(WHAT_TO_LOWER):
+            self.net = build(
+                space,
+                images.classes,
+                channels=recipe.channels,
+                cells=recipe.cells,
+                generator=streams.torch_stream(seed, streams.BEFORE, streams.WEIGHTS),
+            ).to(device)
+            self._weights, self._arch = (
+                DeviceImages(x, y, images.mean, images.std, device, flip=images.mirrored)
+                for x, y in (split.weights, split.arch)
+            )
+        self.optimiser = torch.optim.SGD(
+            self.net.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
+            weight_decay=recipe.weight_decay,
+        )
+        self.steps = len(split.weights[0]) // recipe.batch
+        self._score_generator = torch.Generator(device=device)
+        self._validation_batch = min(recipe.validation_batch, len(split.arch[0]))
+        self.task = OneShotTask(
+            space=self.space,
+            dataset=dataset,
+            seed=seed,
+            epochs=recipe.epochs,
+            net=self.net,
+            device=device,
+            rng=streams.numpy_stream(seed, streams.BEFORE, streams.SEARCH),
+            generator=streams.torch_stream(seed, streams.BEFORE, streams.SEARCH, device),
+            autocast=self._autocast,
+            score=self._score,
+        )
+        with named(record), devices.guarded(WHAT_TO_LOWER):
+            self.algorithm = record.build_one_shot(self.task, settings)
+        self.derive_every = derive_every or (-(-recipe.epochs // 10) if self.algorithm.derives_by_scoring else 1)
+        self.rows: list[Epoch] = []
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs: weights, optimiser, algorithm, what was seen so far."""
+        with named(self.record):
+            algorithm = self.algorithm.state()
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "algorithm": algorithm,
+            "rows": [asdict(row) for row in self.rows],
+            "device": self.device.type,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state()``. Raises DataError for a state that does not fit."""
+        try:
+            self.net.load_state_dict(state["net"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            rows = [Epoch(**row) for row in state["rows"]]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"the checkpoint does not fit: {' '.join(str(error).split())[:200]}") from error
+        with named(self.record):
+            self.algorithm.load_state(state["algorithm"])
+        self.rows = rows
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint. Raises DataError where it cannot be written; the one before it stays."""
+        checkpoint.save(path, self.state(), kind=KIND, identity=self.identity)
+
+    def load(self, path: Path) -> str:
+        """Go on from a checkpoint; return where it was made (``cpu``).
+
+        Raises DataError for a damaged file, UsageError for one of another run, naming what differs.
+        """
+        state = checkpoint.load(path, kind=KIND, identity=self.identity, device=self.device)
+        if "optimiser" not in state:
+            raise UsageError(f"{path} holds weights alone; resume from {CHECKPOINT}")
+        self.load_state(state)
+        return str(state.get("device", "cpu"))
+
+    def save_weights(self, path: Path) -> None:
+        """Write the shared weights alone: what ranking architectures takes."""
+        state = {"net": self.net.state_dict(), "epoch": self.done}
+        checkpoint.save(path, state, kind=KIND, identity=self.identity)
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> int:
+        """Epochs that are complete."""
+        return len(self.rows)
+
+    def train(self, watch: Callable[[int, int], None] | None = None) -> Iterator[Epoch]:
+        """Train the epochs that are left; yield after each. ``watch(step, steps)`` is called within an epoch.
+
+        Raises DataError when the loss is no number any more, naming step and learning rate, and when a GPU's memory is
+        too small; whatever the algorithm raises, as one line that says where.
+        """
+        while self.done < self.recipe.epochs:
+            with named(self.record), devices.guarded(WHAT_TO_LOWER):
+                row = self._epoch(self.done, watch)
+            self.rows.append(row)
+            yield row
+
+    def _epoch(self, epoch: int, watch: Callable[[int, int], None] | None) -> Epoch:
+        began = time.perf_counter()
+        self._reseed(epoch, streams.SEARCH, streams.SCORES)
+        self.net.train()
+        batch, steps = self.recipe.batch, self.steps
+        losses = torch.zeros(steps, device=self.device)
+        right = torch.zeros((), device=self.device)
+        numbers: dict[str, list[float]] = {}
+        looked = 0
+        for step, (images, labels, arch_images, arch_labels) in enumerate(self._batches(epoch)):
+            self._set_rate((epoch * steps + step) / (self.recipe.epochs * steps))
+            now = Step(images, labels, arch_images, arch_labels, epoch, step, steps, self.optimiser)
+            gates = self.algorithm.gates(now)
+            with self._autocast():
+                logits = self.net(images, gates)
+                loss = functional.cross_entropy(logits.float(), labels)
+            losses[step] = loss.detach()
+            right += (logits.detach().argmax(1) == labels).sum()
+            if self.device.type == "cpu" or (step + 1) % LOOK_EVERY == 0 or step + 1 == steps:
+                self._check(losses, looked, step + 1, epoch)
+                looked = step + 1
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+            _collect(numbers, self.algorithm.search_step(now))
+            if watch is not None:
+                watch(step + 1, steps)
+        means = {key: float(np.mean(values)) for key, values in numbers.items()}
+        means |= {key: float(value) for key, value in self.algorithm.end_epoch(epoch).items()}
+        self._check_parameters(epoch)
+        devices.synchronise(self.device)
+        training = time.perf_counter() - began
+        last = epoch + 1 == self.recipe.epochs
+        arch = signal = None
+        if last or (epoch + 1) % self.derive_every == 0:
+            arch, signal = self._derive(epoch)
+        return Epoch(
+            epoch=epoch + 1,
+            epochs=self.recipe.epochs,
+            loss=float(losses.mean()),
+            accuracy=100 * float(right) / (steps * batch),
+            lr=self.optimiser.param_groups[0]["lr"],
+            entropy=entropy(self.algorithm.probabilities()),
+            left=_left(self.algorithm.surviving()),
+            arch=arch,
+            signal=signal,
+            seconds=(self.rows[-1].seconds if self.rows else 0.0) + time.perf_counter() - began,
+            images_per_second=steps * batch / training,
+            numbers=means,
+        )
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Batches of one epoch: every image for the weights once, images for the architecture with replacement."""
+        size = self.recipe.batch
+        weights = self._weights.batches(
+            size, streams.torch_stream(self.seed, epoch, streams.BATCHES, self.device), drop_last=True
+        )
+        arch = self._arch.batches(
+            size,
+            streams.torch_stream(self.seed, epoch, streams.ARCH_BATCHES, self.device),
+            shuffle="replacement",
+            steps=self.steps,
+        )
+        for one, other in zip(weights, arch, strict=True):
+            yield *one, *other
+
+    def _derive(self, epoch: int) -> tuple[int, float]:
+        """The architecture that would be the answer now, and its accuracy on held-out images, percent."""
+        self._reseed(epoch, streams.DERIVE, streams.DERIVE_SCORES)
+        arch = self.algorithm.derive()
+        index = int(arch)
+        if not 0 <= index < self.space.size:
+            raise UsageError(
+                f"{self.record.name} derived architecture {arch!r}; expected an index, 0 to {self.space.size - 1}"
+            )
+        images, labels = next(self._arch.batches(min(SIGNAL_IMAGES, len(self._arch)), shuffle=False, augment=False))
+        return index, 100 * float(self._rated(images, labels, [index])[0])
+
+    def _score(self, archs: ArrayLike, fresh: bool) -> Floats:
+        """``OneShotTask.score``."""
+        wanted = np.atleast_1d(np.asarray(archs, dtype=np.int64))
+        if not fresh:
+            return self._rated(*self._validation_images(), wanted)
+        return np.array([self._rated(*self._validation_images(), [arch])[0] for arch in wanted], dtype=np.float64)
+
+    def _rated(self, images: Tensor, labels: Tensor, archs: ArrayLike) -> Floats:
+        with self._autocast():
+            return self.net.score(images, labels, archs)
+
+    def _validation_images(self) -> tuple[Tensor, Tensor]:
+        return next(self._arch.batches(self._validation_batch, self._score_generator, augment=False, drop_last=True))
+
+    def _reseed(self, epoch: int, purpose: int, scores: int) -> None:
+        streams.reseed_numpy(self.task.rng, self.seed, epoch, purpose)
+        streams.reseed_torch(self.task.generator, self.seed, epoch, purpose)
+        streams.reseed_torch(self._score_generator, self.seed, epoch, scores)
+
+    def _set_rate(self, done: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate(done)
+
+    def _check(self, losses: Tensor, begin: int, end: int, epoch: int) -> None:
+        """Raise DataError where a loss of the steps ``begin`` to ``end`` is no number."""
+        bad = (~torch.isfinite(losses[begin:end])).nonzero()
+        if len(bad):
+            step = begin + int(bad[0])
+            raise self._diverged(f"the loss is {float(losses[step])}", epoch, step)
+
+    def _check_parameters(self, epoch: int) -> None:
+        """Raise DataError where a weight or a parameter of the architecture is no number: it must not be kept."""
+        for what, tensors in (
+            ("a shared weight", self.net.parameters()),
+            ("an architecture parameter", self.algorithm.trained_parameters()),
+        ):
+            if any(not bool(torch.isfinite(tensor).all()) for tensor in tensors):
+                raise self._diverged(f"{what} is no finite number", epoch, self.steps - 1)
+
+    def _diverged(self, what: str, epoch: int, step: int) -> DataError:
+        rate = self.recipe.rate((epoch * self.steps + step) / (self.recipe.epochs * self.steps))
+        return DataError(
+            f"{self.record.name}, seed {self.seed}: {what} in epoch {epoch + 1}, step {step + 1} of {self.steps}, at "
+            f"learning rate {rate:.4g}; try a lower --lr"
+        )
+
+
+def entropy(probabilities: Floats | None) -> float | None:
+    """Mean over positions of the entropy of ``probabilities`` ``[positions, options]``, nats; None for None."""
+    if probabilities is None:
+        return None
+    p = np.asarray(probabilities, dtype=np.float64)
+    logs = np.log(p, where=p > 0, out=np.zeros_like(p))
+    return float(-(p * logs).sum(axis=-1).mean())
+
+
+def _left(surviving: Any) -> tuple[int, int] | None:
+    return None if surviving is None else (int(np.sum(surviving)), int(np.size(surviving)))
+
+
+def _collect(numbers: dict[str, list[float]], found: Mapping[str, float]) -> None:
+    for key, value in found.items():
+        numbers.setdefault(key, []).append(float(value))

@@ -1,0 +1,102 @@
+"""One-shot runs as text for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nasharness import spaces
+from nasharness.search.text import pairs, spread
+from nasharness.supernets.judge import Judge
+from nasharness.supernets.request import Request
+from nasharness.supernets.result import OneShotResult
+from nasharness.supernets.session import Epoch
+
+
+def header(request: Request, judge: Judge) -> str:
+    """What is about to be run: images, supernet, training, table, algorithm with the settings that are changed."""
+    space, recipe, record = spaces.get(request.space), request.recipe, request.record
+    changed = record.changed(request.settings)
+    if judge.problem is None:
+        table = f"none: {judge.why}"
+    else:
+        found = judge.problem.table
+        table = f"{found.name}: {found.version}, checksum {found.checksum[:12]}; judged by {judge.problem.final}"
+    size = f"{recipe.channels} channels, " if request.space == "tss" else ""
+    stages = f"{size}{recipe.cells} cell{'s' if recipe.cells > 1 else ''} a stage"
+    lines = [
+        f"space      {space.name} ({space.size:,} architectures), data set {request.dataset}",
+        f"images     {request.images.name}: {request.images.source}",
+        f"split      {request.split.note}",
+        f"table      {table}",
+        f"supernet   {stages}; on {', '.join(request.devices)}",
+        f"training   {recipe.epochs} epochs, batch {recipe.batch}, learning rate {recipe.lr:g} to {recipe.lr_end:g}, "
+        f"weight decay {recipe.weight_decay:g}",
+        f"algorithm  {record.name}" + (f" with {pairs(changed)}" if changed else " with its defaults"),
+        *(f"note       {note}" for note in request.notes),
+    ]
+    if request.out is None:
+        lines.append("note       nothing is kept: --out DIR keeps a checkpoint an epoch, trajectories and winner.json")
+    return "\n".join(lines)
+
+
+def line(epoch: Epoch, final: float | None, space: str, dataset: str) -> str:
+    """One epoch in one line; the table's number is for the reader, the algorithm never sees it."""
+    parts = [f"epoch {epoch.epoch:>{len(str(epoch.epochs))}}/{epoch.epochs}", f"loss {epoch.loss:.3f}"]
+    parts.append(f"accuracy {epoch.accuracy:.1f} %")
+    if epoch.entropy is not None:
+        parts.append(f"entropy {epoch.entropy:.3f}")
+    if epoch.left is not None:
+        parts.append(f"options {epoch.left[0]}/{epoch.left[1]}")
+    if epoch.arch is not None:
+        parts.append(f"cell {epoch.arch}")
+        if final is not None:
+            parts.append(f"{dataset} {final:.2f} %")
+    parts += [f"{epoch.images_per_second:,.0f} images/s", f"{epoch.seconds:.1f} s"]
+    if epoch.arch is not None:
+        parts.append(spaces.get(space).string(epoch.arch))
+    return "  ".join(parts)
+
+
+def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - as in Space.draw
+    """The outcome: the winner drawn, what the table says of every run, time and memory."""
+    summary, request = result.summary(), result.request
+    space = spaces.get(request.space)
+    votes = int((result.derived == result.winner).sum())
+    share = "" if len(result.runs) == 1 else f", derived by {votes:,} of {len(result.runs):,} runs"
+    seeds = f"seed {request.seeds[0]}" if len(result.runs) == 1 else f"seeds {request.seeds[0]} to {request.seeds[-1]}"
+    lines = [
+        f"winner     {summary['winner']['arch']}",
+        f"           index {result.winner}{share}",
+        "",
+        *("  " + line for line in space.draw(result.winner, ascii=ascii).splitlines()),
+        "",
+        f"runs       {len(result.runs):,} ({seeds}), {request.recipe.epochs} epochs each",
+        *_verdict(result, summary, space.size),
+        f"spent      {summary['seconds']['mean']:,.1f} s of real time a run, "
+        f"{summary['images_per_second']['mean']:,.0f} images/s, {summary['peak_memory_bytes'] / 2**20:,.0f} MiB at most, "
+        f"on {summary['device']}",
+        f"images     {request.images.name}: {request.images.source}",
+        *(f"note       {note}" for note in result.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(result: OneShotResult, summary: dict[str, Any], size: int) -> list[str]:
+    problem, standings = result.judge.problem, result.standings
+    if problem is None:
+        return ["final      not known: no table can judge"]
+    lines = [
+        f"final      {spread(summary['final'])} %  {problem.final} of what was derived, on {result.request.dataset}"
+    ]
+    if len(standings) == 1:
+        lines.append(f"standing   {standings[0].words(size)}")
+    else:
+        better = sum(standing.final > standing.median for standing in standings)
+        shares = ", ".join(f"{100 * standing.beats:.1f}" for standing in standings)
+        lines += [
+            f"standing   {better} of {len(standings)} runs better than the median architecture "
+            f"({standings[0].median:.2f} %); by seed they beat {shares} % of all {size:,}",
+            "           "
+            + ", ".join(f"seed {run.seed}: {one.final:.2f} %" for run, one in zip(result.runs, standings, strict=True)),
+        ]
+    return [*lines, f"regret     {spread(summary['regret'])}  against the table's optimum {result.judge.optimum:.2f} %"]
