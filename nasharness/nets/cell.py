@@ -59,15 +59,18 @@ def plan(active: bytes, prune: bool) -> tuple[Work, ...]:
 
 
 def matters(active: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return bool ``[6]``: which edges lie on a path from node 0 to node 3, of ``active`` ``[6, 5]``."""
-    live: NDArray[np.bool_] = np.asarray(active[:, 1:].any(axis=1))
-    from_0 = np.array([True, False, False, False])
-    to_3 = np.array([False, False, False, True])
-    for node in (1, 2, 3):
-        from_0[node] = any(live[e] and from_0[s] for e, (s, t) in enumerate(EDGES) if t == node)
-    for node in (2, 1, 0):
-        to_3[node] = any(live[e] and to_3[t] for e, (s, t) in enumerate(EDGES) if s == node)
-    return live & np.array([bool(from_0[s] and to_3[t]) for s, t in EDGES])
+    """Return bool ``[..., 6]``: which edges lie on a path from node 0 to node 3, of ``active`` ``[..., 6, 5]``."""
+    live: NDArray[np.bool_] = np.any(active[..., SKIP:], axis=-1, keepdims=True)[..., 0]
+    from_0 = np.zeros((*live.shape[:-1], 4), dtype=np.bool_)
+    to_3 = from_0.copy()
+    from_0[..., 0] = to_3[..., 3] = True
+    for edge, (source, target) in enumerate(EDGES):  # ascending targets
+        from_0[..., target] |= live[..., edge] & from_0[..., source]
+    for edge in reversed(BY_SOURCE):  # descending sources
+        source, target = EDGES[edge]
+        to_3[..., source] |= live[..., edge] & to_3[..., target]
+    sources, targets = np.array(EDGES).T
+    return np.asarray(live & from_0[..., sources] & to_3[..., targets])
 
 
 def scales(weights: Tensor, channels: int) -> Tensor:

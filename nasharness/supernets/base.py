@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from nasharness.spaces.base import Floats, Space
@@ -51,12 +51,27 @@ class Supernet(nn.Module):
         raise NotImplementedError
 
     @torch.inference_mode()
+    def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+        """Yield places in ``archs`` ``[n]`` and the logits ``[batch, classes]`` of the architecture that stands there.
+
+        Evaluation mode, no gradients. Every place comes once, in any order; equal networks come together. What
+        architectures share is computed once where a space knows how (`nasharness.supernets.sharing`).
+        """
+        with evaluating(self):
+            for place, arch in enumerate(np.asarray(archs).tolist()):
+                yield np.array([place]), self(images, self.gates_of(arch))
+
+    @torch.inference_mode()
     def logits(self, images: Tensor, archs: ArrayLike) -> Tensor:
         """Logits ``[n, batch, classes]`` of architectures ``[n]`` on one batch of images, in evaluation mode."""
-        with evaluating(self):
-            return torch.stack([self(images, self.gates_of(int(arch))) for arch in np.asarray(archs)])
+        rows: list[Tensor | None] = [None] * np.size(archs)
+        for places, logits in self.each(images, archs):
+            for place in places:
+                rows[place] = logits
+        return torch.stack([row for row in rows if row is not None])
 
-    def score(self, images: Tensor, labels: Tensor, archs: ArrayLike | Sequence[int]) -> Floats:
+    def score(self, images: Tensor, labels: Tensor, archs: ArrayLike) -> Floats:
         """Accuracy in [0, 1], float64 ``[n]``, of architectures ``[n]`` on one batch of images."""
-        right = (self.logits(images, archs).argmax(-1) == labels).double().mean(-1)
-        return np.asarray(right.cpu().numpy())
+        from nasharness.supernets.ranking import rank
+
+        return rank(self, archs, [(images, labels)])[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +20,8 @@ from nasharness.nets.skeleton import Skeleton
 from nasharness.nets.sss import OFFERED
 from nasharness.spaces.base import Space
 from nasharness.spaces.sss import WIDTHS
-from nasharness.supernets.base import Gates, Supernet
+from nasharness.supernets.base import Gates, Supernet, evaluating
+from nasharness.supernets.sharing import distinct, narrow_cell, narrow_head, narrow_residual, narrow_stem
 
 #: channels of every layer
 FULL = WIDTHS[-1]
@@ -126,3 +128,30 @@ class SssSupernet(Supernet, Skeleton):
     def gates_of(self, arch: int) -> Prefix:
         """Hard masks of the widths of ``arch``; see `Supernet.gates_of`."""
         return Prefix.of(self.space.choices(arch), self.stem.conv.weight.device)
+
+    @torch.inference_mode()
+    def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+        """See `Supernet.each`. Networks share the layers up to the first width in which they differ.
+
+        Channels that a mask would set to zero are not computed.
+        """
+        before: list[int] = []
+        with evaluating(self):
+            path = [self.stem(images.contiguous(memory_format=torch.channels_last))]
+            for places, choices in distinct(self.space.choices(np.asarray(archs))):
+                same = next((k for k, pair in enumerate(zip(before, choices, strict=False)) if pair[0] != pair[1]), 0)
+                del path[same + 1 :]
+                for layer in range(same, len(choices)):
+                    path.append(self._narrow(layer, path[-1], WIDTHS[choices[layer]]))
+                before = choices
+                yield places, narrow_head(self.head, path[-1])
+
+    def _narrow(self, layer: int, x: Tensor, width: int) -> Tensor:
+        """Layer c0 to c4 (a stage or a residual block) of ``width`` channels, on the features before it."""
+        if layer % 2:
+            return narrow_residual(self.residuals[layer // 2], x, width)  # type: ignore[arg-type]
+        if layer == 0:
+            x = narrow_stem(x, width)
+        for cell in self.stages[layer // 2]:  # type: ignore[attr-defined]
+            x = narrow_cell(cell, x, width)
+        return x

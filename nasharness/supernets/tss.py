@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,12 +14,13 @@ from torch import Tensor
 from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.nets.blocks import PLAIN, Norm
-from nasharness.nets.cell import scales
+from nasharness.nets.cell import NONE, matters, scales
 from nasharness.nets.skeleton import Skeleton
 from nasharness.nets.tss import one_hot
 from nasharness.spaces.base import Space
 from nasharness.spaces.tss import EDGES, OPERATIONS
-from nasharness.supernets.base import Gates, Supernet
+from nasharness.supernets.base import Gates, Supernet, evaluating
+from nasharness.supernets.sharing import SharedCell, distinct
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,17 @@ class TssSupernet(Supernet, Skeleton):
         """Logits ``[batch, classes]`` of images ``[batch, 3, side, side]`` through `EdgeGates`."""
         if not isinstance(gates, EdgeGates) or len(gates.active) not in (1, self.cells_total):
             raise UsageError(f"a tss supernet takes EdgeGates of 1 row or {self.cells_total}, one for each cell")
+        return self._after(self.stem(images.contiguous(memory_format=torch.channels_last)), gates, 0)
+
+    def _after(self, x: Tensor, gates: EdgeGates, done: int) -> Tensor:
+        """Go on from the features ``x`` behind stem and ``done`` cells of the first stage, 0 or 1."""
         shared = len(gates.active) == 1
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
-        number = 0
+        number = done
         for stage, cells in enumerate(self.stages):
             if stage:
                 x = self.residuals[stage - 1](x)
             weights = None
-            for cell in cells:  # type: ignore[attr-defined]
+            for cell in cells[0 if stage else done :]:  # type: ignore[index]
                 row = 0 if shared else number
                 if gates.weights is not None and (weights is None or not shared):
                     weights = gates.weights[row], scales(gates.weights[row], cell.c_out)
@@ -105,3 +110,14 @@ class TssSupernet(Supernet, Skeleton):
     def gates_of(self, arch: int) -> EdgeGates:
         """See `Supernet.gates_of`."""
         return EdgeGates.single(self.space.choices(arch))
+
+    @torch.inference_mode()
+    def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+        """See `Supernet.each`. Cells that differ in edges that cannot matter are one; the first cell is shared."""
+        choices = self.space.choices(np.asarray(archs))
+        choices = np.where(matters(one_hot(choices)), choices, choices.dtype.type(NONE))
+        with evaluating(self):
+            stem = self.stem(images.contiguous(memory_format=torch.channels_last))
+            first = SharedCell(self.stages[0][0], stem)  # type: ignore[index]
+            for places, row in distinct(choices):
+                yield places, self._after(first.output(row), EdgeGates.single(row), 1)
