@@ -69,8 +69,8 @@ class Inert:
 class _Reader(pickle.Unpickler):
     """The C unpickler, limited to the stand-ins it was given."""
 
-    def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object], what: str) -> None:
-        super().__init__(file)
+    def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object], what: str, encoding: str) -> None:
+        super().__init__(file, encoding=encoding)
         self._allowed = allowed
         self._what = what
 
@@ -96,12 +96,19 @@ def load(
 
 
 def loads(
-    data: bytes, allowed: Allowed | None = None, *, what: str, checked: bool = False, limit: int = LIMIT
+    data: bytes,
+    allowed: Allowed | None = None,
+    *,
+    what: str,
+    checked: bool = False,
+    limit: int = LIMIT,
+    encoding: str = "ASCII",
 ) -> object:
     """Return the object that the pickle ``data`` builds.
 
     ``allowed`` maps (module, name) to what is called in that global's place; builtin containers, strings and numbers
-    need no global. ``what`` names the file in messages. ``checked=True`` skips the walk over the opcodes.
+    need no global. ``what`` names the file in messages. ``checked=True`` skips the walk over the opcodes. ``encoding``:
+    of the strings of Python 2; "latin1" keeps bytes as they are.
     Raises UnsafePickle for a refused pickle, DataError for one that is damaged or larger than ``limit`` bytes.
     """
     if len(data) > limit:
@@ -111,7 +118,7 @@ def loads(
         if problem:
             kind = UnsafePickle if problem.startswith("refused") else DataError
             raise kind(f"{what}: {problem}")
-    return _guarded(_Reader(io.BytesIO(data), stand_ins(allowed or {}), what), what)
+    return _guarded(_Reader(io.BytesIO(data), stand_ins(allowed or {}), what, encoding), what)
 
 
 def _guarded(reader: _Reader, what: str) -> object:

@@ -1,0 +1,98 @@
+"""Which sets of images there are, and where they are looked for.
+
+``--data DIR`` may hold the published archive, the folder it unpacks to, or parquet files of JPEGs. Without it,
+``$NASHARNESS_DATA/images`` is looked at, where ``nasharness data fetch cifar10`` puts the archive.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nasharness.errors import DataError, unknown
+from nasharness.images import cifar, digits, imagenet16, jpegs
+from nasharness.images.base import ImageSet
+from nasharness.tables.catalogue import data_dir
+
+
+def names() -> tuple[str, ...]:
+    """Names of the sets of images that ``load`` knows."""
+    return (*cifar.CIFAR, "ImageNet16-120", "digits")
+
+
+def image_dir() -> Path:
+    """Where fetched images lie: ``images`` in the data folder."""
+    return data_dir() / "images"
+
+
+def load(name: str | Path, data: str | Path | None = None) -> ImageSet:
+    """Read the set ``name``, or the parquet files of JPEGs at the path ``name``.
+
+    ``data``: the folder that holds the files; None for ``image_dir()``. Raises UsageError for an unknown name,
+    DataError for files that are absent, damaged or hostile, with the command that brings them.
+    """
+    known = str(name)
+    place = None if data is None else Path(data).expanduser()
+    if place is not None and not place.exists():
+        raise DataError(f"--data {place}: nothing there; expected a folder that holds {_expected(known)}")
+    if known == "digits":
+        return digits.read()
+    if known in cifar.CIFAR:
+        return _cifar(cifar.CIFAR[known], place or image_dir())
+    if known == "ImageNet16-120":
+        return _imagenet16(place or image_dir())
+    path = Path(name).expanduser()
+    if path.exists():
+        return _parquet(path)
+    if place is not None and (place / path).exists():
+        return _parquet(place / path)
+    if path.suffix == ".parquet" or "/" in known:
+        raise DataError(f"images {known!r}: nothing there; expected a folder or file of parquet, or one of {names()}")
+    raise unknown("set of images", known, names(), "or the path of a parquet file with columns jpeg and label")
+
+
+def _cifar(layout: cifar.Layout, place: Path) -> ImageSet:
+    if place.is_file():
+        return _parquet(place, layout) if place.suffix == ".parquet" else cifar.read_archive(layout, place)
+    if (place / layout.archive).is_file():
+        return cifar.read_archive(layout, place / layout.archive)
+    for folder in (place / layout.folder, place):
+        if any((folder / name).exists() for name in layout.train) and (folder / next(iter(layout.test))).exists():
+            return cifar.read_folder(layout, folder)
+    if (place / layout.folder).is_dir():
+        return cifar.read_folder(layout, place / layout.folder)  # which says what is missing there
+    spelled = r"cifar-?100" if layout.name == "cifar100" else r"cifar-?10(?!0)"
+    files = [path for path in jpegs.image_files(place) if re.search(spelled, path.stem.lower())]
+    if files:
+        names = cifar.CIFAR10_CLASSES if layout.name == "cifar10" else None
+        return jpegs.read(layout.name, files, classes=layout.classes, class_names=names)
+    raise DataError(
+        f"no images of {layout.name} in {place}: expected {_expected(layout.name)}; get them with: {layout.fix}"
+    )
+
+
+def _imagenet16(place: Path) -> ImageSet:
+    for folder in (place, place / "ImageNet16", place / "ImageNet16-120"):
+        if any((folder / name).exists() for name in ("train_data_batch_1", "val_data")):
+            return imagenet16.read(folder)
+    raise DataError(
+        f"no images of ImageNet16-120 in {place}: expected {_expected('ImageNet16-120')}; {imagenet16.HOW_TO_GET}"
+    )
+
+
+def _parquet(path: Path, layout: cifar.Layout | None = None) -> ImageSet:
+    files = [path] if path.is_file() else jpegs.image_files(path)
+    if not files:
+        raise DataError(f"{path}: no parquet file with the columns 'jpeg' and 'label' there")
+    if layout is not None:
+        return jpegs.read(layout.name, files, classes=layout.classes)
+    return jpegs.read(path.stem, files)
+
+
+def _expected(name: str) -> str:
+    if name in cifar.CIFAR:
+        layout = cifar.CIFAR[name]
+        return f"{layout.archive}, the folder {layout.folder}, or parquet files {name}_*train*, {name}_*test*"
+    if name == "ImageNet16-120":
+        return "train_data_batch_1..10 and val_data"
+    return "the images"
