@@ -49,11 +49,16 @@ def _algos() -> list[tuple[str, ...]]:
 def _spaces() -> list[tuple[str, ...]]:
     from nasharness import spaces
 
-    return [
+    rows: list[tuple[str, ...]] = [
         (name, f"{space.size:,} architectures", space.summary)
         for name in spaces.names()
         for space in [spaces.get(name)]
     ]
+    for name in spaces.graph_names():
+        graphs = spaces.graphs(name)
+        line = f"{graphs.size:.2g} graphs of {', '.join(graphs.operations)}; no table"
+        rows.append((name, line, graphs.summary, f"searched by {', '.join(graphs.algorithms)} with {graphs.needs}"))
+    return rows
 
 
 def _tables() -> list[tuple[str, ...]]:

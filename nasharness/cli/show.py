@@ -9,14 +9,22 @@ import click
 
 
 @click.command("show")
-@click.argument("arch", metavar="ARCH|INDEX")
-@click.option("--space", required=True, metavar="tss|sss", help="Search space.")
+@click.argument("arch", metavar="ARCH|INDEX|NAME")
+@click.option("--space", metavar="NAME", help="Search space: tss, sss, shrink-cnn or shrink-rnn; a NAME needs none.")
 @click.option("--table", metavar="NAME", help="Only this table's measurements (default: those of every table here).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it to FILE too (.png, .pdf, .svg).")
-def command(arch: str, space: str, table: str | None, as_json: bool, png: Path | None) -> None:
-    """Show everything known of an architecture: the cell drawn, its cost, its isomorphism class, every measurement."""
+def command(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:
+    """Show everything known of an architecture: the cell drawn, its cost, its isomorphism class, every measurement.
+
+    NAME is one of AutoShrink's published networks: shrinkcnn-a, shrinkcnn-b, shrinkrnn.
+    """
+    from nasharness import spaces
     from nasharness.cli.terminal import ascii_only
+
+    if space is None or space in spaces.graph_names():
+        _graph(arch, space, table, as_json, png)
+        return
     from nasharness.tables.card import card, render
 
     known = card(space, arch, table)
@@ -25,3 +33,26 @@ def command(arch: str, space: str, table: str | None, as_json: bool, png: Path |
 
         write(space, known["index"], png)
     click.echo(json.dumps(known) if as_json else render(known, ascii=ascii_only()))
+
+
+def _graph(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:
+    from nasharness import spaces
+    from nasharness.cli.terminal import ascii_only
+    from nasharness.errors import UsageError, unknown
+    from nasharness.spaces import shrink_card
+
+    if table is not None:
+        raise UsageError(f"--table {table}: no table measures {arch!r}; leave it out")
+    if space is not None:
+        known = shrink_card.card(space, spaces.graphs(space).parse(arch))
+    elif arch in shrink_card.names():
+        known = shrink_card.card(arch)
+    else:
+        error = unknown("network", arch, shrink_card.names())
+        raise UsageError(f"{error}; for an architecture of a search space add --space NAME (nasharness list spaces)")
+    if png is not None:
+        from nasharness.analysis.graph_picture import write
+
+        title = f"{known['name']}\n{known['arch']}" if space is None else known["arch"]
+        write(spaces.graphs(known["space"]).parse(known["arch"]), png, title)
+    click.echo(json.dumps(known) if as_json else shrink_card.render(known, ascii=ascii_only()))

@@ -251,7 +251,7 @@ CNN = GraphSpace(
     operations=(SEPARABLE, POINTWISE),
     official=(POINTWISE, SEPARABLE, POINTWISE, POINTWISE, SEPARABLE, SEPARABLE, POINTWISE),
     balanced=True,
-    needs="--images NAME (and --data DIR)",
+    needs="--images NAME [--data DIR]",
 )
 #: Recurrent cells: an activation at each node, a matrix at each edge (facts 3.1). The official code draws activations
 #: unseeded; its published cell's stand here.
