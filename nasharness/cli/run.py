@@ -12,7 +12,6 @@ import click
 from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import NasharnessError, UsageError
 
-
 #: headings of ``nasharness run --help``, and the options under them
 SECTIONS = {
     "Search a table": ("evaluations", "seconds", "budget", "signal", "repeats"),

@@ -149,7 +149,8 @@ def named(record: Record) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == inspect.getfile(record.cls)]
-        where = (own or frames)[-1]
+        ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parents[1])]
+        where = (own or ours or frames)[-1]
         raise AlgorithmFailedError(
             f"{record.name} failed in {Path(where.filename).name}, line {where.lineno} ({where.name}): "
             f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -26,7 +26,8 @@ class Standing:
     def words(self, size: int) -> str:
         """The same as a statement."""
         which = "better than" if self.final > self.median else "worse than" if self.final < self.median else "equal to"
-        return f"beats {100 * self.beats:.1f} % of all {size:,} architectures; {which} the median one ({self.median:.2f} %)"
+        share = f"beats {100 * self.beats:.1f} % of all {size:,} architectures"
+        return f"{share}; {which} the median one ({self.median:.2f} %)"
 
 
 class Judge:

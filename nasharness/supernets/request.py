@@ -77,7 +77,7 @@ class Request:
         ``images``: a name, a path or an ImageSet, ``data`` where its files are. ``validation``: share of the training
         images that judge architectures; ``split_file``: a published split instead. ``device``: a name, or several with
         commas between them; None for every GPU there is, as far as runs need them. ``out``: folder of the run.
-        ``recipe``: fields of Recipe (``epochs``, ``batch``, ``lr``, ``channels``, ``cells``, ...), None for the default.
+        ``recipe``: fields of Recipe (``epochs``, ``batch``, ``lr``, ``channels``, ...), None for the default.
         Raises UsageError for what cannot be asked, DataError for images that are not here or damaged.
         """
         record = registry.get(algorithm)
@@ -161,10 +161,10 @@ def check_images(images: ImageSet, dataset: str) -> tuple[str, ...]:
     classes, side = DATASETS[dataset]
     if images.classes != classes or (images.name in DATASETS and images.name != dataset):
         raise UsageError(
-            f"the images ({images.name}) have {images.classes} classes, {dataset} has {classes}: they are of another data "
-            f"set than the table; give --dataset as the images are, or other --images"
+            f"the images ({images.name}) have {images.classes} classes, {dataset} has {classes}: they are of another "
+            "data set than the table; give --dataset as the images are, or other --images"
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if images.side != side:
         notes = (f"the images are of {images.side}x{images.side} pixels, those of the table of {side}x{side}",)
     if not images.published:

@@ -145,7 +145,7 @@ class OneShotResult:
     def write(self, out: str | os.PathLike[str] | None = None) -> Path:
         """Write ``trajectories.parquet``, ``winner.json`` and ``result.json`` into ``out`` (default: the request's).
 
-        Each file is whole or not there, ``result.json`` comes last. Raises UsageError where the folder cannot be written.
+        Each file is whole or not there, ``result.json`` comes last. Raises UsageError where that cannot be.
         """
         folder = Path(out) if out is not None else self.request.out
         if folder is None:

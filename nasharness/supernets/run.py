@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import queue
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,12 +123,12 @@ def _keep(session: Session, folder: Path, every: int) -> None:
         session.save_weights(folder / f"epoch-{session.done:05d}.pt")
 
 
-def _in_turn(request: Request, watcher: Watcher | None) -> Iterator[Event | Trained]:
+def _in_turn(request: Request, watcher: Watcher | None) -> Generator[Event | Trained]:
     for seed in request.seeds:
         yield from train(request, seed, request.devices[0], watcher)
 
 
-def _apart(request: Request) -> Iterator[Event | Trained]:
+def _apart(request: Request) -> Generator[Event | Trained]:
     """One process a device; a process takes the next run when it has finished one."""
     spawn = multiprocessing.get_context("spawn")
     with spawn.Manager() as manager:

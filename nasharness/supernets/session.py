@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,9 @@ class Epoch:
 
     def row(self) -> dict[str, Any]:
         """Plain values, one level deep: a row of the journal."""
-        row = asdict(self)
+        row: dict[str, Any] = asdict(self)
         numbers, left = row.pop("numbers"), row.pop("left")
-        return row | {"left": None if left is None else left[0]} | numbers
+        return {**row, "left": None if left is None else left[0], **numbers}
 
 
 class Session:
@@ -102,7 +103,7 @@ class Session:
             if recipe.batch > len(x):
                 raise UsageError(f"--batch {recipe.batch}: the {what} has only {len(x):,} images ({split.note})")
         self.dtype = devices.dtype_of(device, precision)
-        self._autocast = lambda: devices.autocast(device, precision)
+        self._precision = precision
         self.identity = {
             "algorithm": record.name,
             "settings": self.settings,
@@ -110,7 +111,7 @@ class Session:
             "dataset": dataset,
             "classes": images.classes,
             "images": images.checksum,
-            "split": f"{split.note} ({zlib.crc32(split.arch[0]):08x})",
+            "split": f"{split.note} ({zlib.crc32(split.arch[0].tobytes()):08x})",
             "recipe": recipe.as_dict(),
             "seed": seed,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -241,7 +242,7 @@ class Session:
                 self._check(losses, looked, step + 1, epoch)
                 looked = step + 1
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             _collect(numbers, self.algorithm.search_step(now))
             if watch is not None:
@@ -303,6 +304,9 @@ class Session:
         if not fresh:
             return self._rated(*self._validation_images(), wanted)
         return np.array([self._rated(*self._validation_images(), [arch])[0] for arch in wanted], dtype=np.float64)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return devices.autocast(self.device, self._precision)
 
     def _rated(self, images: Tensor, labels: Tensor, archs: ArrayLike) -> Floats:
         with self._autocast():

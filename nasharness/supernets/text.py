@@ -48,7 +48,7 @@ def line(epoch: Epoch, final: float | None, space: str, dataset: str) -> str:
     if epoch.left is not None:
         parts.append(f"options {epoch.left[0]}/{epoch.left[1]}")
     if epoch.arch is not None:
-        parts.append(f"cell {epoch.arch}")
+        parts.append(f"derived {epoch.arch}")
         if final is not None:
             parts.append(f"{dataset} {final:.2f} %")
     parts += [f"{epoch.images_per_second:,.0f} images/s", f"{epoch.seconds:.1f} s"]
@@ -73,8 +73,8 @@ def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - a
         f"runs       {len(result.runs):,} ({seeds}), {request.recipe.epochs} epochs each",
         *_verdict(result, summary, space.size),
         f"spent      {summary['seconds']['mean']:,.1f} s of real time a run, "
-        f"{summary['images_per_second']['mean']:,.0f} images/s, {summary['peak_memory_bytes'] / 2**20:,.0f} MiB at most, "
-        f"on {summary['device']}",
+        f"{summary['images_per_second']['mean']:,.0f} images/s, "
+        f"{summary['peak_memory_bytes'] / 2**20:,.0f} MiB at most, on {summary['device']}",
         f"images     {request.images.name}: {request.images.source}",
         *(f"note       {note}" for note in result.notes),
     ]
