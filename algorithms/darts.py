@@ -1,168 +1,80 @@
-"""Differentiable architecture search on a table: gradient ascent on a distribution over architectures.
+"""DARTS: every operation at once, weighted by softmaxes that gradient descent sharpens (one-shot, on images).
 
-DARTS relaxes the choice at each position into a softmax and ascends its gradient by Adam, all options at work at once
-in a supernet with shared weights. A table holds no mixed network. What it defines is the expected signal of an
-architecture drawn position by position from the softmaxes: the multilinear extension of the signal, equal to it at the
-corners, where each position is certain. Both searches here ascend that. So no weights are shared, and no training
-favours skip connections, DARTS's known failure on this space; what remains of DARTS is the relaxation, Adam with its
-betas (0.5, 0.999), and the answer, the most probable option at each position.
+Its tabular relatives ``darts.table`` and ``darts.exact``, which share no weights, are in ``darts_table.py``.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from nasharness.algorithms.categorical import Adam, draw, mask, softmax
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING
 
-from nasharness.errors import UsageError, unknown
-from nasharness.search import Algorithm, Task, register
-from nasharness.search.algorithm import Asked
-from nasharness.spaces.base import Choices, Floats, Indices, Space
+from nasharness.algorithms import darts_table  # noqa: F401 - registers the rest of the family
+from nasharness.algorithms.policy_search import PolicySearch, require
 
-_CITATION = "after Liu, Simonyan & Yang, DARTS: Differentiable Architecture Search, ICLR 2019"
-UTILITIES = ("rank", "signal")
+from nasharness.search import register
+from nasharness.search.one_shot import OneShotTask, Step
 
+if TYPE_CHECKING:
+    import torch
 
-def _adam(name: str, shape: tuple[int, ...], lr: float, beta1: float, beta2: float) -> Adam:
-    if not lr > 0:
-        raise UsageError(f"{name}: lr = {lr}: expected more than 0")
-    for key, beta in (("beta1", beta1), ("beta2", beta2)):
-        if not 0 <= beta < 1:
-            raise UsageError(f"{name}: {key} = {beta}: expected at least 0 and less than 1")
-    return Adam(shape, lr, beta1, beta2)
+    from nasharness.supernets.base import Gates
+
+_PAPER = {"lr": 3e-4, "warmup": 0.0}
 
 
-def score_gradient(p: Floats, drawn: Choices, utility: Floats) -> Floats:
-    """Estimate the gradient of the expected utility by the logits, ``[positions, options, runs]``.
+@register(
+    "darts",
+    citation="Liu, Simonyan & Yang, DARTS: Differentiable Architecture Search, ICLR 2019, arXiv 1806.09055",
+    kind="one-shot",
+    spaces=("tss",),
+    variants={
+        "second": ("DARTS, second order: through one step of the weights ahead.", {"order": 2}),
+        "paper": ("DARTS, first order, with NATS-Bench's settings.", _PAPER),
+        "second.paper": ("DARTS, second order, with NATS-Bench's settings.", {**_PAPER, "order": 2}),
+    },
+)
+class Darts(PolicySearch):
+    """DARTS: gradient descent on softmax mixtures of all operations, shared weights and mixtures in turn.
 
-    ``p``: probabilities of that shape. ``drawn``: options ``[batch, positions, runs]`` drawn from them. ``utility``:
-    ``[batch, runs]``, NaN where it is not known. The score-function estimator, each draw measured against the mean of
-    the others (leave-one-out: unbiased, and not worth an evaluation of its own); zero where fewer than two are known.
-    """
-    known = ~np.isnan(utility)
-    value = np.where(known, utility, 0.0)
-    count, mean = np.zeros(p.shape[2]), np.zeros(p.shape[2])
-    for slot in range(len(value)):  # written out: see categorical.py
-        count += known[slot]
-        mean += value[slot]
-    mean /= np.maximum(count, 1.0)
-    advantage = np.where(known, value - mean, 0.0) / np.maximum(count - 1.0, 1.0)
-    options = np.arange(p.shape[1])[:, None]
-    gradient = np.zeros_like(p)
-    for slot, choices in enumerate(drawn):
-        gradient += ((choices[:, None] == options) - p) * advantage[slot]
-    return gradient
-
-
-def ranks(values: Floats) -> Floats:
-    """Return for each of ``values [batch, runs]`` how many of its run's it beats, ties half; NaN stays NaN."""
-    beaten = np.zeros(values.shape)
-    for other in values:
-        beaten += 1.0 * (values > other) + 0.5 * (values == other)
-    return np.where(np.isnan(values), np.nan, beaten)
-
-
-@register("darts.table", citation=_CITATION)
-class DartsTable(Algorithm):
-    """Differentiable search on the table: softmaxes, their gradient estimated from the evaluations it pays for.
-
-    Each step draws ``batch`` architectures from the softmaxes (uniform at first), evaluates them, estimates the
-    gradient of the expected utility by their score functions against a leave-one-out baseline, and takes one Adam step
-    of rate ``lr``. ``utility`` is the ``rank`` within the batch, which a few failed networks of 10 % accuracy cannot
-    drown, or the ``signal`` itself, whose expectation is exactly the multilinear extension. The answer is the most
-    probable option at each position, which need not have been evaluated.
-
-    The defaults were chosen among batches of 4 to 8, rates of 0.1 to 0.4, beta1 of 0.5 and 0.9 and both utilities, on
-    12-epoch validation at 50 to 500 evaluations of tss.
+    ``order`` 1 takes the architecture's gradient at the present weights; 2 at weights one step ahead, and through that
+    step (see `nasharness.supernets.unrolled`), at four passes more. ``lr``, ``weight_decay``: of Adam on the
+    architecture parameters. ``warmup``: share of the epochs in which they rest. The answer is the heaviest operation of
+    each edge. Defaults: a rate ten times the paper's 3e-4 and a warm-up, for searches of tens of epochs on thousands of
+    images; ``darts.paper`` has the paper's (facts, nats_bench.md 4.2).
     """
 
     def __init__(
         self,
-        task: Task,
+        task: OneShotTask,
         *,
-        lr: float = 0.2,
-        batch: int = 4,
-        utility: str = "rank",
-        beta1: float = 0.5,
-        beta2: float = 0.999,
+        order: int = 1,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-3,
+        warmup: float = 0.3,
     ) -> None:
-        super().__init__(task)
-        if batch < 2:
-            raise UsageError(f"darts.table: batch = {batch}: expected at least 2, for one architecture has no baseline")
-        if utility not in UTILITIES:
-            raise unknown("darts.table: utility", utility, UTILITIES)
-        self._batch = batch
-        self._ranked = utility == "rank"
-        self._logits = np.repeat(mask(self.space), self.runs, axis=2)
-        self._adam = _adam("darts.table", self._logits.shape, lr, beta1, beta2)
+        super().__init__(task, lr=lr, weight_decay=weight_decay, warmup=warmup)
+        require(self, order in (1, 2), "order", order, "1 or 2")
+        self._order = order
 
-    def ask(self) -> Asked:
-        positions = len(self.space.sizes)
-        u = self.streams.uniform(self._batch * positions).T.reshape(self._batch, positions, self.runs)
-        self._p = softmax(self._logits)
-        self._drawn = np.stack([draw(self._p, part, self.space.sizes) for part in u])
-        return self.space.index(self._drawn.transpose(2, 0, 1))
+    def relaxed(self, epoch: int, learn: bool) -> Gates:
+        return self._mixture(self.policy.logits if learn else self.policy.logits.detach())
 
-    def tell(self, ids: Indices, values: Floats) -> None:
-        utility = ranks(values.T) if self._ranked else values.T
-        # a step cut short by the budget: Adam's momentum alone must not move the answer
-        enough = (~np.isnan(values)).sum(axis=1) > 1
-        self._logits += self._adam.step(-score_gradient(self._p, self._drawn, utility)) * enough
+    def _mixture(self, logits: torch.Tensor) -> Gates:
+        from nasharness.supernets.tss import EdgeGates
 
-    def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
-        return self.space.index(self._logits[:, :, rows].argmax(axis=1).T)
+        return EdgeGates.mixture(logits.softmax(dim=1).to(self.task.device))
 
+    def learn(self, step: Step) -> dict[str, float]:
+        if self._order == 1:
+            return super().learn(step)
+        from nasharness.supernets.unrolled import unrolled_gradient
 
-def multilinear_gradient(signal: Floats, p: Floats) -> tuple[float, Floats]:
-    """Return the multilinear extension of a signal and its gradient by the logits.
-
-    ``signal``: float64 with one axis a position, ``[options of 0, options of 1, ...]``. ``p``: probabilities
-    ``[positions, options]``; those behind a position's last option are 0. The gradient has the shape of ``p``:
-    p (E[signal | option] - E[signal]).
-    """
-    sizes = signal.shape
-    behind = [signal]  # the signal with the positions behind one averaged out, one fewer at a time
-    for position in range(signal.ndim - 1, 0, -1):
-        behind.append(behind[-1] @ p[position, : sizes[position]])
-    gradient = np.zeros_like(p)
-    value = 0.0
-    for position, given in enumerate(reversed(behind)):
-        for other in range(position):  # and those before it
-            given = (p[other, : sizes[other]] @ given.reshape(sizes[other], -1)).reshape(given.shape[1:])
-        own = p[position, : sizes[position]]
-        value = float(given @ own)
-        gradient[position, : sizes[position]] = own * (given - value)
-    return value, gradient
-
-
-@register("darts.exact", citation=_CITATION, needs=("whole-signal",))
-class DartsExact(Algorithm):
-    """Diagnostic: darts.table with the exact gradient, for which it reads the search signal of the whole table.
-
-    What relaxation and gradient ascent could find if the gradient cost nothing. Each step takes one Adam step along the
-    exact gradient of the multilinear extension, and then evaluates the most probable option at each position, which is
-    also the answer. It starts from uniform softmaxes and draws nothing: all runs take the same path,
-    and only the noise of the signal can tell them apart.
-    """
-
-    def __init__(self, task: Task, *, lr: float = 0.2, beta1: float = 0.5, beta2: float = 0.999) -> None:
-        super().__init__(task)
-        self._signal = by_choices(self.space, task.whole_signal())
-        self._logits = mask(self.space)
-        self._adam = _adam("darts.exact", self._logits.shape, lr, beta1, beta2)
-        self._found = 0
-
-    def ask(self) -> Asked:
-        _, gradient = multilinear_gradient(self._signal, softmax(self._logits)[:, :, 0])
-        self._logits += self._adam.step(-gradient[:, :, None])
-        self._found = int(self.space.index(self._logits[:, :, 0].argmax(axis=1)))
-        return np.full((self.runs, 1), self._found, dtype=np.int32)
-
-    def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
-        return np.full(len(rows), self._found, dtype=np.int32)
-
-
-def by_choices(space: Space, values: Floats) -> Floats:
-    """Return ``values [n]``, which are in the order of indices, with one axis a position."""
-    grid = np.indices(space.sizes).reshape(len(space.sizes), -1).T
-    return values[space.index(grid)].reshape(space.sizes)
+        gradient, value = unrolled_gradient(
+            self.net,
+            step.optimiser,
+            self.policy.logits,
+            self._mixture,
+            (step.weight_images, step.weight_labels),
+            (step.arch_images, step.arch_labels),
+        )
+        self.policy.step(gradient)
+        return {"arch_loss": value}

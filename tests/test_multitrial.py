@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from nasharness.algorithms import bohb, categorical, darts
+from nasharness.algorithms import bohb, categorical
+from nasharness.algorithms import darts_table as darts
 from nasharness.algorithms.rungs import promoted, rungs
 
 from nasharness import spaces

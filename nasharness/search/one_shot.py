@@ -97,8 +97,6 @@ class OneShot:
 
     #: whether ``derive`` scores architectures on images, which takes seconds: the harness then asks for it less often
     derives_by_scoring = False
-    #: what the harness is recommended to do for the variant ``paper``; nothing of it is applied unasked
-    PAPER: Mapping[str, Any] = NATS_ONE_SHOT
 
     def __init__(self, task: OneShotTask) -> None:
         self.task = task

@@ -1,0 +1,160 @@
+"""ENAS: an LSTM names the cells that are trained, and REINFORCE teaches it which score well with shared weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nasharness.algorithms.policy_search import best_scored, require
+
+from nasharness.errors import unknown
+from nasharness.search import register
+from nasharness.search.one_shot import OneShot, OneShotTask, Step
+from nasharness.spaces.base import Choices, Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from nasharness.supernets.base import Gates
+
+BASELINES = ("others", "epoch")
+
+
+@register(
+    "enas",
+    citation="Pham et al., Efficient Neural Architecture Search via Parameter Sharing, ICML 2018, arXiv 1802.03268",
+    kind="one-shot",
+    spaces=("tss",),
+    variants={
+        "paper": (
+            "ENAS with NATS-Bench's settings.",
+            {"updates": 50, "samples": 20, "lr": 1e-3, "fresh": True, "baseline": "epoch"},
+        )
+    },
+)
+class Enas(OneShot):
+    """ENAS: trains shared weights on cells that an LSTM controller draws, and the controller by REINFORCE.
+
+    After each epoch the controller takes ``updates`` steps of Adam (rate ``lr``, eps 1e-3, betas (0.5, 0.999), gradient
+    norm at most 5), each on ``samples`` cells. The reward is the accuracy with the shared weights in [0, 1] plus 1e-4
+    times the entropy, a constant to the gradient; all cells of a step on the same validation batch, or with ``fresh``
+    each on another, as published. ``baseline``: ``others``, the mean reward of the step's other cells; or ``epoch``,
+    the previous epoch's mean baseline moved 1 % towards the reward (first epoch: the accuracy itself). The answer is
+    the best scored of ``candidates`` cells that the controller draws. Defaults: a twentieth of the paper's cells, ten
+    times its rate, compared on one batch; ``enas.paper`` has the paper's (facts, nats_bench.md 4.2).
+    """
+
+    derives_by_scoring = True
+
+    def __init__(
+        self,
+        task: OneShotTask,
+        *,
+        updates: int = 5,
+        samples: int = 10,
+        lr: float = 1e-2,
+        baseline: str = "others",
+        fresh: bool = False,
+        candidates: int = 100,
+    ) -> None:
+        super().__init__(task)
+        import torch
+
+        from nasharness.supernets.controller import Controller
+        from nasharness.supernets.policy import dtype_of, initial_rng
+
+        require(self, updates >= 1, "updates", updates, "at least 1")
+        require(self, samples >= 2, "samples", samples, "at least 2")
+        require(self, lr > 0, "lr", lr, "more than 0")
+        require(self, candidates >= 1, "candidates", candidates, "at least 1")
+        if baseline not in BASELINES:
+            raise unknown("enas: baseline", baseline, BASELINES)
+        self._updates, self._samples, self._candidates = updates, samples, candidates
+        self._fresh, self._others = fresh, baseline == "others"
+        sizes = self.space.sizes
+        self.controller = Controller(len(sizes), max(sizes), initial_rng(task), dtype_of(task))
+        self._adam = torch.optim.Adam(
+            self.controller.parameters(), lr=lr, betas=(0.5, 0.999), eps=1e-3, foreach=False
+        )  # fmt: skip
+        self._epoch_baseline: float | None = None
+
+    def _draw(self, count: int) -> Choices:
+        return self.controller.sample(self.task.rng.random((count, len(self.space.sizes))))
+
+    def gates(self, step: Step) -> Gates:
+        return self.net.gates_of(int(self.space.index(self._draw(1)[0])))
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        rewards, baselines = [], []
+        for _ in range(self._updates):
+            choices = self._draw(self._samples)
+            accuracy = self.task.score(self.space.index(choices), self._fresh)
+            reward, baseline = self.update(choices, accuracy)
+            rewards.append(reward)
+            baselines.append(baseline)
+        self._epoch_baseline = float(np.mean(baselines))
+        return {"arch_reward": float(np.mean(rewards)), "arch_baseline": self._epoch_baseline}
+
+    def update(self, choices: Choices, accuracy: Floats) -> tuple[float, float]:
+        """Take one step on cells ``[n, positions]`` of ``accuracy [n]``; return the mean reward and baseline."""
+        import torch
+
+        self._adam.zero_grad()
+        loss, rewards, baselines = self.policy_loss(choices, accuracy)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.controller.parameters(), 5.0)
+        self._adam.step()
+        return float(rewards.mean()), float(baselines.mean())
+
+    def policy_loss(self, choices: Choices, accuracy: Floats) -> tuple[torch.Tensor, Floats, Floats]:
+        """Return minus the mean of (reward - baseline) * log probability; rewards and baselines ``[n]``."""
+        import torch
+
+        from nasharness.supernets.controller import entropy, log_likelihood
+
+        picked = torch.from_numpy(choices.astype(np.int64))
+        log_p = self.controller(picked)
+        accuracy = np.asarray(accuracy, dtype=np.float64)
+        rewards = accuracy + 1e-4 * entropy(log_p).detach().double().numpy()
+        if self._others:
+            baselines = (rewards.sum() - rewards) / (len(rewards) - 1)
+        elif self._epoch_baseline is None:
+            baselines = accuracy
+        else:
+            baselines = self._epoch_baseline + 0.01 * (rewards - self._epoch_baseline)
+        advantages = torch.from_numpy(rewards - baselines).to(log_p.dtype)
+        return -(advantages * log_likelihood(log_p, picked)).mean(), rewards, baselines
+
+    def derive(self) -> int:
+        return best_scored(self.task, self.space.index(self._draw(self._candidates)), self._fresh)
+
+    def probabilities(self) -> Floats:
+        """The controller's marginal distributions, exact: from the probability of every architecture."""
+        import torch
+
+        from nasharness.supernets.controller import log_likelihood
+
+        choices = self.space.choices(np.arange(self.space.size)).astype(np.int64)
+        with torch.no_grad():
+            picked = torch.from_numpy(choices)
+            p = log_likelihood(self.controller(picked), picked).double().exp().numpy()
+        counts = [np.bincount(column, p, minlength=max(self.space.sizes)) for column in choices.T]
+        return np.array([count / count.sum() for count in counts])
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "controller": {name: value.clone() for name, value in self.controller.state_dict().items()},
+            "adam": copy.deepcopy(self._adam.state_dict()),
+            "baseline": self._epoch_baseline,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.controller.load_state_dict(state["controller"])
+        self._adam.load_state_dict(copy.deepcopy(state["adam"]))
+        self._epoch_baseline = state["baseline"]
+
+    def trained_parameters(self) -> Iterable[torch.Tensor]:
+        return self.controller.parameters()

@@ -1,0 +1,71 @@
+"""ENAS's controller: an LSTM that names an option for one position after another (Pham et al., ICML 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasharness.spaces.base import Choices, Floats
+
+#: hidden units and layers of the LSTM; how logits are bounded: 2.5 tanh(logits / 5) (facts, nats_bench.md 4.2)
+_HIDDEN, _LAYERS = 32, 2
+_BOUND, _TEMPERATURE = 2.5, 5.0
+#: initial weights are uniform between minus and plus this
+_INITIAL = 0.1
+
+
+class Controller(nn.Module):
+    """A distribution over architectures, each option given those before: ``positions`` times ``options``.
+
+    All weights and biases are drawn uniformly from [-0.1, 0.1] with ``rng``.
+    """
+
+    def __init__(self, positions: int, options: int, rng: np.random.Generator, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.positions, self.options = positions, options
+        # made without memory first: torch's own initialisation would draw from its global generator
+        self.first = nn.Parameter(torch.empty(_HIDDEN, dtype=dtype, device="meta"))
+        self.lstm = nn.LSTM(_HIDDEN, _HIDDEN, _LAYERS, dtype=dtype, device="meta")
+        self.embedding = nn.Embedding(options, _HIDDEN, dtype=dtype, device="meta")
+        self.predict = nn.Linear(_HIDDEN, options, dtype=dtype, device="meta")
+        self.to_empty(device="cpu")
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.from_numpy(rng.uniform(-_INITIAL, _INITIAL, tuple(parameter.shape))))
+
+    def forward(self, choices: Tensor) -> Tensor:
+        """Return log probabilities ``[n, positions, options]`` of every option, given ``choices`` before it.
+
+        ``choices``: int64 ``[n, positions]``; the last is not read.
+        """
+        before = self.embedding(choices[:, :-1])
+        inputs = torch.cat([self.first.expand(len(choices), 1, -1), before], dim=1)
+        outputs, _ = self.lstm(inputs.transpose(0, 1))
+        return self._log_softmax(outputs.transpose(0, 1))
+
+    def _log_softmax(self, outputs: Tensor) -> Tensor:
+        logits = _BOUND * torch.tanh(self.predict(outputs) / _TEMPERATURE)
+        return logits.log_softmax(dim=-1)
+
+    @torch.no_grad()
+    def sample(self, u: Floats) -> Choices:
+        """Draw architectures from uniforms ``[n, positions]``: int8 ``[n, positions]``."""
+        inputs, memory = self.first.expand(1, len(u), -1), None
+        drawn = np.empty(u.shape, dtype=np.int8)
+        for position in range(self.positions):
+            outputs, memory = self.lstm(inputs, memory)
+            below = self._log_softmax(outputs[0]).double().exp().cumsum(dim=1)[:, :-1].numpy()
+            drawn[:, position] = (u[:, position, None] >= below).sum(axis=1)
+            inputs = self.embedding(torch.from_numpy(drawn[:, position].astype(np.int64)))[None]
+        return drawn
+
+
+def log_likelihood(log_probabilities: Tensor, choices: Tensor) -> Tensor:
+    """Return the log probability ``[n]`` of whole architectures from those of their options."""
+    return log_probabilities.gather(2, choices[:, :, None]).sum(dim=(1, 2))
+
+
+def entropy(log_probabilities: Tensor) -> Tensor:
+    """Return the entropy ``[n]`` in nats along each architecture, summed over positions."""
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=(1, 2))
