@@ -123,8 +123,8 @@ RECIPES = {
         Recipe(
             name="nats",
             source="NATS-Bench's recipe on small images (facts, nats_bench.md 1.4): Nesterov SGD 0.1, cosine over the "
-            "whole run, batch 256, weight decay 5e-4 on every weight. Ours, for photographs: crops of 8 to 100 % of the "
-            "image in place of shifted crops, evaluation on the central 87.5 %.",
+            "whole run, batch 256, weight decay 5e-4 on every weight. Ours, for photographs: crops of 8 to 100 % of "
+            "the image in place of shifted crops, evaluation on the central 87.5 %.",
             epochs=200, batch=256, lr=0.1, schedule="cosine", optimiser="nesterov", weight_decay=5e-4,
         ),
     )

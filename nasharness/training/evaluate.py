@@ -1,0 +1,60 @@
+"""Exact evaluation: every image once, over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nasharness.errors import DataError
+from nasharness.training.device import autocast
+from nasharness.training.distributed import World
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean cross-entropy in nats, top-1 and top-5 accuracy in percent, and how many images they are of."""
+
+    loss: float
+    top1: float
+    top5: float
+    images: int
+
+
+@torch.no_grad()
+def evaluate(
+    forward: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    world: World,
+    *,
+    precision: str = "auto",
+) -> Scores:
+    """Evaluate on (inputs float [n, ...], labels int64 [n], weights float [n]: 1, or 0 for what only fills a batch).
+
+    Sums are of whole numbers and of float64, over all processes; nothing is counted twice. The module's training mode
+    comes back as it was. Top-5 of fewer than five classes is 100.
+
+    Raises:
+        DataError: there is no image to evaluate on.
+    """
+    was_training = forward.training
+    forward.eval()
+    sums = torch.zeros(4, dtype=torch.float64, device=world.device if world.device.type != "mps" else "cpu")
+    for inputs, labels, weights in batches:
+        with autocast(world.device, precision):
+            logits = forward(inputs)
+        logits = logits.float()
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        hits = [top[:, 0], top.any(1)]
+        parts = [(values * weights).double().sum() if sums.device.type != "cpu" else (values * weights).sum().cpu().double()
+                 for values in (losses, *hits, torch.ones_like(losses))]  # fmt: skip
+        sums += torch.stack(parts)
+    forward.train(was_training)
+    loss, top1, top5, images = world.total(sums.cpu()).tolist()
+    if not images:
+        raise DataError("there is no image to evaluate on")
+    return Scores(loss / images, 100 * top1 / images, 100 * top5 / images, round(images))

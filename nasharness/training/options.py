@@ -1,0 +1,134 @@
+"""What a user asks of a full training run: the options of ``nasharness retrain``, for every task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from nasharness.errors import DataError, UsageError
+
+
+class Report(Protocol):
+    """Shows progress: ``done`` of ``total`` units, a label that names the part, and a detail that changes."""
+
+    def __call__(self, done: int, total: int, label: str = "", detail: str = "") -> None:
+        """Show it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """One training run as asked for. None means: as the recipe says.
+
+    Attributes:
+        task: ``imagenet`` or ``ptb``.
+        network: a network's name, or the content of a ``winner.json``.
+        data: folder of the data.
+        out: folder of the run: checkpoints, log, record.
+        recipe: name of a published recipe; None: the task's own.
+        epochs, batch, lr: of the run; ``batch`` counts images (streams of text) a step over all processes.
+        seed: of weights, order and augmentation.
+        device, precision, compile: see :mod:`nasharness.training.device`.
+        resume: go on from the last checkpoint in ``out``, if there is one.
+        checkpoint_minutes: longest time without a checkpoint; ``keep``: how many of the last are kept.
+        tensorboard: also write TensorBoard files.
+        timeout: seconds to wait for another process before it counts as lost.
+
+    Images only:
+        size: pixels a side.
+        classes: outputs of the network; None: as many as the data have; one more: class 0 is background.
+        accumulate: parts that a step's batch is computed in.
+        ema, mixup, erase: replace the recipe's values.
+        batch_norm: ``sync`` or ``local``, see :func:`nasharness.training.distributed.wrap`.
+        workers: processes that decode.
+        bad_images, bad_limit: see :class:`nasharness.training.loader.BadImages`.
+
+    ``extra``: settings of a single task (``KEY=VALUE``), checked by the task.
+    """
+
+    task: str
+    network: str | Mapping[str, Any]
+    data: Path
+    out: Path
+    recipe: str | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    resume: bool = False
+    checkpoint_minutes: float = 30.0
+    keep: int = 3
+    tensorboard: bool = False
+    timeout: float = 600.0
+    size: int = 224
+    classes: int | None = None
+    accumulate: int = 1
+    ema: float | None = None
+    mixup: float | None = None
+    erase: float | None = None
+    batch_norm: str = "sync"
+    workers: int = 4
+    bad_images: str = "skip"
+    bad_limit: int = 50
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no task can use."""
+        for flag, value, least in (
+            ("--epochs", self.epochs, 1),
+            ("--batch", self.batch, 1),
+            ("--accumulate", self.accumulate, 1),
+            ("--workers", self.workers, 0),
+            ("--size", self.size, 8),
+            ("--classes", self.classes, 2),
+            ("--keep", self.keep, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise UsageError(f"{flag} {value}: expected at least {least}")
+        if not self.checkpoint_minutes > 0:
+            raise UsageError(f"--checkpoint-minutes {self.checkpoint_minutes}: expected a number above 0")
+        if not self.timeout > 0:
+            raise UsageError(f"--timeout {self.timeout}: expected a number of seconds above 0")
+
+    @property
+    def title(self) -> str:
+        """What the network is called in a sentence."""
+        return title(self.network)
+
+
+def title(network: str | Mapping[str, Any]) -> str:
+    """Return a short name of a network or of a winner."""
+    if isinstance(network, str):
+        return network
+    winner = network.get("winner")
+    name = winner.get("arch") if isinstance(winner, Mapping) else None
+    return f"{network.get('space', '?')} {name}" if name else str(network.get("space", "?"))
+
+
+def read_winner(path: Path) -> dict[str, Any]:
+    """Read a ``winner.json``; a folder stands for the one in it.
+
+    Raises:
+        DataError: there is none, or it is not one.
+    """
+    if path.is_dir():
+        path = path / "winner.json"
+    try:
+        winner = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"--winner {path}: {error.strerror or error}; nasharness run --out DIR writes DIR/winner.json"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"--winner {path} is not JSON ({error})") from error
+    if not isinstance(winner, dict) or "space" not in winner or "winner" not in winner:
+        raise DataError(
+            f"--winner {path}: no winner in it (expected 'space' and 'winner', as nasharness run --out writes)"
+        )
+    return winner
