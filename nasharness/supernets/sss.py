@@ -35,11 +35,11 @@ class WidthGates(Gates):
         raise NotImplementedError
 
 
-@lru_cache(maxsize=1)
-def prefixes() -> Tensor:
+@lru_cache(maxsize=256)
+def prefixes(device: torch.device) -> Tensor:
     """Return the masks of the eight widths, float32 ``[8, 64]``: ones on the first c channels. Read-only."""
     with torch.inference_mode(False):  # they are kept, and gradients may have to pass later
-        return (torch.arange(FULL) < torch.tensor(WIDTHS)[:, None]).float()
+        return (torch.arange(FULL) < torch.tensor(WIDTHS)[:, None]).float().to(device)
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ class Prefix(WidthGates):
     masks: Tensor
 
     @classmethod
-    def of(cls, choices: ArrayLike, device: torch.device | None = None) -> Prefix:
+    def of(cls, choices: ArrayLike, device: torch.device | str = "cpu") -> Prefix:
         """Hard masks of five widths given by their numbers ``[5]``, 0 for 8 to 7 for 64."""
-        return cls(prefixes()[torch.as_tensor(np.asarray(choices), dtype=torch.int64)].to(device))
+        masks = prefixes(torch.device(device))
+        return cls(torch.stack([masks[int(choice)] for choice in np.asarray(choices)]))
 
     @classmethod
     def soft(cls, probabilities: Tensor) -> Prefix:
         """Masks averaged with ``probabilities`` ``[5, 8]``."""
-        return cls(probabilities @ prefixes().to(probabilities))
+        return cls(probabilities @ prefixes(probabilities.device).to(probabilities.dtype))
 
     def apply(self, layer: int, features: Tensor) -> Tensor:
         """See `WidthGates.apply`."""
@@ -82,19 +83,19 @@ class Interpolated(WidthGates):
         """See `WidthGates.apply`."""
         pair = [int(choice) for choice in np.asarray(self.choices)[layer]]
         # Keeping, averaging and padding are linear in the channels: together one 64 x 64 matrix, a 1x1 convolution.
-        pooling = torch.stack([channel_pooling(WIDTHS[choice], WIDTHS[max(pair)]) for choice in pair])
         weights = self.weights[layer]
-        matrix = (weights[:, None, None] * pooling.to(weights)).sum(0)
+        pooling = [channel_pooling(WIDTHS[choice], WIDTHS[max(pair)], weights.device) for choice in pair]
+        matrix = (weights[:, None, None] * torch.stack(pooling).to(weights.dtype)).sum(0)
         return functional.conv2d(features, matrix.to(features.dtype)[:, :, None, None])
 
 
-@lru_cache(maxsize=64)
-def channel_pooling(kept: int, width: int) -> Tensor:
+@lru_cache(maxsize=256)
+def channel_pooling(kept: int, width: int, device: torch.device) -> Tensor:
     """Return the matrix ``[64, 64]`` that averages the first ``kept`` channels to ``width``, zero beyond. Read-only."""
     with torch.inference_mode(False):  # it is kept, and gradients may have to pass later
         square = torch.zeros(FULL, FULL)
         square[:width, :kept] = functional.adaptive_avg_pool1d(torch.eye(kept), width).T
-    return square
+        return square.to(device)
 
 
 class SssSupernet(Supernet, Skeleton):
