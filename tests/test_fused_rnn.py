@@ -19,7 +19,7 @@ def random_recurrence(seed: int, nodes: int = 6) -> Recurrence:
         edges += [(source, target) for source in sorted(sources)]
     read = {source for source, _ in edges}
     outputs = tuple(node for node in range(nodes) if node not in read)
-    return Recurrence(tuple(rng.choice(ACTIVATIONS, nodes - 1).tolist()), tuple(edges), outputs)
+    return Recurrence(tuple(rng.choice(ACTIVATIONS, nodes - 1).tolist()), tuple(sorted(edges)), outputs)
 
 
 #: DARTS's shape: one edge into each node, all of them outputs, some of which are read too

@@ -1,0 +1,111 @@
+"""Full training of a recurrent cell on text, and the perplexity of a text under what was trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nasharness.errors import UsageError, unknown
+from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.training import checkpoint, text_recipes
+from nasharness.training.device import choose, guarded
+from nasharness.training.distributed import join, peers
+from nasharness.training.options import Options, Report
+from nasharness.training.signals import Stop
+from nasharness.training.text_data import END, UNKNOWN, Vocabulary, read_corpus
+from nasharness.training.text_eval import mean_loss, perplexity
+from nasharness.training.text_model import LanguageModel
+from nasharness.training.text_run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun, cell_of
+
+
+def retrain_text(options: Options, *, say: Say = lambda line: None, report: Report | None = None) -> dict[str, Any]:
+    """Train a cell as a language model; return what is written to ``result.json``.
+
+    The run is one process, or many under ``torchrun``: batch streams are shared out, and the outcome is the same but
+    for rounding. SIGTERM writes a checkpoint and ends with code 75; a run resumed from any checkpoint repeats, bit by
+    bit on a CPU, what it would have done uninterrupted.
+
+    Args:
+        options: what to do. ``options.network``: a cell by name (:func:`nasharness.nets.language.names`, or ``lstm``),
+            or the content of a winner.json; ``options.extra``: settings of the recipe
+            (:data:`nasharness.training.text_recipes.RANGES`; ``emsize`` and ``nhid`` both mean ``width``) and those of
+            :class:`nasharness.training.text_run.Extras`.
+        say: called with a line for the user, now and then.
+        report: called with words done and in all, and a label.
+
+    Raises:
+        UsageError: an option is wrong, or ``out`` holds another run.
+        DataError: the text, a checkpoint or the disk is at fault, the GPU's memory too small, or another process lost.
+        Diverged: the loss is not a number any more and the recipe does not, or cannot, go back.
+        Stopped: the run was told to stop, and has saved what it needs to go on.
+    """
+    extras, changes = _extras(options)
+    recipe = text_recipes.get(options.recipe or "shrinkrnn", changes)
+    graph = cell_of(options.network)
+    corpus = read_corpus(options.data, extras.corpus, unknown_words=extras.unknown_words)
+    with (
+        join(options.device, timeout_seconds=options.timeout) as world,
+        peers(world),
+        guarded("--batch"),
+        Stop() as stop,
+    ):
+        quiet = not world.main
+        run = TextRun(options, extras, recipe, graph, corpus, world, (lambda line: None) if quiet else say, stop)
+        return run.complete(None if quiet else report)
+
+
+def _extras(options: Options) -> tuple[Extras, dict[str, float | None]]:
+    """Sort ``options`` into what is text's own and what changes the recipe."""
+    given = dict(options.extra)
+    corpus, unknown_words = given.pop("corpus", None), given.pop("unknown_words", "error")
+    dynamic = given.pop("dynamic", "no").lower()
+    if dynamic not in ("yes", "no"):
+        raise UsageError(f"dynamic = {dynamic!r}: expected yes or no")
+    changes: dict[str, float | None] = {"epochs": options.epochs, "batch": options.batch, "lr": options.lr}
+    for key, text in given.items():
+        name = "width" if key in ("emsize", "nhid") else key
+        if name not in text_recipes.RANGES:
+            known = [*text_recipes.RANGES, "emsize", "nhid", *(field.name for field in dataclasses.fields(Extras))]
+            raise unknown("setting of a run on text", key, known)
+        try:
+            value = float(text)
+        except ValueError:
+            raise UsageError(f"{key} = {text!r}: expected a number") from None
+        if changes.get(name) not in (None, value):
+            why = "; embedding, state and decoder share one width" if name == "width" else ""
+            raise UsageError(f"{key} = {text}, but {name} is {changes[name]:g} already{why}")
+        changes[name] = value
+    return Extras(corpus, unknown_words, dynamic == "yes"), changes
+
+
+def text_perplexity(
+    run: Path | str, text: Path | str, *, unknown_words: str = "error", device: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the perplexity of a text under the best weights of a run, read in order in one stream.
+
+    Args:
+        run: folder that :func:`retrain_text` wrote.
+        text: UTF-8, a sentence a line, words separated by blanks.
+        unknown_words: ``error`` or ``unk``, as for :func:`nasharness.training.text_data.read_corpus`.
+        device: to compute on.
+        progress: called with words done and in all.
+
+    Returns:
+        ``perplexity``, ``loss`` (nats a token), ``tokens``, ``unknown`` (how many of them are the unknown word).
+
+    Raises:
+        DataError: there is no trained model in ``run``, or the text cannot be read or has unknown words.
+    """
+    best = checkpoint.load(Path(run) / CHECKPOINTS / "best.pt", kind=MODEL_KIND)
+    words = Vocabulary(tuple(best["words"]))
+    graph = None if best["graph"] is None else Recurrence(**best["graph"])
+    model = LanguageModel(graph, len(words), int(best["width"]))
+    model.load_state_dict(best["model"])
+    model.to(choose(device))
+    tokens = words.encode(Path(text), unknown_words=unknown_words)
+    loss = mean_loss(model, tokens, words.words.index(END), progress=progress)
+    unknown = int((tokens == words.words.index(UNKNOWN)).sum()) if UNKNOWN in words.words else 0
+    return {"perplexity": perplexity(loss), "loss": loss, "tokens": len(tokens), "unknown": unknown}

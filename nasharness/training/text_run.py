@@ -1,0 +1,357 @@
+"""One run of full training on text: options in, checkpoints, journal and ``result.json`` out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nasharness.errors import DataError, UsageError
+from nasharness.nets import language
+from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.search.result import atomically
+from nasharness.training import checkpoint
+from nasharness.training.device import dtype_of, memory, synchronise
+from nasharness.training.distributed import World
+from nasharness.training.log import Journal
+from nasharness.training.options import Options, Report
+from nasharness.training.signals import Stop, Stopped
+from nasharness.training.text_data import END, Corpus
+from nasharness.training.text_eval import dynamic_loss, mean_loss, mean_squares, perplexity
+from nasharness.training.text_model import LanguageModel
+from nasharness.training.text_recipes import TextRecipe
+from nasharness.training.text_train import TextTrainer
+from nasharness.training.watch import Diverged
+
+KIND, MODEL_KIND = "retrain-text", "text-model"
+#: how often a recipe that reloads after a loss that is no number may do so between two best epochs
+RELOADS = 3
+
+Say = Callable[[str], None]
+#: folder of the checkpoints in the folder of a run
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What only a run on text can be asked.
+
+    ``corpus``: NAME of NAME.train.txt, where the folder holds several. ``unknown_words``: ``error`` or ``unk``, see
+    :func:`nasharness.training.text_data.read_corpus`. ``dynamic``: report the test text under dynamic evaluation, too.
+    """
+
+    corpus: str | None = None
+    unknown_words: str = "error"
+    dynamic: bool = False
+
+
+class TextRun:
+    """One call of :func:`nasharness.training.text.retrain_text`, in one process."""
+
+    def __init__(
+        self,
+        options: Options,
+        extras: Extras,
+        recipe: TextRecipe,
+        graph: Recurrence | None,
+        corpus: Corpus,
+        world: World,
+        say: Say,
+        stop: Stop,
+    ) -> None:
+        self.options, self.extras, self.recipe, self.corpus, self.world = options, extras, recipe, corpus, world
+        self.say, self.stop = say, stop
+        self.graph = graph
+        self.dtype = fast_dtype(world.device, options.precision)
+        self.compiled = options.compile
+        draw = torch.Generator().manual_seed(options.seed)
+        self.model = LanguageModel(
+            graph, len(corpus.vocabulary), recipe.width, initial=recipe.initial, generator=draw
+        ).to(world.device)
+        self.trainer = TextTrainer(self.model, corpus, recipe, seed=options.seed, world=world, dtype=self.dtype)
+        self.identity = {
+            "network": describe(graph),
+            "vocabulary": corpus.vocabulary.checksum,
+            "tokens": [len(corpus.train), len(corpus.valid), len(corpus.test)],
+            "recipe": {key: value for key, value in dataclasses.asdict(recipe).items() if key != "source"},
+            "seed": options.seed,
+            "products": str(self.dtype).removeprefix("torch."),
+        }
+        self.keeper = checkpoint.Keeper(options.out / CHECKPOINTS, keep=options.keep)
+        self.seconds = 0.0
+        self.reloads = 0
+
+    def complete(self, report: Report | None) -> dict[str, Any]:
+        """Train to the end, then measure the best weights."""
+        options, trainer = self.options, self.trainer
+        self._begin()
+        journal = Journal(options.out, key="epoch", tensorboard=options.tensorboard) if self.world.main else None
+        if journal is not None:
+            journal.rewind(trainer.epoch)
+        try:
+            while trainer.epoch < self.recipe.epochs:
+                try:
+                    row = self._epoch(report)
+                except Diverged as error:
+                    row = self._go_back(error)
+                if journal is not None:
+                    journal.write(row)
+                self._save()
+        finally:
+            if journal is not None:
+                journal.close()
+        return self._measure(report)
+
+    def _begin(self) -> None:
+        options = self.options
+        if self.world.main:
+            self.keeper.sweep()
+        found = self.keeper.last(kind=KIND, identity=self.identity) if options.resume else None
+        if not options.resume and self.keeper.steps():
+            raise UsageError(f"{options.out} holds a run already; give --resume to go on with it, or another --out")
+        weights = sum(weight.numel() for weight in self.model.parameters())
+        self.say(self.corpus.describe())
+        self.say(
+            f"{self.identity['network']}, width {self.recipe.width}: {weights:,} parameters; recipe "
+            f"{self.recipe.name}, {self.recipe.epochs} epochs, batch {self.recipe.batch}; {self.world.device}, "
+            f"{self.identity['products']} products{', compiled' if self.compiled else ''}"
+        )
+        if found is not None:
+            path, state = found
+            self.trainer.load_state_dict(state["trainer"])
+            self.seconds, self.reloads = float(state["seconds"]), int(state["reloads"])
+            share = self.trainer.words / self.trainer.epoch_words
+            self.say(f"going on from {path}: {self.trainer.epoch} epochs done, {100 * share:.0f} % of the next")
+
+    def _epoch(self, report: Report | None) -> dict[str, Any]:
+        """Go to the end of the epoch in hand and validate."""
+        trainer, options = self.trainer, self.options
+        self.model.use(self.dtype, compiled=self.compiled)
+        label = f"epoch {trainer.epoch + 1} of {self.recipe.epochs}"
+        began, words, saved = time.monotonic(), trainer.words, time.monotonic()
+        before = self.seconds
+        while not trainer.finished:
+            trainer.step()
+            if report is not None:
+                report(trainer.words, trainer.epoch_words, label)
+            due = time.monotonic() - saved > 60 * options.checkpoint_minutes
+            told = self.world.largest(2 * self.stop.code + int(due))
+            if told:
+                self.seconds = before + time.monotonic() - began
+                path = self._save()
+                saved = time.monotonic()
+                if told > 1:
+                    raise Stopped(f"stopped in {label}; {path} is whole: go on with --resume", told // 2)
+        synchronise(self.world.device)
+        elapsed = max(1e-9, time.monotonic() - began)
+        rate = (trainer.words - words) / elapsed
+        lr = trainer.lr()
+        train = trainer.train_loss()
+        valid = self._validate()
+        averaging = trainer.optimiser.averaging
+        best = valid < min(trainer.optimiser.losses, default=math.inf)
+        if best and self.world.main:
+            self._keep_best(valid)
+            self.reloads = 0
+        began_averaging = trainer.optimiser.record(valid)
+        trainer.epoch += 1
+        trainer.begin_epoch()
+        self.seconds = before + time.monotonic() - began
+        self.say(
+            f"{label}: train {perplexity(train):.1f}, valid {perplexity(valid):.2f}{' (best)' if best else ''}, "
+            f"{rate:,.0f} words/s, {self.seconds:,.0f} s"
+            + (" (averaged weights)" if averaging else "")
+            + ("; averaging the weights from here on" if began_averaging else "")
+        )
+        return {
+            "epoch": trainer.epoch,
+            "segments": trainer.segments,
+            "lr": lr,
+            "averaged": averaging,
+            "train_loss": train,
+            "train_perplexity": perplexity(train),
+            "valid_loss": valid,
+            "valid_perplexity": perplexity(valid),
+            "words_per_second": rate,
+            "seconds": self.seconds,
+            "memory_bytes": memory(self.world.device),
+        }
+
+    def _validate(self) -> float:
+        """Return the validation loss of the averaged weights, where they are; one process reads, all know."""
+        loss = torch.zeros(1, dtype=torch.float64)
+        if self.world.main:
+            with self.trainer.optimiser.averaged(), exact(self.model):
+                loss += mean_loss(
+                    self.model, self.corpus.valid, self._end, streams=self.recipe.valid_streams, progress=self._told
+                )
+        value = float(self.world.total(loss))
+        if not math.isfinite(value):
+            raise Diverged(
+                f"the validation loss is not a number after segment {self.trainer.segments} (epoch "
+                f"{self.trainer.epoch + 1}, learning rate {self.trainer.lr():g}); try a lower --lr"
+            )
+        return value
+
+    def _told(self, done: int, total: int) -> None:
+        """Stop in the middle of an evaluation, which begins again on resuming; with peers only between segments."""
+        if self.stop.code and self.world.size == 1:
+            self._save()
+            raise Stopped("stopped while reading a text to evaluate; go on with --resume", self.stop.code)
+
+    @property
+    def _end(self) -> int:
+        return self.corpus.vocabulary.words.index(END)
+
+    def _save(self) -> Path | None:
+        state = {"trainer": self.trainer.state_dict(), "seconds": self.seconds, "reloads": self.reloads}
+        if not self.world.main:
+            return None
+        return self.keeper.save(self.trainer.segments, state, kind=KIND, identity=self.identity)
+
+    def _keep_best(self, loss: float) -> None:
+        trainer = self.trainer
+        with trainer.optimiser.averaged():
+            weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        state = {
+            "model": weights,
+            "optimiser": trainer.optimiser.state_dict(),
+            "words": list(self.corpus.vocabulary.words),
+            "corpus": self.corpus.name,
+            "graph": _record(self.graph),
+            "width": self.recipe.width,
+            "valid_loss": loss,
+            "epoch": trainer.epoch + 1,
+            "best_score": -loss,
+        }
+        checkpoint.save(self.keeper.best, state, kind=MODEL_KIND, identity=self.identity)
+
+    def _go_back(self, error: Diverged) -> dict[str, Any]:
+        """Take up the best weights after a loss that is no number, where the recipe says so; else pass it on."""
+        self.reloads += 1
+        if self.recipe.on_nan != "reload" or self.reloads > RELOADS or not self.keeper.best.is_file():
+            raise error
+        state = checkpoint.load(self.keeper.best, kind=MODEL_KIND, identity=self.identity)
+        trainer = self.trainer
+        losses = trainer.optimiser.losses
+        self.model.load_state_dict(state["model"])
+        trainer.optimiser.load_state_dict(state["optimiser"])
+        trainer.optimiser.losses = losses
+        trainer.epoch += 1
+        trainer.begin_epoch()
+        self.say(f"{error}; going on from the best weights, of epoch {state['epoch']} ({self.reloads} of {RELOADS})")
+        return {"epoch": trainer.epoch, "segments": trainer.segments, "reloaded_from_epoch": state["epoch"]}
+
+    def _measure(self, report: Report | None) -> dict[str, Any]:
+        """Evaluate the best weights on the test text and write the record; only the first process does."""
+        if not self.world.main:
+            return {}
+        best = checkpoint.load(self.keeper.best, kind=MODEL_KIND, identity=self.identity)
+        self.model.load_state_dict(best["model"])
+
+        def progress(done: int, total: int) -> None:
+            self._told(done, total)
+            if report is not None:
+                report(done, total, "test text")
+
+        streams = self.recipe.test_streams
+        with exact(self.model):
+            test = mean_loss(self.model, self.corpus.test, self._end, streams=streams, progress=progress)
+        record = {
+            "task": "text",
+            "corpus": self.corpus.name,
+            "tokens": self.identity["tokens"],
+            "vocabulary": len(self.corpus.vocabulary),
+            "network": self.identity["network"],
+            "width": self.recipe.width,
+            "parameters": sum(weight.numel() for weight in self.model.parameters()),
+            "recipe": self.identity["recipe"],
+            "seed": self.options.seed,
+            "epochs": self.trainer.epoch,
+            "best_epoch": best["epoch"],
+            "valid_perplexity": perplexity(best["valid_loss"]),
+            "valid_streams": self.recipe.valid_streams,
+            "test_perplexity": perplexity(test),
+            "test_streams": streams,
+            "seconds": self.seconds,
+            "device": str(self.world.device),
+            "processes": self.world.size,
+            "threads": torch.get_num_threads(),
+            "products": self.identity["products"],
+            "torch": torch.__version__,
+        }
+        line = f"test perplexity {record['test_perplexity']:.2f} ({streams} stream{'s' if streams > 1 else ''})"
+        if self.extras.dynamic:
+            record["dynamic_test_perplexity"] = perplexity(_dynamic(self.model, self.corpus, self._end, progress))
+            line += f", {record['dynamic_test_perplexity']:.2f} with dynamic evaluation"
+        self.say(f"valid perplexity {record['valid_perplexity']:.2f} (epoch {best['epoch']}), {line}")
+        _write(self.options.out / "result.json", record)
+        return record
+
+
+def fast_dtype(device: torch.device, precision: str) -> torch.dtype:
+    """Return the dtype of products: bf16 where the device multiplies it itself, unless ``precision`` says otherwise."""
+    if precision == "auto" and device.type == "cpu":
+        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+        return torch.bfloat16 if fast else torch.float32
+    return dtype_of(device, precision)
+
+
+def cell_of(network: str | Mapping[str, Any]) -> Recurrence | None:
+    """Return the graph of a cell, or None for ``lstm``.
+
+    Raises:
+        UsageError: as :func:`nasharness.nets.language.recurrence`.
+    """
+    return None if network == "lstm" else language.recurrence(network)
+
+
+def describe(graph: Recurrence | None) -> str:
+    """Return the name of a published cell, or a graph's edges and activations."""
+    if graph is None:
+        return "lstm"
+    for name, published in language.CELLS.items():
+        if published == graph:
+            return name
+    edges = " ".join(f"{source}-{target}" for source, target in graph.edges)
+    return f"cell {edges} ({', '.join(graph.activations)}; out {', '.join(map(str, graph.outputs))})"
+
+
+@contextlib.contextmanager
+def exact(model: LanguageModel) -> Iterator[None]:
+    """Let the model compute in the precision of its weights, uncompiled, inside the block."""
+    cell = model.cell
+    before = (getattr(cell, "dtype", None), getattr(cell, "compiled", False))
+    model.use(None)
+    try:
+        yield
+    finally:
+        model.use(before[0], compiled=before[1])
+
+
+def _dynamic(model: LanguageModel, corpus: Corpus, end: int, progress: Callable[[int, int], None] | None) -> float:
+    squares = mean_squares(model, corpus.train, end)
+    return dynamic_loss(model, corpus.test, end, squares, progress=progress)
+
+
+def _record(graph: Recurrence | None) -> dict[str, Any] | None:
+    return None if graph is None else dataclasses.asdict(graph)
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    def dump(place: Path) -> None:
+        place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    try:
+        atomically(path, dump)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space and resume") from error
