@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ from nasharness.tables.table import Table
 
 @click.group("data")
 def command() -> None:
-    """Import, fetch, inspect and verify tables."""
+    """Import, fetch, inspect and verify tables; fetch images."""
 
 
 @command.command("import")
@@ -47,17 +48,21 @@ def import_(
 
 
 @command.command("fetch")
+@click.argument("images", required=False, metavar="[cifar10|cifar100]")
 @click.option("--mirror", metavar="DIR|URL", help="Read the same files from a folder or another address.")
 @click.option("--sha256", "digests", multiple=True, metavar="FILE=HEX", help="Expected SHA-256 of a file; repeatable.")
-@click.option("--name", default="light", show_default=True, help="Name of the table.")
+@click.option("--name", metavar="NAME", help="Name of the table (light).")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds without a byte before a retry.")
-@click.option("--force", is_flag=True, help="Replace a table of this name whose content differs.")
-def fetch_(mirror: str | None, digests: tuple[str, ...], name: str, timeout: float, force: bool) -> None:
-    """Download the public files of the light table, check them, convert them.
+@click.option("--force", is_flag=True, help="Replace a table of this name, or images, that are here already.")
+def fetch_(
+    images: str | None, mirror: str | None, digests: tuple[str, ...], name: str | None, timeout: float, force: bool
+) -> None:
+    """Download the public files of the light table, check them, convert them; or the published images of CIFAR.
 
     A download that was stopped goes on where it stopped.
     """
     from nasharness.errors import UsageError
+    from nasharness.images.fetch import fetch_images
     from nasharness.tables.fetch import fetch
 
     expected = {}
@@ -67,17 +72,26 @@ def fetch_(mirror: str | None, digests: tuple[str, ...], name: str, timeout: flo
             raise UsageError(f"--sha256 {text!r}: expected FILE=HEX with 64 hexadecimal digits")
         expected[file] = digest
     progress = Progress("bytes")
+    common: dict[str, Any] = {
+        "mirror": mirror,
+        "sha256": expected,
+        "timeout": timeout,
+        "force": force,
+        "progress": lambda file, done, total: progress.update(done, total, file),
+    }
     try:
-        table = fetch(
-            mirror=mirror,
-            sha256=expected,
-            name=name,
-            timeout=timeout,
-            force=force,
-            progress=lambda file, done, total: progress.update(done, total, file),
-        )
+        if images is not None:
+            if name is not None:
+                raise UsageError(f"--name {name}: tables have a name, images have their own; leave it out")
+            archive = fetch_images(images, **common)
+        else:
+            table = fetch(name=name or "light", **common)
     finally:
         progress.close()
+    if images is not None:
+        click.echo(f"images of {images}, {archive.stat().st_size / 1e6:.1f} MB, checked; use: --images {images}")
+        click.echo(f"in {archive}")
+        return
     _announce(table)
 
 
@@ -85,14 +99,17 @@ def fetch_(mirror: str | None, digests: tuple[str, ...], name: str, timeout: flo
 @click.option("--table", metavar="NAME", help="Only the tables of this name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(table: str | None, as_json: bool) -> None:
-    """Show the tables that are here, their sources and licences, and how to get the missing ones."""
+    """Show the tables and images that are here, their sources and licences, and how to get the missing ones."""
+    from nasharness.images import catalogue as images
     from nasharness.tables import inventory
     from nasharness.tables.catalogue import data_dir
 
     here = inventory.inventory(table)
     lacking = inventory.missing() if table is None else []
+    pictures = images.present() if table is None else []
     if as_json:
-        click.echo(json.dumps({"data": str(data_dir()), "tables": here, "missing": lacking}, indent=1))
+        report = {"data": str(data_dir()), "tables": here, "missing": lacking, "images": pictures}
+        click.echo(json.dumps(report, indent=1))
         return
     for row in here:
         click.echo(f"{row['space']}/{row['name']}")
@@ -116,6 +133,12 @@ def status(table: str | None, as_json: bool) -> None:
         click.echo(f"  path         {row['path']}")
     for absent in lacking:
         click.echo(f"{absent['space']}/{absent['name']}\n  not here; get it with: {absent['command']}")
+    for row in pictures:
+        click.echo(f"images/{row['name']}")
+        if row["path"]:
+            click.echo(f"  size         {row['bytes'] / 1e6:.1f} MB\n  path         {row['path']}")
+        else:
+            click.echo(f"  not here; get it with: {row['command']}")
 
 
 @command.command("verify")

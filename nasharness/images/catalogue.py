@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from nasharness.errors import DataError, unknown
 from nasharness.images import cifar, digits, imagenet16, jpegs
@@ -23,6 +24,21 @@ def names() -> tuple[str, ...]:
 def image_dir() -> Path:
     """Where fetched images lie: ``images`` in the data folder."""
     return data_dir() / "images"
+
+
+def present() -> list[dict[str, Any]]:
+    """Which fetchable images lie in ``image_dir()``: ``name, path`` (empty where absent), ``bytes, command``."""
+    rows = []
+    for layout in cifar.CIFAR.values():
+        row: dict[str, Any] = {"name": layout.name, "path": "", "bytes": 0, "command": layout.fix}
+        archive, folder = image_dir() / layout.archive, image_dir() / layout.folder
+        if archive.is_file():
+            row |= {"path": str(archive), "bytes": archive.stat().st_size}
+        elif folder.is_dir():
+            sizes = (file.stat().st_size for file in folder.iterdir() if file.is_file())
+            row |= {"path": str(folder), "bytes": sum(sizes)}
+        rows.append(row)
+    return rows
 
 
 def load(name: str | Path, data: str | Path | None = None) -> ImageSet:
