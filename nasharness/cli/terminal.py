@@ -24,8 +24,8 @@ class Progress:
         self.label = ""
         self.open = False
 
-    def update(self, done: int, total: int, label: str = "") -> None:
-        """Tell how far the work is; ``total`` 0 means unknown, ``label`` names the part of it."""
+    def update(self, done: int, total: int, label: str = "", detail: str = "") -> None:
+        """Tell how far the work is; ``total`` 0: unknown; ``label``: the part of it; ``detail``: what else to show."""
         now = self.clock()
         if label != self.label or self.first is None:
             self.label, self.first, self.start = label, done, now
@@ -42,6 +42,8 @@ class Progress:
             if total > done:
                 seconds = round((total - done) / rate)
                 text += f", {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+        if detail:
+            text += f", {detail}"
         if self.terminal:
             self.stream.write(f"\r\x1b[K{text}")
             self.open = True

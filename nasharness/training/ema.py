@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from nasharness.training.statistics import momenta, settled, start
 
 
 class MovingAverage:
@@ -14,12 +17,15 @@ class MovingAverage:
 
     ``average <- d average + (1 - d) weight``, ramp ``d = min(decay, (1 + n) / (10 + n))``. ``n`` counts images in
     units of ``unit``: with the published 128 images a GPU, it is steps times GPUs (facts, autoshrink.md 5.1), and does
-    not depend on how many processes share a batch.
+    not depend on how many processes share a batch. ``parts``: batches that batch norm sees between two updates.
     """
 
-    def __init__(self, network: nn.Module, decay: float = 0.999, *, unit: int = 128) -> None:
-        self.decay, self.unit, self.images = decay, unit, 0
+    def __init__(self, network: nn.Module, decay: float = 0.999, *, unit: int = 128, parts: int = 1) -> None:
+        self.decay, self.unit, self.parts = decay, unit, parts
+        self.images = self.updates = 0
+        self._network = network
         self._live = _floating(network)
+        self._began = dict.fromkeys(momenta(network), 1.0)  # share of batch norm's first statistics in the average
         self._average = {name: tensor.detach().clone() for name, tensor in self._live.items()}
 
     def rate(self) -> float:
@@ -31,15 +37,24 @@ class MovingAverage:
     def update(self, images: int) -> None:
         """Take in the network's weights after a step on ``images`` images."""
         self.images += images
-        torch._foreach_lerp_(list(self._average.values()), list(self._live.values()), 1 - self.rate())
+        self.updates += 1
+        rate = self.rate()
+        for momentum in self._began:
+            now = start(momentum, self.updates * self.parts)
+            self._began[momentum] = rate * self._began[momentum] + (1 - rate) * now
+        torch._foreach_lerp_(list(self._average.values()), list(self._live.values()), 1 - rate)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the network have the averaged weights inside the block; its own come back, bit for bit."""
+        """Let the network have the averaged weights inside the block; its own come back, bit for bit.
+
+        Batch norm's statistics are without the share of where they began (see :mod:`nasharness.training.statistics`).
+        """
         own = [tensor.detach().clone() for tensor in self._live.values()]
         self._set(list(self._average.values()))
         try:
-            yield
+            with settled(self._network, lambda momentum, _: self._began[momentum]):
+                yield
         finally:
             self._set(own)
 
@@ -47,19 +62,25 @@ class MovingAverage:
     def _set(self, values: list[Tensor]) -> None:
         torch._foreach_copy_(list(self._live.values()), values)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the averages and the count, for a checkpoint."""
-        return {"average": dict(self._average), "images": self.images}
+        return {
+            "average": dict(self._average),
+            "images": self.images,
+            "updates": self.updates,
+            "began": dict(self._began),
+        }
 
     @torch.no_grad()
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
         averages = state["average"]
-        if not isinstance(averages, dict) or averages.keys() != self._average.keys():
+        if averages.keys() != self._average.keys():
             raise KeyError("the moving average in the checkpoint is of another network")
         for name, tensor in self._average.items():
             tensor.copy_(averages[name])
-        self.images = int(str(state["images"]))
+        self.images, self.updates = state["images"], state["updates"]
+        self._began = dict(state["began"])
 
 
 def _floating(network: nn.Module) -> dict[str, Tensor]:

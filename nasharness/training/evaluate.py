@@ -49,10 +49,9 @@ def evaluate(
         logits = logits.float()
         losses = functional.cross_entropy(logits, labels, reduction="none")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        hits = [top[:, 0], top.any(1)]
-        parts = [(values * weights).double().sum() if sums.device.type != "cpu" else (values * weights).sum().cpu().double()
-                 for values in (losses, *hits, torch.ones_like(losses))]  # fmt: skip
-        sums += torch.stack(parts)
+        counted = weights > 0
+        values = torch.stack([losses, top[:, 0].float(), top.any(1).float(), torch.ones_like(losses)])
+        sums += torch.where(counted, values, torch.zeros_like(values)).sum(1).to(sums)
     forward.train(was_training)
     loss, top1, top5, images = world.total(sums.cpu()).tolist()
     if not images:

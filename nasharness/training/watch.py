@@ -49,8 +49,8 @@ class LossWatch:
                 at = int(wrong[0]) if len(wrong) else int(losses.argmax())
                 what = "is not a number" if len(wrong) else f"has diverged to {float(losses[at]):.4g}"
                 raise Diverged(
-                    f"the loss {what} at step {first + at} (epoch {epoch}, learning rate {lr:g}); checkpoints from before "
-                    "are kept: try a lower --lr, or --precision fp32"
+                    f"the loss {what} at step {first + at} (epoch {epoch}, learning rate {lr:g}); checkpoints from "
+                    "before are kept: try a lower --lr, or --precision fp32"
                 )
             self.total += float(losses.sum())
             self.count += len(losses)
@@ -71,6 +71,6 @@ def check_weights(weights: list[Tensor], step: int, lr: float) -> None:
     norms = torch.stack(torch._foreach_norm(weights))
     if not bool(torch.isfinite(norms).all()):
         raise Diverged(
-            f"a weight is not a number after step {step} (learning rate {lr:g}); checkpoints from before are kept: try a "
-            "lower --lr"
+            f"a weight is not a number after step {step} (learning rate {lr:g}); checkpoints from before are kept: "
+            "try a lower --lr"
         )

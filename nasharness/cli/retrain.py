@@ -1,0 +1,129 @@
+"""``nasharness retrain``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nasharness.cli.terminal import Progress
+from nasharness.errors import UsageError, unknown
+
+#: task -> (module, function(options, report) -> record, unit of progress, function(record) -> line)
+TASKS = {
+    "imagenet": ("nasharness.training.retrain", "retrain_images", "images", "line"),
+    "ptb": ("nasharness.training.text", "retrain_text", "words", "line"),
+}
+
+
+@click.command("retrain")
+@click.option("--winner", type=click.Path(path_type=Path), metavar="FILE", help="winner.json of nasharness run --out.")
+@click.option(
+    "--network", metavar="NAME", help="A known network in its place: shrinkcnn-a, shrinkcnn-b, shrinkrnn, ..."
+)
+@click.option("--task", required=True, metavar="imagenet|ptb", help="Images of any classes, or any text.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), metavar="DIR",
+              help="Images: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or tar shards there. Text: "
+                   "DIR/ptb.{train,valid,test}.txt or such a triple.")  # fmt: skip
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR",
+              help="Folder for checkpoints, log.csv, retrained.json.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, if there is one; else begin.")
+@click.option("--recipe", metavar="NAME", help="Images: shrinkcnn (default), darts or nats.")
+@click.option("--epochs", type=int, metavar="N", help="Default: the recipe's; shorter warm-ups in proportion.")
+@click.option("--batch", type=int, metavar="N", help="Of a step, over all processes. Default: the recipe's.")
+@click.option("--lr", type=float, help="For the recipe's own batch; scales with --batch.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
+@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16",
+              help="auto: bf16 on a GPU, fp32 elsewhere.")  # fmt: skip
+@click.option("--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps.")
+@click.option("--checkpoint-minutes", type=float, default=30.0, show_default=True, metavar="M",
+              help="Longest time without a checkpoint; every epoch ends with one.")  # fmt: skip
+@click.option(
+    "--keep", type=int, default=3, show_default=True, metavar="N", help="Last checkpoints kept, beside the best."
+)
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard files.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, metavar="S",
+              help="Under torchrun: seconds until another process counts as lost.")  # fmt: skip
+@click.option("--size", type=int, default=224, show_default=True, metavar="N", help="Images: pixels a side.")
+@click.option("--classes", type=int, metavar="N",
+              help="Images: outputs; default: the data's; one more: class 0 is background.")  # fmt: skip
+@click.option("--accumulate", type=int, default=1, show_default=True, metavar="N",
+              help="Images: compute a step's batch in N parts.")  # fmt: skip
+@click.option("--ema", type=float, metavar="D", help="Images: decay of the weights' moving average; 0: none.")
+@click.option("--mixup", type=float, metavar="A", help="Images: Beta(A, A); 0: none.")
+@click.option("--erase", type=float, metavar="P", help="Images: probability of random erasing.")
+@click.option("--batch-norm", default="sync", show_default=True, metavar="sync|local",
+              help="Under torchrun: statistics over all processes, or over each one's images.")  # fmt: skip
+@click.option("--workers", type=int, default=4, show_default=True, metavar="N",
+              help="Images: decoding processes beside each training process; 0: none.")  # fmt: skip
+@click.option("--bad-images", default="skip", show_default=True, metavar="skip|fail",
+              help="Images that cannot be read: count them, or stop.")  # fmt: skip
+@click.option("--bad-limit", type=int, default=50, show_default=True, metavar="N", help="Skip at most so many.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the task's recipe.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record, retrained.json, alone.")
+def command(
+    winner: Path | None,
+    network: str | None,
+    task: str,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train a search's winner in full, on images or on text.
+
+    Under torchrun (torchrun --nproc-per-node 8 -m nasharness retrain ...) processes share each batch. SIGTERM ends a
+    run with a checkpoint and exit code 75: start the same command with --resume again.
+    """
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    if (winner is None) == (network is None):
+        raise UsageError("give one of --winner winner.json and --network NAME")
+    module, function, unit, describe = TASKS[task]
+    train, line = _load(module, function, describe)
+    from nasharness.training.options import Options, read_winner
+
+    chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
+    options = Options(task=task, network=chosen, extra=_assignments(assignments), **given)
+    progress = Progress(unit)
+    try:
+        record = train(options, progress)
+    finally:
+        progress.close()
+    if not _first_process():
+        return
+    if as_json:
+        click.echo(json.dumps(record, allow_nan=False))
+        return
+    click.echo(line(record))
+    click.echo(f"written    {options.out / 'retrained.json'}; nasharness export {options.out} -o FILE takes it out")
+
+
+def _load(module: str, function: str, describe: str) -> tuple[Any, Any]:
+    """Import a task's code, which needs torch."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UsageError("training needs PyTorch: pip install 'nasharness[train]'") from error
+    loaded = importlib.import_module(module)
+    return getattr(loaded, function), getattr(loaded, describe)
+
+
+def _first_process() -> bool:
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"--set {text!r}: expected KEY=VALUE")
+        settings[key.strip()] = value
+    return settings

@@ -1,0 +1,328 @@
+"""Full training of a winner on images: from options to a trained network and its record, ``retrained.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasharness.errors import DataError, UsageError
+from nasharness.nets import imagenet
+from nasharness.nets.counts import macs, params
+from nasharness.search.result import atomically
+from nasharness.training import decode, optimisers, recipes, schedules, sources
+from nasharness.training.augment import Augmenter
+from nasharness.training.checkpoint import Keeper
+from nasharness.training.device import dtype_of, guarded
+from nasharness.training.distributed import World, join, peers
+from nasharness.training.ema import MovingAverage
+from nasharness.training.evaluate import Scores, evaluate
+from nasharness.training.loader import BadImages, Images, Order, Raw, Steps, training_batches, validation_batches
+from nasharness.training.log import Journal
+from nasharness.training.loop import KIND, Loop
+from nasharness.training.options import Options, Report, title
+from nasharness.training.signals import Stop
+from nasharness.training.step import Batch, Trainer
+from nasharness.version import __version__
+
+DEFAULT_RECIPE = "shrinkcnn"
+FORMAT = 1
+
+
+def retrain_images(options: Options, report: Report | None = None) -> dict[str, Any]:
+    """Train a network in full on ``options.data`` and return the record that ``retrained.json`` holds.
+
+    Under ``torchrun`` every process calls it; the first one writes. The folder ``options.out`` gets ``run.json`` (what
+    was asked for), ``checkpoints/``, ``log.jsonl``, ``log.csv``, ``bad_images.txt`` where there are some, and in
+    the end ``retrained.json``.
+
+    Raises:
+        UsageError: a name, a number or a combination is wrong; the folder holds another run.
+        DataError: data are absent or damaged, the device is too small, a file cannot be written, a process was lost.
+        Diverged: the loss is not a number any more.
+        Stopped: a signal ended the run; the same options with ``resume`` go on.
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise UsageError("reading images needs Pillow: pip install 'nasharness[train]'")
+    recipe = recipes.get(options.recipe or DEFAULT_RECIPE)
+    recipe = recipes.changed(recipe, ema=options.ema, mixup=options.mixup, erase=options.erase, lr=options.lr)
+    if options.extra:
+        raise UsageError(f"--set {next(iter(options.extra))}: training on images has no such setting")
+    with join(options.device, timeout_seconds=options.timeout) as world, peers(world), Stop() as stop:
+        return _Run(options, recipe, world, stop, report).run()
+
+
+class _Run:
+    def __init__(
+        self, options: Options, recipe: recipes.Recipe, world: World, stop: Stop, report: Report | None
+    ) -> None:
+        self.options, self.recipe, self.world, self.stop, self.report = options, recipe, world, stop, report
+        self.train = sources.open_split(options.data, "train")
+        self.val = sources.open_split(options.data, "val", self.train.classes)
+        self.classes, self.shift = _classes(options, len(self.train.classes))
+        self.epochs, self.batch = options.epochs or recipe.epochs, options.batch or recipe.batch
+        self.order = Order(len(self.train), self.batch, options.seed)
+        self.keeper = Keeper(options.out / "checkpoints", options.keep)
+        listing = options.out / "bad_images.txt" if world.main else None
+        self.bad = BadImages(options.bad_images, options.bad_limit, listing)
+        self.pin = world.device.type == "cuda"
+
+    def run(self) -> dict[str, Any]:
+        options, world = self.options, self.world
+        self._steps(0)  # a batch that cannot be shared is refused before anything is written
+        network = imagenet.build(
+            options.network, self.classes, size=options.size, generator=torch.Generator().manual_seed(options.seed)
+        )
+        self.counts = {"params": params(network), "macs": macs(network, (1, 3, options.size, options.size))}
+        identity = self._identity()
+        found = self._found(identity)
+        with guarded("--batch, or raise --accumulate"):
+            network.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            trainer = self._trainer(network)
+            journal = Journal(options.out, tensorboard=options.tensorboard) if world.main else None
+            loop = self._loop(trainer, identity, journal)
+            if found is not None:
+                loop.resume(found)
+                self.bad.found = dict(found["bad"])
+            else:
+                self._begin()
+            try:
+                loop.run()
+            except RuntimeError as error:
+                if "DataLoader worker" in str(error):
+                    raise DataError(
+                        f"a process that decodes images died ({str(error).splitlines()[0]}); out of memory? "
+                        "lower --workers, then go on with --resume"
+                    ) from error
+                raise
+            finally:
+                if journal is not None:
+                    journal.close()
+        return self._record(loop)
+
+    # ---- what is trained
+
+    def _trainer(self, network: nn.Module) -> Trainer:
+        options, recipe = self.options, self.recipe
+        if self.world.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # one shape of batch: the fastest kernels are found once
+        optimiser = optimisers.make(
+            recipe.optimiser, network, recipe.lr_for(self.batch), momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay, decay_on=recipe.decay_on, eps=recipe.eps,
+        )  # fmt: skip
+        ema = MovingAverage(network, recipe.ema, unit=recipe.ema_unit, parts=options.accumulate) if recipe.ema else None
+        return Trainer(
+            network, optimiser, self.world, classes=self.classes, smoothing=recipe.smoothing, clip=recipe.clip,
+            mixup=recipe.mixup, ema=ema, accumulate=options.accumulate, precision=options.precision,
+            compile=options.compile, batch_norm=options.batch_norm, seed=options.seed,
+        )  # fmt: skip
+
+    def _loop(self, trainer: Trainer, identity: Mapping[str, Any], journal: Journal | None) -> Loop:
+        recipe = self.recipe
+        schedule = schedules.make(
+            recipe.schedule, recipe.lr_for(self.batch), self.epochs, warmup=recipe.warmup_for(self.epochs)
+        )
+        return Loop(
+            trainer, order=self.order, epochs=self.epochs, schedule=schedule, batches=self._batches,
+            validate=self._validate, keeper=self.keeper, identity=identity, journal=journal,
+            minutes=self.options.checkpoint_minutes, extra=lambda: {"bad": self.bad.found}, stop=self.stop,
+            report=self.report,
+        )  # fmt: skip
+
+    # ---- batches
+
+    def _steps(self, first: int) -> Steps:
+        return Steps(
+            self.order, first, self.epochs * self.order.steps, rank=self.world.rank, size=self.world.size,
+            accumulate=self.options.accumulate,
+        )  # fmt: skip
+
+    def _images(self, source: sources.Source, *, training: bool) -> Images:
+        options = self.options
+        return Images(
+            source, self.recipe, size=options.size, seed=options.seed, training=training, shift=self.shift
+        )  # fmt: skip
+
+    def _batches(self, first: int) -> Iterator[Batch]:
+        images = self._images(self.train, training=True)
+        raw = training_batches(images, self._steps(first), workers=self.options.workers, pin=self.pin)
+        return self._on_device(raw, self._augmenter(training=True))
+
+    def _validate(self, network: nn.Module) -> Scores:
+        images = self._images(self.val, training=False)
+        batch = min(max(1, self.batch // self.world.size // self.options.accumulate), max(1, len(self.val)))
+        raw = validation_batches(
+            images, batch=batch, rank=self.world.rank, size=self.world.size, workers=self.options.workers, pin=self.pin
+        )
+        batches = self._on_device(raw, self._augmenter(training=False))
+        return evaluate(network, batches, self.world, precision=self.options.precision)
+
+    def _augmenter(self, *, training: bool) -> Augmenter:
+        recipe, options = self.recipe, self.options
+        return Augmenter(
+            recipe.augment if training else None, recipe.mean, recipe.std, size=options.size, seed=options.seed,
+            device=self.world.device,
+        )  # fmt: skip
+
+    def _on_device(self, batches: Iterator[Raw], augmenter: Augmenter) -> Iterator[Batch]:
+        device = self.world.device
+        for raw in batches:
+            self.bad.add(raw.bad)
+            pixels = raw.pixels.to(device, non_blocking=True)
+            labels, weights = raw.labels.to(device, non_blocking=True), raw.weights.to(device, non_blocking=True)
+            yield Batch(augmenter(pixels, raw.numbers), labels, weights)
+
+    # ---- files
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal for a checkpoint to be of use: not the device, the workers or the processes."""
+        options = self.options
+        network = options.network if isinstance(options.network, str) else dict(options.network)
+        if isinstance(network, dict):
+            network = {key: network[key] for key in ("space", "winner") if key in network}
+        return {
+            "network": network,
+            "classes": self.classes,
+            "size": options.size,
+            "recipe": dataclasses.asdict(self.recipe),
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "accumulate": options.accumulate,
+            "batch_norm": options.batch_norm,
+            "precision": str(dtype_of(self.world.device, options.precision)).removeprefix("torch."),
+            "seed": options.seed,
+            "images": {"train": self.train.checksum, "val": self.val.checksum},
+        }
+
+    def _found(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the state to go on from, or None where the run begins."""
+        options = self.options
+        if not options.resume:
+            taken = self.world.main and (bool(self.keeper.steps()) or (options.out / "run.json").exists())
+            if self.world.largest(
+                int(taken)
+            ):  # asked of the first process: the others may see what it has begun to write
+                raise UsageError(
+                    f"--out {options.out} holds a run: add --resume to go on with it, or choose another folder"
+                )
+            return None
+        if self.world.main:
+            self.keeper.sweep()
+        found = self.keeper.last(kind=KIND, identity=identity)
+        return None if found is None else found[1]
+
+    def _begin(self) -> None:
+        if not self.world.main:
+            return
+        options = self.options
+        network = options.network if isinstance(options.network, str) else dict(options.network)
+        run = {
+            "format": FORMAT,
+            "task": options.task,
+            "network": network,
+            "classes": self.classes,
+            "class_names": ["background"] * self.shift + list(self.train.classes),
+            "size": options.size,
+            "recipe": dataclasses.asdict(self.recipe),
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "data": str(options.data),
+            "decoder": decode.decoder(),
+            "nasharness": __version__,
+            "torch": torch.__version__,
+        }
+        write_json(options.out / "run.json", run)
+
+    def _record(self, loop: Loop) -> dict[str, Any]:
+        options, best = self.options, loop.best
+        if best is None:
+            raise DataError(f"{options.out}: the run has ended without an evaluation")
+        winner = options.network if not isinstance(options.network, str) else None
+        record = {
+            "format": FORMAT,
+            "kind": "retrained",
+            "task": options.task,
+            "network": title(options.network),
+            "recipe": self.recipe.name,
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "size": options.size,
+            "classes": self.classes,
+            **self.counts,
+            "images": {"train": len(self.train), "val": loop.last["raw"].images, "unreadable": len(self.bad.found)},
+            "last": {name: dataclasses.asdict(scores) for name, scores in loop.last.items()},
+            "best": {"epoch": best.epoch, "weights": best.weights, **dataclasses.asdict(best.scores)},
+            "seconds": round(loop.total_seconds, 1),
+            "device": _device_name(self.world),
+            "processes": self.world.size,
+            "seed": options.seed,
+            "winner": None if winner is None else dict(winner),
+            "table": None if winner is None else _table(winner),
+            "nasharness": __version__,
+            "torch": torch.__version__,
+        }
+        if self.world.main:
+            write_json(options.out / "retrained.json", record)
+        return record
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """Return search -> table -> full training in one line."""
+    parts = []
+    table = record.get("table")
+    if table:
+        parts.append(f"{table['algorithm']} on {table['space']} {table['dataset']}")
+        if table.get("final_metric_percent") is not None:
+            parts.append(f"table {table['final_metric_percent']:.2f} %")
+    best = record["best"]
+    parts.append(
+        f"{record['network']}, {record['task']} {record['epochs']} epochs ({record['recipe']}): "
+        f"top-1 {best['top1']:.2f} %, top-5 {best['top5']:.2f} % ({best['weights']} weights, epoch {best['epoch']})"
+    )
+    return " -> ".join(parts)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a record whole, or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    text = json.dumps(finite, indent=1, allow_nan=False) + "\n"
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomically(path, write)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _classes(options: Options, found: int) -> tuple[int, int]:
+    """Return the network's outputs and what is added to a label."""
+    if options.classes is None or options.classes == found:
+        return found, 0
+    if options.classes == found + 1:
+        return options.classes, 1
+    raise UsageError(
+        f"--classes {options.classes}, but {options.data} has {found} classes: leave --classes out, or give {found} "
+        f"({found + 1}: with class 0 for background)"
+    )
+
+
+def _table(winner: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("algorithm", "space", "dataset", "final_metric_percent", "table", "protocol")
+    return {key: winner.get(key) for key in keys}
+
+
+def _device_name(world: World) -> str:
+    return torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else world.device.type

@@ -1,0 +1,151 @@
+"""One training step on images: what must be in a checkpoint is here, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nasharness.training import optimisers
+from nasharness.training.device import autocast
+from nasharness.training.distributed import World, wrap
+from nasharness.training.ema import MovingAverage
+from nasharness.training.watch import LossWatch
+
+
+class Batch(NamedTuple):
+    """Inputs float [n, 3, size, size], labels int64 [n] and weights float [n] (0: no such image), on the device."""
+
+    inputs: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+class Trainer:
+    """Network, optimiser and moving average, and the step that moves them on.
+
+    Args:
+        network: on the device of ``world``; its weights are equal in all processes.
+        optimiser: over the network's weights.
+        world: this process's place. Gradients are the mean over all processes' images.
+        classes: outputs, for :class:`LossWatch`.
+        smoothing, clip, mixup: as in a :class:`~nasharness.training.recipes.Recipe`. Mixup pairs images of one part of
+            one process's share.
+        ema: the moving average to keep, if any.
+        accumulate: parts of a process's batch, computed one after the other.
+        precision, compile: of the forward pass.
+        batch_norm: ``sync`` or ``local``.
+        seed: of mixup and of whatever the network draws (dropout).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        world: World,
+        *,
+        classes: int,
+        smoothing: float = 0.0,
+        clip: float = 0.0,
+        mixup: float = 0.0,
+        ema: MovingAverage | None = None,
+        accumulate: int = 1,
+        precision: str = "auto",
+        compile: bool = False,  # noqa: A002 - torch's word for it
+        batch_norm: str = "sync",
+        seed: int = 0,
+    ) -> None:
+        self.network, self.optimiser, self.world, self.ema = network, optimiser, world, ema
+        self.smoothing, self.clip, self.mixup, self.accumulate = smoothing, clip, mixup, accumulate
+        self.precision, self.seed = precision, seed
+        self._shared = wrap(network, world, batch_norm=batch_norm)
+        self.forward: nn.Module = torch.compile(self._shared) if compile else self._shared  # type: ignore[assignment]
+        self._weights = [weight for weight in network.parameters() if weight.requires_grad]
+        self._draws = any("drop" in type(module).__name__.lower() for module in network.modules())
+        self.forward.train()
+        self.watch = LossWatch(world, classes)
+        self.step = 0
+
+    def advance(self, batches: Iterator[Batch], lr: float) -> int:
+        """Take ``accumulate`` batches and make one step at rate ``lr``; return how many images this process used.
+
+        An image of weight 0 contributes nothing: the sum over images is divided by the size of the batch all the same.
+        """
+        optimisers.set_lr(self.optimiser, lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        mean = torch.zeros((), device=self.world.device)
+        images = 0
+        with self._own_randomness():
+            for part in range(self.accumulate):
+                batch = next(batches)
+                images += len(batch.labels)
+                last = part == self.accumulate - 1
+                with self._shared.no_sync() if self.world.size > 1 and not last else contextlib.nullcontext():  # type: ignore[operator]
+                    loss = self._loss(batch, part) / self.accumulate
+                    loss.backward()  # type: ignore[no-untyped-call]
+                mean += loss.detach()
+        if self.clip:
+            nn.utils.clip_grad_norm_(self._weights, self.clip)
+        self.optimiser.step()
+        self.step += 1
+        if self.ema is not None:
+            self.ema.update(images * self.world.size)
+        self.watch.add(mean)
+        return images
+
+    def _loss(self, batch: Batch, part: int) -> Tensor:
+        inputs, share = batch.inputs, 1.0
+        if self.mixup:
+            rng = np.random.default_rng((self.seed, self.step, part))
+            share = float(rng.beta(self.mixup, self.mixup))
+            inputs = inputs * share + inputs.flip(0) * (1 - share)
+        with autocast(self.world.device, self.precision):
+            logits = self.forward(inputs)
+        if not self.mixup:
+            return self._mean(logits, batch.labels, batch.weights)
+        weights = batch.weights * batch.weights.flip(0)
+        other = self._mean(logits, batch.labels.flip(0), weights)
+        return share * self._mean(logits, batch.labels, weights) + (1 - share) * other
+
+    def _mean(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=self.smoothing)
+        return torch.where(weights > 0, losses * weights, torch.zeros_like(losses)).mean()
+
+    def _own_randomness(self) -> contextlib.AbstractContextManager[Any]:
+        """Let dropout draw from (seed, step, rank), whatever was drawn before, and leave the global state as it was."""
+        return _seeded(self.world, (self.seed, self.step, self.world.rank)) if self._draws else contextlib.nullcontext()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the rest of the run depends on: call :meth:`LossWatch.look` first."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "step": self.step,
+            "loss": (self.watch.total, self.watch.count),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`state_dict` gave, in every process."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.step = int(state["step"])
+        self.watch.total, self.watch.count = state["loss"]
+
+
+@contextlib.contextmanager
+def _seeded(world: World, key: tuple[int, ...]) -> Iterator[None]:
+    devices = [world.device] if world.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield
