@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from nasharness.training.text_model import LanguageModel
 from nasharness.training.text_run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun, cell_of
 
 
-def retrain_text(options: Options, *, say: Say = lambda line: None, report: Report | None = None) -> dict[str, Any]:
-    """Train a cell as a language model; return what is written to ``result.json``.
+def retrain_text(options: Options, report: Report | None = None, *, say: Say = lambda line: None) -> dict[str, Any]:
+    """Train a cell as a language model; return the record that ``retrained.json`` holds.
 
     The run is one process, or many under ``torchrun``: batch streams are shared out, and the outcome is the same but
     for rounding. SIGTERM writes a checkpoint and ends with code 75; a run resumed from any checkpoint repeats, bit by
@@ -32,8 +32,8 @@ def retrain_text(options: Options, *, say: Say = lambda line: None, report: Repo
             or the content of a winner.json; ``options.extra``: settings of the recipe
             (:data:`nasharness.training.text_recipes.RANGES`; ``emsize`` and ``nhid`` both mean ``width``) and those of
             :class:`nasharness.training.text_run.Extras`.
-        say: called with a line for the user, now and then.
-        report: called with words done and in all, and a label.
+        report: called with words done and in all, and what else is known.
+        say: called with a line on every epoch.
 
     Raises:
         UsageError: an option is wrong, or ``out`` holds another run.
@@ -80,6 +80,39 @@ def _extras(options: Options) -> tuple[Extras, dict[str, float | None]]:
     return Extras(corpus, unknown_words, dynamic == "yes"), changes
 
 
+def line(record: Mapping[str, Any]) -> str:
+    """Return search -> table -> full training in one line."""
+    parts = []
+    table = record.get("table")
+    if table:
+        parts.append(f"{table['algorithm']} on {table['space']} {table['dataset']}")
+        if table.get("final_metric_percent") is not None:
+            parts.append(f"table {table['final_metric_percent']:.2f} %")
+    best, streams = record["best"], record["test_streams"]
+    text = (
+        f"{record['network']}, {record['corpus']} {record['epochs']} epochs ({record['recipe']}): perplexity "
+        f"{record['valid_perplexity']:.2f} valid ({best['weights']} weights, epoch {best['epoch']}), "
+        f"{record['test_perplexity']:.2f} test ({streams} stream{'s' if streams > 1 else ''})"
+    )
+    if "dynamic_test_perplexity" in record:
+        text += f", {record['dynamic_test_perplexity']:.2f} with dynamic evaluation"
+    return " -> ".join([*parts, text])
+
+
+def load(run: Path | str) -> tuple[LanguageModel, Vocabulary]:
+    """Return the model of a run in its best weights, on the CPU, and its vocabulary.
+
+    Raises:
+        DataError: there is no trained model in ``run``.
+    """
+    best = checkpoint.load(Path(run) / CHECKPOINTS / "best.pt", kind=MODEL_KIND)
+    graph = best["graph"]
+    words = Vocabulary(tuple(best["words"]))
+    model = LanguageModel(None if graph is None else Recurrence(**graph), len(words), int(best["width"]))
+    model.load_state_dict(best["model"])
+    return model.eval(), words
+
+
 def text_perplexity(
     run: Path | str, text: Path | str, *, unknown_words: str = "error", device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -99,11 +132,7 @@ def text_perplexity(
     Raises:
         DataError: there is no trained model in ``run``, or the text cannot be read or has unknown words.
     """
-    best = checkpoint.load(Path(run) / CHECKPOINTS / "best.pt", kind=MODEL_KIND)
-    words = Vocabulary(tuple(best["words"]))
-    graph = None if best["graph"] is None else Recurrence(**best["graph"])
-    model = LanguageModel(graph, len(words), int(best["width"]))
-    model.load_state_dict(best["model"])
+    model, words = load(run)
     model.to(choose(device))
     tokens = words.encode(Path(text), unknown_words=unknown_words)
     loss = mean_loss(model, tokens, words.words.index(END), progress=progress)

@@ -16,8 +16,8 @@ SEGMENT = 64
 
 
 def perplexity(loss: float) -> float:
-    """Return exp(loss), infinite where that overflows."""
-    return math.exp(loss) if loss < 700 else math.inf
+    """Return exp(loss), at most exp(700): a number that any file format holds."""
+    return math.exp(min(loss, 700.0))
 
 
 @torch.no_grad()
@@ -88,8 +88,8 @@ def dynamic_loss(
     start: int,
     squares: list[Tensor],
     *,
-    rate: float = 2e-3,
-    decay: float = 2e-2,
+    rate: float = 1e-4,
+    decay: float = 2e-3,
     bptt: int = 5,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
@@ -105,7 +105,7 @@ def dynamic_loss(
         tokens: the text, read in order in one stream.
         start: the token for the end of a line.
         squares: of the training text, from :func:`mean_squares`.
-        rate: step size.
+        rate: step size; too large a one can end in a loss that is no number.
         decay: strength of the pull.
         bptt: words a segment.
         progress: called with tokens done and in all.

@@ -1,10 +1,9 @@
-"""One run of full training on text: options in, checkpoints, journal and ``result.json`` out."""
+"""One run of full training on text: options in, checkpoints, journal and ``retrained.json`` out."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,22 +13,23 @@ from typing import Any
 
 import torch
 
-from nasharness.errors import DataError, UsageError
+from nasharness.errors import UsageError
 from nasharness.nets import language
 from nasharness.nets.shrinkrnn import Recurrence
-from nasharness.search.result import atomically
 from nasharness.training import checkpoint
 from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
 from nasharness.training.log import Journal
-from nasharness.training.options import Options, Report
+from nasharness.training.options import Options, Report, title
+from nasharness.training.record import FORMAT, device_name, table_of, write_json
 from nasharness.training.signals import Stop, Stopped
-from nasharness.training.text_data import END, Corpus
+from nasharness.training.text_data import END, PARTS, Corpus
 from nasharness.training.text_eval import dynamic_loss, mean_loss, mean_squares, perplexity
 from nasharness.training.text_model import LanguageModel
 from nasharness.training.text_recipes import TextRecipe
 from nasharness.training.text_train import TextTrainer
 from nasharness.training.watch import Diverged
+from nasharness.version import __version__
 
 KIND, MODEL_KIND = "retrain-text", "text-model"
 #: how often a recipe that reloads after a loss that is no number may do so between two best epochs
@@ -77,7 +77,7 @@ class TextRun:
             graph, len(corpus.vocabulary), recipe.width, initial=recipe.initial, generator=draw
         ).to(world.device)
         self.trainer = TextTrainer(self.model, corpus, recipe, seed=options.seed, world=world, dtype=self.dtype)
-        self.identity = {
+        self.identity: dict[str, Any] = {
             "network": describe(graph),
             "vocabulary": corpus.vocabulary.checksum,
             "tokens": [len(corpus.train), len(corpus.valid), len(corpus.test)],
@@ -112,11 +112,15 @@ class TextRun:
 
     def _begin(self) -> None:
         options = self.options
-        if self.world.main:
+        # asked of the first process: the others may see what it has begun to write
+        taken = self.world.main and not options.resume and (bool(self.keeper.steps()) or self._run_file.exists())
+        if self.world.largest(int(taken)):
+            raise UsageError(
+                f"--out {options.out} holds a run: add --resume to go on with it, or choose another folder"
+            )
+        if self.world.main and options.resume:
             self.keeper.sweep()
         found = self.keeper.last(kind=KIND, identity=self.identity) if options.resume else None
-        if not options.resume and self.keeper.steps():
-            raise UsageError(f"{options.out} holds a run already; give --resume to go on with it, or another --out")
         weights = sum(weight.numel() for weight in self.model.parameters())
         self.say(self.corpus.describe())
         self.say(
@@ -130,6 +134,14 @@ class TextRun:
             self.seconds, self.reloads = float(state["seconds"]), int(state["reloads"])
             share = self.trainer.words / self.trainer.epoch_words
             self.say(f"going on from {path}: {self.trainer.epoch} epochs done, {100 * share:.0f} % of the next")
+        elif self.world.main:
+            network = options.network if isinstance(options.network, str) else dict(options.network)
+            asked = {"format": FORMAT, "task": options.task, "network": network, "data": str(options.data)}
+            write_json(self._run_file, asked | self.identity | {"nasharness": __version__, "torch": torch.__version__})
+
+    @property
+    def _run_file(self) -> Path:
+        return self.options.out / "run.json"
 
     def _epoch(self, report: Report | None) -> dict[str, Any]:
         """Go to the end of the epoch in hand and validate."""
@@ -140,8 +152,7 @@ class TextRun:
         before = self.seconds
         while not trainer.finished:
             trainer.step()
-            if report is not None:
-                report(trainer.words, trainer.epoch_words, label)
+            self._progress(report)
             due = time.monotonic() - saved > 60 * options.checkpoint_minutes
             told = self.world.largest(2 * self.stop.code + int(due))
             if told:
@@ -155,7 +166,11 @@ class TextRun:
         rate = (trainer.words - words) / elapsed
         lr = trainer.lr()
         train = trainer.train_loss()
-        valid = self._validate()
+        try:
+            valid = self._validate()
+        except Stopped:
+            self._save()  # with the text at its end: what is resumed validates first
+            raise
         averaging = trainer.optimiser.averaging
         best = valid < min(trainer.optimiser.losses, default=math.inf)
         if best and self.world.main:
@@ -201,10 +216,22 @@ class TextRun:
             )
         return value
 
+    def _progress(self, report: Report | None) -> None:
+        trainer = self.trainer
+        if report is None:
+            return
+        detail = f"epoch {trainer.epoch + 1}/{self.recipe.epochs}"
+        if math.isfinite(trainer.seen):
+            detail += f", perplexity {perplexity(trainer.seen):.1f}"
+        if trainer.optimiser.losses:
+            detail += f", best valid {perplexity(min(trainer.optimiser.losses)):.2f}"
+        detail += f", {memory(self.world.device) / 2**30:.1f} GiB"
+        done = trainer.epoch * trainer.epoch_words + trainer.words
+        report(done, self.recipe.epochs * trainer.epoch_words, "", detail)
+
     def _told(self, done: int, total: int) -> None:
         """Stop in the middle of an evaluation, which begins again on resuming; with peers only between segments."""
         if self.stop.code and self.world.size == 1:
-            self._save()
             raise Stopped("stopped while reading a text to evaluate; go on with --resume", self.stop.code)
 
     @property
@@ -265,35 +292,42 @@ class TextRun:
         streams = self.recipe.test_streams
         with exact(self.model):
             test = mean_loss(self.model, self.corpus.test, self._end, streams=streams, progress=progress)
+        options, winner = self.options, None if isinstance(self.options.network, str) else self.options.network
         record = {
-            "task": "text",
-            "corpus": self.corpus.name,
-            "tokens": self.identity["tokens"],
-            "vocabulary": len(self.corpus.vocabulary),
-            "network": self.identity["network"],
-            "width": self.recipe.width,
-            "parameters": sum(weight.numel() for weight in self.model.parameters()),
-            "recipe": self.identity["recipe"],
-            "seed": self.options.seed,
+            "format": FORMAT,
+            "kind": "retrained",
+            "task": options.task,
+            "network": title(options.network),
+            "cell": self.identity["network"],
+            "recipe": self.recipe.name,
+            "settings": self.identity["recipe"],
             "epochs": self.trainer.epoch,
-            "best_epoch": best["epoch"],
+            "batch": self.recipe.batch,
+            "width": self.recipe.width,
+            "params": sum(weight.numel() for weight in self.model.parameters()),
+            "corpus": self.corpus.name,
+            "tokens": dict(zip(PARTS, self.identity["tokens"], strict=True)),
+            "vocabulary": len(self.corpus.vocabulary),
+            "best": {"epoch": best["epoch"], "weights": "averaged" if best["optimiser"]["averaging"] else "raw"},
             "valid_perplexity": perplexity(best["valid_loss"]),
             "valid_streams": self.recipe.valid_streams,
             "test_perplexity": perplexity(test),
             "test_streams": streams,
-            "seconds": self.seconds,
-            "device": str(self.world.device),
-            "processes": self.world.size,
+            "seconds": round(self.seconds, 1),
+            "device": device_name(self.world.device),
             "threads": torch.get_num_threads(),
+            "processes": self.world.size,
             "products": self.identity["products"],
+            "seed": options.seed,
+            "winner": None if winner is None else dict(winner),
+            "table": None if winner is None else table_of(winner),
+            "nasharness": __version__,
             "torch": torch.__version__,
         }
-        line = f"test perplexity {record['test_perplexity']:.2f} ({streams} stream{'s' if streams > 1 else ''})"
         if self.extras.dynamic:
-            record["dynamic_test_perplexity"] = perplexity(_dynamic(self.model, self.corpus, self._end, progress))
-            line += f", {record['dynamic_test_perplexity']:.2f} with dynamic evaluation"
-        self.say(f"valid perplexity {record['valid_perplexity']:.2f} (epoch {best['epoch']}), {line}")
-        _write(self.options.out / "result.json", record)
+            with exact(self.model):
+                record["dynamic_test_perplexity"] = perplexity(_dynamic(self.model, self.corpus, self._end, progress))
+        write_json(self.options.out / "retrained.json", record)
         return record
 
 
@@ -345,13 +379,3 @@ def _dynamic(model: LanguageModel, corpus: Corpus, end: int, progress: Callable[
 
 def _record(graph: Recurrence | None) -> dict[str, Any] | None:
     return None if graph is None else dataclasses.asdict(graph)
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    def dump(place: Path) -> None:
-        place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-    try:
-        atomically(path, dump)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space and resume") from error

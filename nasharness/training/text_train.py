@@ -71,6 +71,7 @@ class TextTrainer:
         self.lengths = torch.Generator().manual_seed(2 * seed)
         self.masks = torch.Generator(world.device).manual_seed(2 * seed + 1)
         self.epoch = self.segments = 0
+        self.seen = math.nan
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
@@ -125,7 +126,9 @@ class TextTrainer:
         self.position += length
         self.segments += 1
         look = self.segments % LOOK == 0 or self.finished
-        if look and not math.isfinite(float(self.world.total(self.total.cpu()))):
+        if look:
+            self.seen = self.train_loss()
+        if look and not math.isfinite(self.seen):
             raise Diverged(
                 f"the loss is not a number by segment {self.segments} (epoch {self.epoch + 1}, learning rate {lr:g}); "
                 "start again with a lower --lr or --clip"

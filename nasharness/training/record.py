@@ -1,0 +1,46 @@
+"""The record of a full training, beside the winner's table numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nasharness.errors import DataError
+from nasharness.search.result import atomically
+
+#: of ``run.json`` and ``retrained.json``
+FORMAT = 1
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a record whole, or not at all; numbers that are not finite become null.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    text = json.dumps(finite, indent=1, allow_nan=False) + "\n"
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomically(path, write)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space and resume") from error
+
+
+def table_of(winner: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a search's table says of its winner."""
+    keys = ("algorithm", "space", "dataset", "final_metric_percent", "table", "protocol")
+    return {key: winner.get(key) for key in keys}
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or the kind of device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
