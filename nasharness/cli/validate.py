@@ -34,11 +34,29 @@ from nasharness.errors import UsageError, unknown
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write NEW's scores as a baseline.")
 @click.option("--paper", metavar="nats-bench", help="Hold the registered algorithms against the published tables.")
 @click.option("--table", is_flag=False, flag_value="", metavar="[NAME]",
-              help="Without --algo, --paper, --scores: check this table. With them: use it.")  # fmt: skip
+              help="Without --algo, --paper, --scores, --supernet: check this table. With them: use it.")  # fmt: skip
 @click.option("--scores", type=click.Path(path_type=Path), metavar="FILE", help="Rank quality of the proxy in FILE.")
 @click.option("--column", "columns", multiple=True, metavar="NAME", help="Score column of FILE; may be repeated.")
 @click.option("--k", "ks", metavar="K,...", help="For --scores: ks of precision@k and regret@k (default 1,10,100).")
 @click.option("--lower-is-better", is_flag=True, help="For --scores: small scores are good.")
+@click.option("--supernet", type=click.Path(path_type=Path), metavar="PATH",
+              help="Rank quality of the shared weights in a checkpoint or a run's folder.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(3), metavar="N", help="For --supernet: architectures ranked (500).")
+@click.option("--all", "all_", is_flag=True, help="For --supernet: rank every architecture.")
+@click.option("--on", "part", default="test", show_default=True, metavar="test|validation",
+              help="For --supernet: the images, neither of which trained weights.")  # fmt: skip
+@click.option("--score-images", type=click.IntRange(1), metavar="N",
+              help="For --supernet: images that score an architecture (1,000).")  # fmt: skip
+@click.option("--batch", type=click.IntRange(2), metavar="N", help="For --supernet: images in a batch (250).")
+@click.option("--images", metavar="NAME|PATH", help="For --supernet: other images than those of the run.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="For --supernet: where they are now.")
+@click.option("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="For --supernet: their split.")
+@click.option("--device", metavar="NAME", help="For --supernet: cpu, cuda, cuda:1, mps.")
+@click.option("--curve/--no-curve", default=True, help="For --supernet: tau by epoch too, where weights were kept.")
+@click.option("--figure", type=click.Path(path_type=Path), metavar="FILE",
+              help="For --supernet: draw it: FILE.png, FILE.pdf, FILE.csv.")  # fmt: skip
+@click.option("--save-scores", type=click.Path(path_type=Path), metavar="FILE.csv",
+              help="For --supernet: write what --scores reads.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(**options: Any) -> int:
     """Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
@@ -49,10 +67,11 @@ def command(**options: Any) -> int:
     nasharness validate --paper nats-bench
     nasharness validate --table light
     nasharness validate --scores proxy.csv
+    nasharness validate --supernet results/rsps --space tss --figure results/rsps/ranking
 
     Exit code: 0; 1 when NEW is worse anywhere, or with --require better when it is not better, or when a check fails.
     """  # noqa: D301 - click reads the escape
-    modes = {key: options[key] is not None for key in ("algo", "paper", "scores")}
+    modes = {key: options[key] is not None for key in ("algo", "paper", "scores", "supernet")}
     chosen = [f"--{key}" for key, given in modes.items() if given]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} ask for different things; give one of them")
@@ -62,10 +81,15 @@ def command(**options: Any) -> int:
         return _paper(options)
     if modes["scores"]:
         return _scores(options)
+    if modes["supernet"]:
+        from nasharness.cli.validate_supernet import assess_supernet
+
+        return assess_supernet(options)
     if options["table"] is not None:
         return _table(options)
     raise UsageError(
-        "nothing to validate; give --algo NEW --against OLD, --paper nats-bench, --table [NAME] or --scores FILE"
+        "nothing to validate; give --algo NEW --against OLD, --paper nats-bench, --table [NAME], --scores FILE or "
+        "--supernet PATH"
     )
 
 

@@ -31,7 +31,8 @@ class Request:
     """Build one with ``Request.create``; it can be sent to another process. No table is part of it.
 
     ``seeds``: one run each. ``devices``: where they run; with several, as many runs go on side by side.
-    ``keep_every``: epochs between the weights that are kept for later ranking.
+    ``keep_every``: epochs between the weights that are kept for later ranking. ``origin``: how images and split were
+    asked for, as ``load_images`` takes it.
     """
 
     algorithm: str
@@ -48,6 +49,7 @@ class Request:
     resume: bool
     keep_every: int
     derive_every: int | None
+    origin: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -100,15 +102,22 @@ class Request:
         folder = None if out is None else Path(out)
         seeds = tuple(range(seed, seed + runs))
         _check_folder(folder, seeds, resume)
-        loaded = images if isinstance(images, ImageSet) else image_sets.load(images, data)
+        origin: dict[str, Any] = {
+            "images": images if isinstance(images, ImageSet) else _found(images),
+            "data": None if data is None else _found(data),
+            "validation": validation,
+            "split_file": None if split_file is None else _found(split_file),
+        }
+        loaded, split = load_images(dataset, **origin)
         notes = check_images(loaded, dataset)
+        origin["images"] = images.name if isinstance(images, ImageSet) else origin["images"]
         return cls(
             algorithm=record.name,
             settings=chosen,
             space=space,
             dataset=dataset,
             images=loaded,
-            split=_split(loaded, dataset, validation, split_file),
+            split=split,
             recipe=asked,
             seeds=seeds,
             devices=where,
@@ -117,6 +126,7 @@ class Request:
             resume=resume,
             keep_every=keep_every or -(-asked.epochs // 10),
             derive_every=derive_every,
+            origin=origin,
             notes=notes,
         )
 
@@ -143,6 +153,7 @@ class Request:
             device=torch.device(device),
             precision=self.precision,
             derive_every=self.derive_every,
+            origin=self.origin,
         )
 
 
@@ -172,16 +183,32 @@ def check_images(images: ImageSet, dataset: str) -> tuple[str, ...]:
     return notes
 
 
-def _split(images: ImageSet, dataset: str, validation: float | None, file: str | Path | None) -> Split:
-    if validation is not None and file is not None:
+def load_images(
+    dataset: str,
+    *,
+    images: str | ImageSet,
+    data: str | None = None,
+    validation: float | None = None,
+    split_file: str | None = None,
+) -> tuple[ImageSet, Split]:
+    """Read and split images, as ``Request.create`` is asked to. Raises UsageError and DataError."""
+    if validation is not None and split_file is not None:
         raise UsageError("--validation and --split-file both split the images; give one of them")
-    if file is not None:
-        return image_sets.split(images, scheme="halves" if dataset == "cifar10" else "test-halves", file=file)
+    if validation is not None and not 0 < validation < 1:
+        raise UsageError(f"--validation {validation}: expected a share between 0 and 1, as in 0.2")
+    loaded = images if isinstance(images, ImageSet) else image_sets.load(images, data)
+    if split_file is not None:
+        scheme = "halves" if dataset == "cifar10" else "test-halves"
+        return loaded, image_sets.split(loaded, scheme=scheme, file=split_file)
     if validation is not None:
-        if not 0 < validation < 1:
-            raise UsageError(f"--validation {validation}: expected a share between 0 and 1, as in 0.2")
-        return image_sets.split(images, scheme="validation", fraction=validation)
-    return image_sets.split(images)
+        return loaded, image_sets.split(loaded, scheme="validation", fraction=validation)
+    return loaded, image_sets.split(loaded)
+
+
+def _found(place: str | Path) -> str:
+    """A path so that it is found from any folder; a name as it is."""
+    path = Path(place).expanduser()
+    return str(path.resolve()) if path.exists() and str(place) not in image_sets.names() else str(place)
 
 
 def _devices(device: str | None, runs: int) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ class Epoch:
 class Session:
     """A run that trains. Iterate over ``train()``; what it yields is an Epoch each.
 
-    Raises UsageError for an algorithm that does not work on the space, or a batch larger than its images.
+    ``origin``: how the images were asked for, kept in checkpoints so that they can be found again. Raises UsageError
+    for an algorithm that does not work on the space, or a batch larger than its images.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Session:
         device: torch.device,
         precision: str = "auto",
         derive_every: int | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.record, self.settings, self.recipe, self.seed, self.device = record, dict(settings), recipe, seed, device
         self.space = spaces.get(space)
@@ -102,6 +104,7 @@ class Session:
         for what, (x, _) in (("weights", split.weights), ("architecture", split.arch)):
             if recipe.batch > len(x):
                 raise UsageError(f"--batch {recipe.batch}: the {what} has only {len(x):,} images ({split.note})")
+        self.origin = dict(origin or {})
         self.dtype = devices.dtype_of(device, precision)
         self._precision = precision
         self.identity = {
@@ -167,6 +170,7 @@ class Session:
             "algorithm": algorithm,
             "rows": [asdict(row) for row in self.rows],
             "device": self.device.type,
+            "origin": self.origin,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -198,7 +202,7 @@ class Session:
 
     def save_weights(self, path: Path) -> None:
         """Write the shared weights alone: what ranking architectures takes."""
-        state = {"net": self.net.state_dict(), "epoch": self.done}
+        state = {"net": self.net.state_dict(), "epoch": self.done, "origin": self.origin}
         checkpoint.save(path, state, kind=KIND, identity=self.identity)
 
     # -- training --------------------------------------------------------------------------------------------------

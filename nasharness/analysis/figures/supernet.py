@@ -1,0 +1,126 @@
+"""How well shared weights rank: tau over the epochs of a run, and the ranking at its end."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, save, sheet
+from nasharness.errors import UsageError
+from nasharness.search.result import atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: how each score is drawn
+LOOKS = {
+    "accuracy": Look(COLOURS["blue"][0], "-", "o"),
+    "loss": Look(COLOURS["vermilion"][0], (0, (5, 1.4)), "s"),
+}
+#: Architectures below this quantile of the table are shown at the lower edge: cells that learn nothing are far off.
+LOWEST = 0.06
+
+
+def write(
+    data: pd.DataFrame,
+    captions: Mapping[str, str],
+    file: str | os.PathLike[str],
+    formats: Sequence[str] = ("png", "pdf"),
+) -> list[Path]:
+    """Write the figure of ``draw`` and its numbers beside each other: FILE.png (300 dpi), FILE.pdf, FILE.csv.
+
+    ``file``: with or without an ending. Raises UsageError where they cannot be written, or matplotlib is absent.
+    """
+    base = Path(file)
+    base = base.with_suffix("") if base.suffix.lower() in (".png", ".pdf", ".svg", ".csv") else base
+    with looks():
+        figure = draw(data, captions)
+        content = {"csv": data.to_csv(index=False, lineterminator="\n").encode("utf-8")}
+        content |= {kind: save(figure, kind) for kind in formats}
+    written = []
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for ending, bytes_ in content.items():
+            path = base.with_name(f"{base.name}.{ending}")
+            atomically(path, functools.partial(_write_bytes, bytes_))
+            written.append(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {base}.png: {error.strerror or error}; choose another --figure") from error
+    return written
+
+
+def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:
+    """Draw ``data``, whose rows are told apart by ``part``. Call within ``style.looks()``.
+
+    ``epoch``: ``epoch``, ``score``, ``tau`` with its interval ``low`` to ``high``; without such rows there is no left
+    panel. ``end``: the same at the end of the run, on all that was ranked. ``architecture``: ``index``, ``accuracy``
+    with the shared weights in percent, ``loss``, ``final`` metric of the table in percent. ``captions``: ``title``,
+    ``truth``, ``note``.
+    """
+    curve, cells = data[data["part"] == "epoch"], data[data["part"] == "architecture"]
+    columns = 2 if len(curve) else 1
+    legend = [(f"tau by {name}", look) for name, look in LOOKS.items()] if len(curve) else []
+    note = f"{captions['note']} Triangles at the lower edge: architectures that are worse still."
+    made = sheet(columns, height=1.9, legend=legend, note=note, gap=0.62, top=0.3)
+    if len(curve):
+        _curve(made.panels[0][0], curve)
+        made.panels[0][0].set_title(captions["title"])
+    right = made.panels[0][-1]
+    _cells(right, cells, data[data["part"] == "end"])
+    right.set_ylabel(captions["truth"])
+    if columns == 1:
+        right.set_title(captions["title"], pad=12)
+    return made.figure
+
+
+def _curve(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.axhline(0, color=MUTED, linewidth=0.7, zorder=1.5)
+    for name, look in LOOKS.items():
+        own = rows[rows["score"] == name].sort_values("epoch")
+        x = own["epoch"].to_numpy(dtype=float)
+        axes.fill_between(
+            x, own["low"].to_numpy(dtype=float), own["high"].to_numpy(dtype=float), color=look.colour, alpha=0.15, lw=0
+        )
+        axes.plot(
+            x, own["tau"].to_numpy(dtype=float), color=look.colour, linestyle=look.dash, marker=look.marker, zorder=3
+        )
+    last = float(rows["epoch"].max())
+    axes.set_xlim(0, 1.03 * last)
+    axes.set_ylim(min(-0.1, float(np.nanmin(rows[["tau", "low"]].to_numpy(dtype=float), initial=0.0))), 1.0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("Kendall's tau with the table")
+    axes.locator_params(axis="x", integer=True)
+
+
+def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
+    score, final = cells["accuracy"].to_numpy(dtype=float), cells["final"].to_numpy(dtype=float)
+    floor, best = float(np.quantile(final, LOWEST)), float(final.max())
+    floor = min(floor, best - 1.0)
+    inside = final >= floor
+    opacity = 0.7 if len(final) <= 1_000 else 0.25
+    axes.scatter(score[inside], final[inside], s=5, color=MUTED, alpha=opacity, linewidths=0, zorder=2)
+    if (~inside).any():
+        # still lower: shown at the edge, so that the others can be told apart
+        edge = np.full(int((~inside).sum()), floor - 0.04 * (best - floor))
+        axes.scatter(
+            score[~inside], edge, s=7, marker="v", facecolors="none", edgecolors=MUTED, linewidths=0.5, clip_on=False
+        )
+    axes.set_ylim(floor - 0.07 * (best - floor), best + 0.05 * (best - floor))
+    words = [
+        f"by {row['score']} {row['tau']:.2f}"
+        + ("" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]")
+        for _, row in end.iterrows()
+    ]
+    axes.text(1.0, 1.02, "tau " + ", ".join(words), transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
+    axes.set_xlabel("accuracy with shared weights (%)")
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)

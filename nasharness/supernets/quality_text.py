@@ -1,0 +1,179 @@
+"""The ranking of shared weights as text, as plain values, as a file of scores, and as rows of a figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from nasharness import spaces
+from nasharness.analysis import proxies
+from nasharness.analysis.layout import bracket, plain
+from nasharness.errors import UsageError
+from nasharness.search.result import atomically
+from nasharness.supernets.quality import SCORES, Report
+
+#: Gain of tau over the last third of a run from which on it is said to be rising still.
+RISING = 0.03
+
+
+def verdict(report: Report) -> str:
+    """What the numbers say about whether this supernet may be trusted."""
+    best = max(report.found, key=lambda one: _or_less(one.tau["all"][0]))
+    tau, (low, high) = best.tau["all"]
+    if not low > 0:
+        return (
+            f"the shared weights rank no better than chance (tau by {best.name} {bracket(tau, (low, high), 2)}): what "
+            "was derived from them says nothing; train longer (--epochs) or with a larger --lr"
+        )
+    text = f"the shared weights rank better than chance (tau by {best.name} {bracket(tau, (low, high), 2)})"
+    if len(report.curve) > 2:
+        last = report.curve[-1].tau[best.name][0]
+        earlier = report.curve[-1 - math.ceil(len(report.curve) / 3)].tau[best.name][0]
+        if last - earlier > RISING:
+            return f"{text}; tau still rises ({earlier:.2f} to {last:.2f} over the last third): longer training may pay"
+    return text
+
+
+def render(report: Report) -> str:
+    """Facts, tau by epoch, rank quality at the end, and the verdict."""
+    weights, problem = report.weights, report.problem
+    recipe = weights.identity["recipe"]
+    facts = [
+        f"supernet   {weights.path}: {weights.identity['algorithm']} on {weights.identity['space']}, seed "
+        f"{weights.identity['seed']}, epoch {weights.epoch} of {recipe['epochs']}",
+        f"images     {report.images}",
+        f"ranked     {len(report.truth):,} of {problem.space.size:,} architectures",
+        f"truth      {problem.final} on {problem.dataset}, table {problem.table.name} (checksum "
+        f"{problem.table.checksum[:12]})",
+        "intervals  95 %, bootstrap over architectures; equal scores in random order; regret in percentage points; "
+        "[-] where resampling cannot tell",
+        *(f"note       {note}" for note in report.notes),
+    ]
+    parts = [proxies.render(report.found, facts)]
+    if report.curve:
+        rows = [[f"{point.epoch}", *(_cell(*point.tau[name]) for name in SCORES)] for point in report.curve]
+        parts += [
+            "",
+            f"Kendall's tau by epoch, on {report.curve_archs:,} architectures and {report.curve_images:,} images",
+            plain(["epoch", *(f"by {name}" for name in SCORES)], rows),
+        ]
+    return "\n".join([*parts, "", f"verdict    {verdict(report)}"])
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The same as plain values, for JSON."""
+    weights, problem = report.weights, report.problem
+    return {
+        "supernet": str(weights.path),
+        "algorithm": weights.identity["algorithm"],
+        "space": weights.identity["space"],
+        "epoch": weights.epoch,
+        "seed": weights.identity["seed"],
+        "dataset": problem.dataset,
+        "truth": str(problem.final),
+        "table": problem.table.checksum,
+        "images": report.images,
+        "architectures": len(report.truth),
+        "scores": proxies.as_dict(report.found),
+        "by_epoch": {
+            "architectures": report.curve_archs,
+            "images": report.curve_images,
+            "points": [
+                {"epoch": point.epoch}
+                | {name: {"tau": _plain(tau), "ci95": _interval(bounds)} for name, (tau, bounds) in point.tau.items()}
+                for point in report.curve
+            ],
+        },
+        "verdict": verdict(report),
+        "notes": report.notes,
+    }
+
+
+def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
+    """Write columns index, accuracy, loss: a file that ``nasharness validate --scores`` reads.
+
+    Raises UsageError where the file cannot be written.
+    """
+    file = Path(path)
+    if file.suffix != ".csv":
+        raise UsageError(f"--save-scores {file}: expected a name that ends in .csv")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", *SCORES])
+    ranked = report.ranked
+    for index, accuracy, loss in zip(ranked.index, ranked.accuracy, ranked.loss, strict=True):
+        writer.writerow([int(index), repr(float(accuracy)), repr(float(loss))])
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomically(file, lambda temporary: _write(temporary, text.getvalue()))
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror or error}; choose another --save-scores") from error
+    return file
+
+
+def frame(report: Report) -> Any:
+    """The rows of the figure, a data frame; see ``nasharness.analysis.figures.supernet``."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for point in report.curve:
+        for name, (tau, (low, high)) in point.tau.items():
+            rows.append({"part": "epoch", "epoch": point.epoch, "score": name, "tau": tau, "low": low, "high": high})
+    for one in report.found:
+        tau, (low, high) = one.tau["all"]
+        rows.append(
+            {"part": "end", "epoch": report.weights.epoch, "score": one.name, "tau": tau, "low": low, "high": high}
+        )
+    ranked = report.ranked
+    for index, accuracy, loss, final in zip(ranked.index, ranked.accuracy, ranked.loss, report.truth, strict=True):
+        rows.append(
+            {"part": "architecture", "index": int(index), "accuracy": 100 * accuracy, "loss": loss, "final": final}
+        )
+    made = pd.DataFrame(rows)
+    for column in ("epoch", "index"):
+        made[column] = made[column].astype("Int64")
+    return made
+
+
+def captions(report: Report) -> dict[str, str]:
+    """What the figure says beside its numbers: ``title``, ``truth`` (label of the table's axis) and ``note``."""
+    weights, problem = report.weights, report.problem
+    size = problem.space.size
+    curve = (
+        f"Left: {report.curve_archs:,} architectures on {report.curve_images:,} images, bands are 95 % bootstrap "
+        "intervals over architectures. Right: "
+        if report.curve
+        else ""
+    )
+    space = spaces.get(weights.identity["space"]).name
+    return {
+        "title": f"{weights.identity['algorithm']} on {space}, seed {weights.identity['seed']}",
+        "truth": f"{problem.final} on {problem.dataset} (%)",
+        "note": f"{curve}{len(report.truth):,} of {size:,} architectures, {report.images.partition(',')[0]} "
+        f"after epoch {weights.epoch}. Table {problem.table.name}, checksum {problem.table.checksum[:12]}. Images: "
+        f"{weights.origin.get('images', '')}.",
+    }
+
+
+def _cell(value: float, bounds: proxies.Interval) -> str:
+    return "-" if math.isnan(value) else bracket(value, bounds, 3) + (" [-]" if math.isnan(bounds[0]) else "")
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _interval(bounds: proxies.Interval) -> list[float] | None:
+    return None if math.isnan(bounds[0]) else list(bounds)
+
+
+def _or_less(value: float) -> float:
+    return -2.0 if math.isnan(value) else value
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
