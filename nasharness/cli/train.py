@@ -1,0 +1,104 @@
+"""``nasharness train``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nasharness.cli.terminal import Progress, use_processors
+from nasharness.errors import UsageError
+
+if TYPE_CHECKING:
+    from nasharness.images import ImageSet, Split
+    from nasharness.training.nats import Epoch, Training
+
+
+@click.command("train")
+@click.option("--space", required=True, metavar="tss|sss", help="Search space.")
+@click.option("--arch", required=True, metavar="INDEX|STRING", help="Architecture, by index or published string.")
+@click.option(
+    "--images", required=True, metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, JPEG parquet."
+)
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
+@click.option("--epochs", required=True, type=int, metavar="N", help="The cosine spans them: 12 and 200 are others.")
+@click.option("--batch", default=256, show_default=True, metavar="N", help="Images of a step.")
+@click.option("--lr", default=0.1, show_default=True, help="Learning rate at first; 0 at the end.")
+@click.option("--channels", default=16, show_default=True, metavar="C", help="Of the first stage of tss.")
+@click.option("--cells", type=int, metavar="N", help="In each of three stages (tss 5, sss 1).")
+@click.option("--split", metavar="NAME", help="full, halves, test-halves or validation (full; see below).")
+@click.option("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split.")
+@click.option("--validation", default=0.2, show_default=True, metavar="SHARE", help="For --split validation.")
+@click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
+@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16", help="auto: bf16 on a GPU.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Checkpoints, log.csv and result.json.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record, result.json, and nothing else.")
+def command(
+    epochs: int, batch: int, lr: float, channels: int, cells: int | None, as_json: bool, out: Path | None, **given: Any
+) -> None:
+    """Train one architecture from scratch as NATS-Bench trained all of them, and show the table's number beside it.
+
+    \b
+    nasharness train --space tss --arch 13714 --images cifar10 --data DIR --epochs 12 --out runs/13714
+
+    Splits: full trains on all training images (CIFAR-100 and ImageNet16-120 as published: half of the test images
+    validate, --split test-halves); halves trains on half of them, as the table's cifar10-valid.
+    """  # noqa: D301 - click reads it
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UsageError("training needs PyTorch; install it with: pip install 'nasharness[train]'") from None
+    use_processors()
+    from nasharness.training.nats import Recipe
+    from nasharness.training.nats_run import Request, Watcher, render, train
+
+    show = _Show(as_json)
+    request = Request(recipe=Recipe(epochs, batch, lr, channels, cells), out=out, **given)
+    try:
+        made = train(request, Watcher(show.begin, show.step, show.epoch))
+    finally:
+        show.progress.close()
+    if as_json:
+        click.echo(json.dumps(made))
+        return
+    click.echo(render(made))
+    click.echo(f"written    {out / 'result.json' if out is not None else 'nothing; --out DIR keeps everything'}")
+
+
+class _Show:
+    """Progress on standard error: a line an epoch, and how far it is."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.progress = Progress("steps")
+
+    def begin(self, training: Training, images: ImageSet, split: Split) -> None:
+        """Say what is trained on what."""
+        if self.quiet:
+            return
+        click.echo(f"images     {images.source}")
+        click.echo(f"split      {split.note}")
+        click.echo(
+            f"network    {training.space.name} {training.arch}: {training.params:,} parameters, {training.macs:,} "
+            f"MACs; {training.device}, {training.identity['precision']}"
+        )
+        if training.done:
+            click.echo(f"resumed    after epoch {training.done}")
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """Note that some steps are done."""
+        self.progress.update(done, total, detail=f"loss {loss:.4f}")
+
+    def epoch(self, row: Epoch) -> None:
+        """Note that an epoch is done."""
+        self.progress.close()
+        val = "" if row.val_acc is None else f"validation {row.val_acc:6.2f} %  "
+        click.echo(
+            f"epoch {row.epoch:4}  lr {row.lr:.4f}  loss {row.train_loss:.4f}  train {row.train_acc:6.2f} %  {val}"
+            f"test {row.test_acc:6.2f} %  {row.train_s:.1f} s",
+            err=True,
+        )
