@@ -1,0 +1,31 @@
+"""``nasharness export``."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from nasharness.errors import UsageError
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--format", metavar="pt2|onnx", help="Default: by the name of FILE.")
+@click.option("--weights", default="best", show_default=True, metavar="best|last|raw",
+              help="Best by top-1; last: averaged, if the run keeps an average; raw: last, as trained.")  # fmt: skip
+def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # noqa: A002
+    """Take the network out of a retraining run: torch.export's format or ONNX, checked against the network.
+
+    The file takes pixels in [0, 1], float32 [n, 3, size, size], and gives logits; it normalises by itself and holds the
+    names of the classes.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
+    from nasharness.training.export import export
+
+    made = export(run, out, format=format, weights=weights)
+    click.echo(f"written    {out} ({made['format']}, {made['bytes'] / 2**20:.1f} MiB)")
+    click.echo(f"checked    against the network on a batch: largest difference {made['difference']:.1e}")

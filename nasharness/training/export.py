@@ -1,0 +1,263 @@
+"""Taking a trained network out of its run: as an exported program (``.pt2``) or ONNX, checked against the module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from nasharness.errors import DataError, UsageError, unknown
+from nasharness.nets import imagenet
+from nasharness.search.result import atomically
+from nasharness.training.checkpoint import Keeper, load
+from nasharness.training.loop import KIND
+from nasharness.training.statistics import settled
+
+FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
+#: where the description lies in an exported file
+ENTRY = "nasharness.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a trained network needs to be used: outputs by name, pixels a side, crop of evaluation."""
+
+    network: str
+    class_names: tuple[str, ...]
+    size: int
+    eval_crop: float
+    eval_square: bool
+    eval_resizer: str
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any], where: object) -> Description:
+        """Check a record. Raises DataError."""
+        try:
+            names = tuple(str(name) for name in record["class_names"])
+            return cls(
+                str(record["network"]), names, int(record["size"]), float(record["eval_crop"]),
+                bool(record["eval_square"]), str(record["eval_resizer"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: no description of a network by nasharness export in it") from error
+
+
+class Pixels(nn.Module):
+    """A network on float32 [n, 3, size, size] in [0, 1], RGB; gives logits [n, classes]. It normalises by itself."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalise and classify."""
+        logits: Tensor = self.network((pixels - self.mean) / self.std)
+        return logits
+
+
+def load_run(folder: Path, weights: str = "best") -> tuple[Pixels, Description]:
+    """Return the network of a run, ready to be evaluated on a CPU.
+
+    ``weights``: ``best`` (by top-1, raw or averaged), ``last`` (averaged where the run keeps an average), ``raw`` (last).
+
+    Raises:
+        DataError: the folder holds no run, or no checkpoint yet, or a damaged one.
+        UsageError: ``weights`` is none of these.
+    """
+    if weights not in ("best", "last", "raw"):
+        raise unknown("weights", weights, ("best", "last", "raw"))
+    run = _run_record(folder)
+    recipe = run["recipe"]
+    network = imagenet.build(run["network"], run["classes"], size=run["size"])
+    keeper = Keeper(folder / "checkpoints")
+    try:
+        if weights == "best" and keeper.best.exists():
+            network.load_state_dict(load(keeper.best, kind=KIND)["network"])
+        else:
+            _load_last(network, keeper, folder, averaged=weights != "raw")
+    except (RuntimeError, KeyError) as error:
+        raise DataError(f"{folder}: the checkpoint is of another network ({str(error).splitlines()[0]})") from error
+    described = Description.read({**run, **recipe, "network": _title(run["network"])}, folder / "run.json")
+    return Pixels(network, tuple(recipe["mean"]), tuple(recipe["std"])).eval(), described
+
+
+def _load_last(network: nn.Module, keeper: Keeper, folder: Path, *, averaged: bool) -> None:
+    found = keeper.last(kind=KIND)
+    if found is None:
+        raise DataError(f"{folder} has no checkpoint yet; train with nasharness retrain --out {folder}")
+    state = found[1]["trainer"]
+    network.load_state_dict(state["network"])
+    ema = state["ema"]
+    if averaged and ema is not None:
+        network.load_state_dict(ema["average"], strict=False)
+        with settled(network, lambda momentum, _: ema["began"].get(momentum, 0.0)):
+            values = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    else:
+        with settled(network):
+            values = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.load_state_dict(values)
+
+
+def export(folder: Path, out: Path, *, format: str | None = None, weights: str = "best") -> dict[str, Any]:  # noqa: A002
+    """Write the network of a run to ``out`` and return {format, difference, bytes}.
+
+    The file takes any number of images. It is loaded again and compared with the module on a batch.
+
+    Raises:
+        UsageError: unknown format, or a package for it is not installed.
+        DataError: as :func:`load_run`; or the file's answers differ from the module's; or it cannot be written.
+    """
+    kind = format or {suffix: name for name, suffix in FORMATS.items()}.get(out.suffix, "pt2")
+    if kind not in FORMATS:
+        raise unknown("format", kind, FORMATS)
+    if kind == "onnx":
+        _needs_onnx()
+    module, described = load_run(folder, weights)
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.rand(3, 3, described.size, described.size, generator=generator)
+    program = torch.export.export(module, (batch,), dynamic_shapes={"pixels": {0: torch.export.Dim("images", min=1)}})
+    record = json.dumps({**described.__dict__, "class_names": list(described.class_names)})
+    write: Callable[[Path], None] = (lambda path: _write_onnx(program, path, record)) if kind == "onnx" else (
+        lambda path: _write_pt2(program, path, record))  # fmt: skip
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomically(out, write)
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    expected = as_function(module)(batch.numpy())
+    run, _ = load_file(out, trust=True)  # written a moment ago
+    difference = float(np.abs(run(batch.numpy()) - expected).max() / max(1.0, float(np.abs(expected).max())))
+    if not difference < 1e-3:
+        raise DataError(
+            f"{out} does not compute what the network does: it differs by {difference:.2g}; please report it"
+        )
+    return {"format": kind, "difference": difference, "bytes": out.stat().st_size}
+
+
+Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+
+def load_file(path: Path, *, trust: bool = False) -> tuple[Run, Description]:
+    """Return the function of an exported file, pixels float32 [n, 3, size, size] -> logits, and its description.
+
+    Raises:
+        UsageError: a ``.pt2`` without ``trust``: loading one can run code that is in it; onnx is not installed.
+        DataError: absent or damaged, or not from :func:`export`.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    if path.suffix == ".onnx":
+        return _load_onnx(path)
+    if path.suffix != ".pt2":
+        raise UsageError(f"{path}: expected a run's folder, a .onnx or a .pt2 file")
+    if not trust:
+        raise UsageError(f"{path}: loading a .pt2 file can run code that is in it; add --trust if it is your own")
+    extra = {ENTRY: ""}
+    try:
+        program = torch.export.load(str(path), extra_files=extra)
+        described = Description.read(json.loads(extra[ENTRY] or "{}"), path)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged archive can break the reader anywhere
+        raise DataError(f"{path} is damaged or no exported program ({str(error).splitlines()[0][:120]})") from error
+    return as_function(program.module()), described
+
+
+def as_function(module: nn.Module) -> Run:
+    """Return a module as a function of arrays."""
+
+    def run(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            logits: npt.NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
+        return logits
+
+    return run
+
+
+def _write_pt2(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={ENTRY: record})
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
+    import onnx
+
+    made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["pixels"], output_names=["logits"])
+    if made is None:
+        raise DataError("torch.onnx gave no model")
+    model = made.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = ENTRY, record
+    path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(model)
+
+
+def _load_onnx(path: Path) -> tuple[Run, Description]:
+    _needs_onnx()
+    import onnx
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        texts = {entry.key: entry.value for entry in model.metadata_props}
+        described = Description.read(json.loads(texts.get(ENTRY, "{}")), path)
+        if importlib.util.find_spec("onnxruntime") is not None:
+            onnxruntime = importlib.import_module("onnxruntime")
+
+            session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        else:
+            from onnx.reference import ReferenceEvaluator  # slow, exact, and there wherever onnx is
+
+            session = ReferenceEvaluator(model)
+    except DataError:
+        raise
+    except Exception as error:  # protobuf, onnx and onnxruntime each have errors of their own
+        raise DataError(f"{path} is damaged or no ONNX model ({str(error).splitlines()[0][:120]})") from error
+    name = model.graph.input[0].name
+
+    def run(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = session.run(None, {name: pixels})[0]
+        return logits
+
+    return run, described
+
+
+def _needs_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"ONNX needs {' and '.join(missing)}: pip install 'nasharness[export]' (or --format pt2)")
+
+
+def _run_record(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{folder} holds no run ({path.name}: {error.strerror or error}); nasharness retrain --out DIR makes one"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error})") from error
+    if not isinstance(run, dict) or run.get("task") != "imagenet" or "recipe" not in run:
+        task = run.get("task") if isinstance(run, dict) else None
+        raise DataError(f"{path}: expected a run on images (task imagenet), found task {task!r}")
+    return run
+
+
+def _title(network: str | Mapping[str, Any]) -> str:
+    from nasharness.training.options import title
+
+    return title(network)
