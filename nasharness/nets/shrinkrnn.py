@@ -15,9 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nasharness.errors import UsageError, unknown
@@ -70,13 +68,6 @@ class Recurrence:
     def inputs(self, node: int) -> tuple[int, ...]:
         """Nodes that ``node`` reads, ascending."""
         return tuple(source for source, target in self.edges if target == node)
-
-    def matrix(self) -> NDArray[np.bool_]:
-        """The edges as bool ``[nodes, nodes]``, from row to column."""
-        found = np.zeros((self.nodes, self.nodes), dtype=np.bool_)
-        for edge in self.edges:
-            found[edge] = True
-        return found
 
     @classmethod
     def of(cls, graph: Graph) -> Recurrence:
@@ -164,12 +155,13 @@ class RecurrentNet(nn.Module):
         vocabulary: int = PUBLISHED_VOCABULARY,
         width: int = PUBLISHED_WIDTH,
         *,
+        cell: type[RecurrentCell] = RecurrentCell,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         draw = seeded(generator)
         self.embedding = nn.Parameter(_uniform((vocabulary, width), 0.04, draw))
-        self.cell = RecurrentCell(recurrence, width, generator=draw)
+        self.cell = cell(recurrence, width, generator=draw)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

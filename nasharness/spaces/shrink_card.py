@@ -35,8 +35,8 @@ PUBLISHED: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }
 _NOTES = {
-    "shrinkcnn-a": "Activation ReLU; also between depthwise and pointwise convolution of a leaf (field leaf_depthwise).",
-    "shrinkcnn-b": "Activation swish; but ReLU between depthwise and pointwise convolution of a leaf (field leaf_depthwise).",
+    "shrinkcnn-a": "Activation ReLU, also within a separable leaf, as since 2020-02-09 (field leaf_depthwise).",
+    "shrinkcnn-b": "Activation swish, but ReLU within a separable leaf, as since 2020-02-09 (field leaf_depthwise).",
     "shrinkrnn": "The README says 24 M parameters; the graph and width of the released script give 23.0 M.",
 }
 #: Width of embedding and state, and words, of the published language model (facts, autoshrink.md 4.2).

@@ -1,0 +1,154 @@
+"""AutoShrink's own search as a figure: scores of all candidates step by step, and how long each edge survived."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasharness import spaces
+from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, looks, save, sheet
+from nasharness.analysis.layout import comma_separated
+from nasharness.errors import DataError, UsageError
+from nasharness.search.result import atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_HEAD = ("step", "removed", "edges", "quality", "cost", "score", "chosen", "stopped", "arch")
+_DOT, _LINE = COLOURS["sky"][0], COLOURS["vermilion"][0]
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of ``trajectory.json`` in ``folder``; DataError where there is none or it is damaged."""
+    path = Path(folder) / "trajectory.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: no JSON ({str(error)[:80]})") from error
+    if not isinstance(found, dict) or not {"space", "start", "steps", "quality"} <= set(found):
+        raise DataError(f"{path}: no trajectory of AutoShrink's own search")
+    return found
+
+
+def rows(trajectory: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for every candidate: step (0 is the complete graph), edge removed, value, cost, score, chosen or not."""
+    found = []
+    if trajectory["scored_start"] is not None:
+        found.append(_row(0, trajectory["scored_start"], True, trajectory["quality"]))
+    for number, step in enumerate(trajectory["steps"], 1):
+        for place, one in enumerate(step["candidates"]):
+            found.append(_row(number, one, place == step["chosen"], trajectory["quality"]))
+    return found
+
+
+def _row(step: int, one: dict[str, Any], chosen: bool, quality: str) -> dict[str, Any]:
+    return {
+        "step": step,
+        "removed": one["removed"] or "",
+        "edges": one["edges"],
+        "quality": math.nan if one[quality] is None else one[quality],
+        "cost": one["cost"],
+        "score": math.nan if one["score"] is None else one["score"],
+        "chosen": chosen,
+        "stopped": one["stopped"],
+        "arch": one["arch"],
+    }
+
+
+def survival(trajectory: dict[str, Any]) -> dict[str, int]:
+    """Edge -> the step that removed it, or the number of steps + 1 where it is still there."""
+    space = spaces.graphs(trajectory["space"])
+    steps = trajectory["steps"]
+    graphs = [space.parse(trajectory["start"])]
+    graphs += [space.parse(step["candidates"][step["chosen"]]["arch"]) for step in steps]
+    return {
+        f"{source}->{target}": next(
+            (number for number, graph in enumerate(graphs) if (source, target) not in graph.present), len(graphs)
+        )
+        for source, target in graphs[0].present
+    }
+
+
+def figure(trajectory: dict[str, Any]) -> Figure:
+    """Two panels; call within ``style.looks()``."""
+    data = rows(trajectory)
+    lived = survival(trajectory)
+    quality = trajectory["quality"]
+    legend = [("candidate", Look(_DOT, "-", "o")), ("chosen", Look(_LINE, "-", "s"))]
+    note = (
+        f"Space {trajectory['space']}, {trajectory['dataset']}, {trajectory['algorithm']}, seed {trajectory['seed']}: "
+        f"{trajectory['trainings']} trainings, one a dot; the score is {_formula(quality)} Bars: steps that an edge "
+        f"survived; pale ones were cut off with their source."
+    )
+    made = sheet(2, height=0.35 + 0.085 * len(lived), legend=legend, note=note, lines=False)
+    left, right = made.panels[0]
+    _scores(left, data)
+    _survival(right, trajectory, lived)
+    return made.figure
+
+
+def _formula(quality: str) -> str:
+    if quality == "accuracy":
+        return "accuracy less a share of log10 MACs."
+    return "0.25 (200 - perplexity) less log10 of the cost."
+
+
+def _scores(axes: Axes, data: list[dict[str, Any]]) -> None:
+    finite = [row for row in data if math.isfinite(row["score"])]
+    axes.plot([row["step"] for row in finite], [row["score"] for row in finite], "o", color=_DOT, markersize=2.6,
+              markeredgewidth=0, alpha=0.75)  # fmt: skip
+    chosen = [row for row in finite if row["chosen"]]
+    axes.plot([row["step"] for row in chosen], [row["score"] for row in chosen], "-s", color=_LINE, markersize=2.8)
+    axes.set_xlabel("step (one edge fewer, or more)")
+    axes.set_ylabel("score")
+    axes.set_title("score")
+    axes.locator_params(axis="x", integer=True)
+    axes.margins(x=0.03)
+
+
+def _survival(axes: Axes, trajectory: dict[str, Any], lived: dict[str, int]) -> None:
+    steps = len(trajectory["steps"])
+    removed = {step["candidates"][step["chosen"]]["removed"] for step in trajectory["steps"]}
+    for place, (edge, until) in enumerate(lived.items()):
+        kept = until > steps
+        colour = COLOURS["green"][0] if kept else COLOURS["blue"][0] if edge in removed else GRID
+        axes.barh(place, max(until, 0.12) if not kept else steps + 0.5, height=0.72, color=colour, linewidth=0)
+    axes.set_yticks(range(len(lived)), [edge.replace("->", "→") for edge in lived], fontsize=5.2)
+    axes.set_ylim(len(lived) - 0.4, -0.6)
+    axes.set_xlim(0, steps + 0.5)
+    axes.set_xlabel("removed in step (green: still there)")
+    axes.set_title("edges")
+    axes.grid(False, axis="y")
+    axes.locator_params(axis="x", integer=True)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_color(MUTED)
+
+
+def write(folder: str | os.PathLike[str]) -> list[Path]:
+    """Write ``shrinking.png``, ``shrinking.pdf`` and ``shrinking.csv`` beside the trajectory.
+
+    The CSV has all that the figure shows. Raises UsageError without matplotlib, and where the folder cannot be written.
+    """
+    place = Path(folder)
+    trajectory = read(place)
+    table = comma_separated(_HEAD, [[row[key] for key in _HEAD] for row in rows(trajectory)]) + "\n"
+    files = {"shrinking.csv": table.encode()}
+    with looks():
+        drawn = figure(trajectory)
+        files |= {f"shrinking.{kind}": save(drawn, kind) for kind in ("png", "pdf")}
+    for name, content in files.items():
+
+        def fill(temporary: Path, content: bytes = content) -> None:
+            temporary.write_bytes(content)
+
+        try:
+            atomically(place / name, fill)
+        except OSError as error:
+            raise UsageError(f"cannot write {place / name}: {error.strerror or error}") from error
+    return [place / name for name in files]

@@ -1,0 +1,125 @@
+"""What ``nasharness run`` does on AutoShrink's own spaces: every candidate is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nasharness.cli.terminal import Progress, ascii_only
+from nasharness.errors import NasharnessError, UsageError
+
+
+class InterruptedSearchError(NasharnessError):
+    """Ctrl-C: what is paid for is kept."""
+
+    exit_code = 130
+
+
+def search(
+    algorithm: str,
+    space: str,
+    *,
+    out: Path | None,
+    images: str | None,
+    text: Path | None,
+    data: Path | None,
+    settings: Mapping[str, str],
+    seed: int,
+    runs: int,
+    jobs: int | None,
+    device: str | None,
+    precision: str | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Search ``shrink-cnn`` or ``shrink-rnn`` and print what was found.
+
+    Raises UsageError for what cannot be asked, DataError for data that are not here.
+    """
+    from nasharness import spaces
+
+    graphs = spaces.graphs(space)
+    if algorithm not in graphs.algorithms:
+        spaces.get(space)  # which says what the space needs
+    if out is None:
+        raise UsageError(f"a search of space {space} trains hundreds of networks: add --out DIR, where they are kept")
+    if runs != 1:
+        raise UsageError(f"--runs {runs}: a search of space {space} is one run; make others with --seed and --out")
+    _need_torch()
+    from nasharness.training.proxy_search.run import Request
+    from nasharness.training.proxy_search.run import search as shrink
+
+    request = Request.create(
+        algorithm, space, out=out, images=images, text=text, data=data, settings=settings, seed=seed, jobs=jobs,
+        device=device, precision=precision or "auto",
+    )  # fmt: skip
+    if not as_json:
+        for line in _header(request):
+            click.echo(line)
+    progress = Progress("trainings")
+    try:
+        found = shrink(request, resume=resume, progress=progress.update)
+    except KeyboardInterrupt:
+        raise InterruptedSearchError(f"interrupted; what was trained is in {out}: go on with --resume") from None
+    finally:
+        progress.close()
+    drawn = _draw(out)
+    if as_json:
+        click.echo(json.dumps(found.winner() | {"trainings_replayed": found.replayed}, allow_nan=False))
+        return
+    for line in _outcome(found, drawn, ascii=ascii_only()):
+        click.echo(line)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UsageError("training needs PyTorch; get it with: pip install 'nasharness[train]'") from None
+
+
+def _header(request: Any) -> list[str]:
+    changed = ", ".join(f"{key}={value}" for key, value in request.settings.record().items())
+    side = "side by side" if request.jobs > 1 else "at a time"
+    return [
+        f"search     {request.algorithm} on {request.space.name}, seed {request.seed}",
+        f"start      {request.start}",
+        f"data       {request.dataset} from {request.source}: {request.proxy.note}",
+        f"settings   {changed}",
+        f"trainings  {request.jobs} {side} on {', '.join(request.devices)}",
+        "",
+    ]
+
+
+def _draw(out: Path) -> str:
+    """Draw the search; figures are no reason to fail after hours of training."""
+    from nasharness.analysis.graph_shrinking import write
+
+    try:
+        return ", ".join(path.name for path in write(out))
+    except UsageError as error:
+        return f"no figure: {error}"
+
+
+def _outcome(found: Any, drawn: str, ascii: bool) -> list[str]:  # noqa: A002 - as in Space.draw
+    from nasharness.spaces.drawing_graph import draw_graph
+
+    best, proxy, trajectory = found.best, found.request.proxy, found.trajectory
+    value = f"{100 * best.value:.2f} %" if proxy.quality == "accuracy" else f"{best.value:.2f}"
+    failed = sum(one.stopped.startswith("diverged") for step in trajectory.steps for one in step.candidates)
+    stopped = sum(bool(one.stopped) for step in trajectory.steps for one in step.candidates) - failed
+    return [
+        f"winner     {best.graph}",
+        "",
+        *("  " + line for line in draw_graph(best.graph, ascii=ascii).splitlines()),
+        "",
+        f"score      {best.score:.4f}: proxy {proxy.quality} {value}, {best.cost:,.0f} {proxy.unit}, "
+        f"{proxy.params(best.graph):,} parameters",
+        f"search     {trajectory.trainings} trainings ({found.replayed} replayed, {stopped} stopped early, {failed} "
+        f"diverged) in {len(trajectory.steps)} steps; ended: {trajectory.ended}",
+        f"written    {found.request.out}: winner.json, trajectory.json, journal.jsonl, {drawn}",
+    ]

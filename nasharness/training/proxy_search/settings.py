@@ -1,0 +1,215 @@
+"""Settings of AutoShrink's own search, with the known defects of the official code fixed, or as it is (``.official``).
+
+Q and R numbers are the defects' in the facts, autoshrink.md 2 and 3.3; each is a setting that can be changed by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from nasharness.errors import UsageError, unknown
+from nasharness.search.algorithm import Algorithm
+from nasharness.search.registry import Record
+from nasharness.spaces.shrink import GraphSpace
+
+CITATION = "Zhang et al., AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, AAAI 2020"
+ALGORITHMS = ("autoshrink", "autoshrink.official")
+
+
+@dataclass(frozen=True)
+class ShrinkSettings:
+    """How the graph is shrunk (facts 1.7).
+
+    ``k``: removals trained a step, drawn without replacement. ``keep_fraction``: of the edges at which it ends.
+    ``cost_weight``: what a tenfold cost takes off the score (Q18). ``score_start``: whether the complete graph is
+    trained too, in place of one removal of the first step (Q9). ``keep_path``: whether node 0 keeps an edge, so that
+    the empty network is never paid for; ``patience``: steps without a better score after which it ends, 0: never (Q7).
+    ``ties``: ``cheaper``, or ``last`` evaluated (Q15). ``nan``: whether a diverged training is the ``worst`` or, as in
+    the official code, the ``best`` (R2). ``repeats``: trainings averaged for a score; ``finalists``: best candidates of
+    a step that are trained once more, their two values averaged; ``paired``: whether all candidates have the same
+    order of data and the same stream of random numbers (Q1). ``operations``: of the nodes (activations in shrink-rnn):
+    ``drawn`` from the seed (Q13, Q17, R11), ``official``, or their names joined by commas. ``average``: last epochs
+    whose validation is averaged into the value of a training; 0 is the best epoch (Q2). ``stops``: ``hopeless`` ends
+    only trainings that diverge or stay near chance, ``official`` also those that the official rules end (Q5), ``none``.
+    """
+
+    k: int = 10
+    keep_fraction: float = 0.01
+    cost_weight: float = 0.1
+    score_start: bool = True
+    keep_path: bool = True
+    patience: int = 8
+    ties: str = "cheaper"
+    nan: str = "worst"
+    repeats: int = 1
+    finalists: int = 0
+    paired: bool = True
+    operations: str = "drawn"
+    average: int = 3
+    stops: str = "hopeless"
+
+    #: what the official code does instead
+    OFFICIAL: ClassVar[Mapping[str, Any]] = {
+        "score_start": False,
+        "keep_path": False,
+        "patience": 0,
+        "ties": "last",
+        "nan": "best",
+        "paired": False,
+        "operations": "official",
+        "average": 0,
+        "stops": "official",
+    }
+    #: setting -> least, most
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "k": (1, 1000),
+        "keep_fraction": (0, 1),
+        "cost_weight": (0, 1000),
+        "patience": (0, 10_000),
+        "repeats": (1, 100),
+        "finalists": (0, 100),
+        "average": (0, 10_000),
+    }
+    #: setting -> words it may be
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "ties": ("cheaper", "last"),
+        "nan": ("worst", "best"),
+        "stops": ("hopeless", "official", "none"),
+    }
+
+    @classmethod
+    def make(cls, algorithm: str, space: GraphSpace, changed: Mapping[str, Any]) -> ShrinkSettings:
+        """Return the settings of ``algorithm`` with ``changed`` applied; strings are read as the default's type.
+
+        Raises UsageError for another algorithm, an unknown setting, a value outside its range.
+        """
+        if algorithm not in space.algorithms:
+            raise UsageError(
+                f"{algorithm} does not search space {space.name!r}, whose graphs are trained as the search goes; "
+                f"use --algo {' or '.join(space.algorithms)} with {space.needs} --out DIR"
+            )
+        defaults = defaults_of(cls, algorithm)
+        record = Record(f"{algorithm} on {space.name}", Algorithm, "proxy", (space.name,), (), CITATION, "", defaults)
+        return cls(**record.settings(changed)).checked()
+
+    def checked(self) -> ShrinkSettings:
+        """Return these settings, or raise UsageError naming the one that cannot be."""
+        for name, (least, most) in self.RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise UsageError(f"autoshrink: {name} = {value}: expected {least:g} to {most:,g}")
+        for name, words in self.WORDS.items():
+            if getattr(self, name) not in words:
+                raise unknown(f"value of autoshrink: {name}", getattr(self, name), words)
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """Setting -> value."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ImageSettings(ShrinkSettings):
+    """Proxy training on images (facts 1.4, 1.5).
+
+    ``epochs``, ``batch``, ``lr`` (Adam, constant). ``train_per_class``, ``val_per_class``: images. ``validation``:
+    drawn from the ``train``ing images or, as in the official code, from the ``test`` images (Q3). ``replacement``:
+    whether images are drawn with replacement (Q4). ``decay``: of weights, as torch means it; ``projection_decay``: of
+    the residual projections (Q20).
+    """
+
+    epochs: int = 20
+    batch: int = 128
+    lr: float = 4e-3
+    train_per_class: int = 500
+    val_per_class: int = 100
+    validation: str = "train"
+    replacement: bool = False
+    decay: float = 2e-5
+    projection_decay: float = 2e-5
+
+    OFFICIAL: ClassVar[Mapping[str, Any]] = {
+        **ShrinkSettings.OFFICIAL,
+        "validation": "test",
+        "replacement": True,
+        "projection_decay": 8e-5,
+    }
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **ShrinkSettings.RANGES,
+        "epochs": (1, 100_000),
+        "batch": (2, 1_000_000),
+        "lr": (0, 100),
+        "train_per_class": (1, 10_000_000),
+        "val_per_class": (1, 10_000_000),
+        "decay": (0, 1),
+        "projection_decay": (0, 1),
+    }
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {**ShrinkSettings.WORDS, "validation": ("train", "test")}
+
+
+@dataclass(frozen=True)
+class TextSettings(ShrinkSettings):
+    """Proxy training on text (facts 3.2); the value is a perplexity, the score 0.25 * (200 - perplexity) less the cost.
+
+    ``epochs``, ``batch`` (streams), ``bptt``, ``lr`` (SGD, a tenth after 70 % of the epochs and again after 90 %),
+    ``clip``, ``hidden`` (width of words and state), ``embedding`` (bound of the initial words). ``corpus``: NAME of the
+    text where the folder holds several. ``train_lines``, ``eval_lines``: lines taken from the start. ``val_streams``:
+    in how many parallel streams the validation text is read; 256 leave 27 words each, all from a cold start (R6).
+    ``divisor``: of the summed loss, ``targets`` or, as in the official code, ``rows``, one more (R5). ``cost``:
+    ``macs`` of a word, or the official ``edges`` * hidden^2 (R4).
+    """
+
+    keep_fraction: float = 0.25
+    cost_weight: float = 1.0
+    patience: int = 0
+    average: int = 1
+    epochs: int = 10
+    batch: int = 128
+    bptt: int = 35
+    lr: float = 20.0
+    clip: float = 0.25
+    hidden: int = 100
+    embedding: float = 0.5
+    corpus: str = ""
+    train_lines: int = 4000
+    eval_lines: int = 300
+    val_streams: int = 32
+    divisor: str = "targets"
+    cost: str = "macs"
+
+    OFFICIAL: ClassVar[Mapping[str, Any]] = {
+        **ShrinkSettings.OFFICIAL,
+        "val_streams": 256,
+        "divisor": "rows",
+        "cost": "edges",
+    }
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **ShrinkSettings.RANGES,
+        "epochs": (1, 100_000),
+        "batch": (1, 1_000_000),
+        "bptt": (2, 10_000),
+        "lr": (0, 10_000),
+        "clip": (0, 1e9),
+        "hidden": (1, 100_000),
+        "embedding": (0, 100),
+        "train_lines": (1, 10**9),
+        "eval_lines": (1, 10**9),
+        "val_streams": (1, 1_000_000),
+    }
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **ShrinkSettings.WORDS,
+        "divisor": ("targets", "rows"),
+        "cost": ("macs", "edges"),
+    }
+
+
+#: space -> its settings
+SETTINGS: dict[str, type[ShrinkSettings]] = {"shrink-cnn": ImageSettings, "shrink-rnn": TextSettings}
+
+
+def defaults_of(cls: type[ShrinkSettings], algorithm: str) -> dict[str, Any]:
+    """Setting -> default value under ``autoshrink`` or ``autoshrink.official``."""
+    plain = {field.name: field.default for field in fields(cls)}
+    return plain | dict(cls.OFFICIAL) if algorithm.endswith(".official") else plain
