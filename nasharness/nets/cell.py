@@ -159,24 +159,40 @@ class Cell(nn.Module):
         ``active``: bool ``[6, 5]``, operations to compute, of those offered; all of them by default.
         ``weights``: ``[6, 5]``, what their outputs are multiplied by, and the same as `scales` spreads them.
         """
+        return self.compute(x, plan((self.offered if active is None else active).tobytes(), self.prune), weights)
+
+    def compute(self, x: Tensor, works: tuple[Work, ...], weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Do the works of a `plan`; see `forward`."""
         nodes: list[Tensor | None] = [x, None, None, None]
-        for work in plan((self.offered if active is None else active).tobytes(), self.prune):
+        sums: set[int] = set()  # nodes whose value is a sum made here, which may be added to in place
+        for work in works:
             source = nodes[work.node]
             if source is None:  # happens only where a zero does not stay zero
                 source = x.new_zeros(x.shape[0], self.c_out, *x.shape[2:])
-            self._leave(work, source, nodes, weights)
+            self._leave(work, source, nodes, sums, weights)
         output = nodes[3]
         return x.new_zeros(x.shape[0], self.c_out, *x.shape[2:]) if output is None else output
 
     def _leave(
-        self, work: Work, source: Tensor, nodes: list[Tensor | None], weights: tuple[Tensor, Tensor] | None
+        self,
+        work: Work,
+        source: Tensor,
+        nodes: list[Tensor | None],
+        sums: set[int],
+        weights: tuple[Tensor, Tensor] | None,
     ) -> None:
         """Add to the nodes what reaches them from one node."""
 
         def add(edge: int, value: Tensor) -> None:
             target = EDGES[edge][1]
             before = nodes[target]
-            nodes[target] = value if before is None else before + value
+            if before is None:
+                nodes[target] = value
+            elif target in sums:
+                before += value
+            else:
+                nodes[target] = before + value
+                sums.add(target)
 
         def convolve(stack: nn.Module, edges: tuple[int, ...], op: int, x: Tensor) -> None:
             scale = None if weights is None else _scale(weights[1], op, edges)

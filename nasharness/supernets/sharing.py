@@ -57,12 +57,16 @@ class SharedCell:
         return torch.zeros_like(x) if result is None and x is not None else result  # type: ignore[return-value]
 
     def _sum(self, target: int, choices: list[int]) -> Tensor | None:
-        total: Tensor | None = None
+        terms: list[Tensor] = []
         for edge, (source, aim) in enumerate(EDGES):
             value = self.nodes[source] if aim == target and choices[edge] != NONE else None
             if value is not None:
-                term = self._operate(value, edge, choices[edge])
-                total = term if total is None else total + term
+                terms.append(self._operate(value, edge, choices[edge]))
+        if len(terms) < 2:
+            return terms[0] if terms else None
+        total = terms[0] + terms[1]
+        for term in terms[2:]:
+            total += term
         return total
 
     def _operate(self, value: Tensor, edge: int, op: int) -> Tensor:

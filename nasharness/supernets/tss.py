@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.nets.blocks import PLAIN, Norm
-from nasharness.nets.cell import NONE, matters, scales
+from nasharness.nets.cell import NONE, Cell, matters, plan, scales
 from nasharness.nets.skeleton import Skeleton
 from nasharness.nets.tss import one_hot
 from nasharness.spaces.base import Space
@@ -58,6 +58,14 @@ class EdgeGates(Gates):
         return cls(gates.active, weights if weights.ndim == 3 else weights[None])
 
 
+#: the work of a cell that computes everything
+_ALL = plan(np.ones((len(EDGES), len(OPERATIONS)), dtype=np.bool_).tobytes(), True)
+
+
+def _mixed(cell: Cell, x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    return cell.compute(x, _ALL, weights)
+
+
 class TssSupernet(Supernet, Skeleton):
     """Shared weights of all 15,625 cells, ``cells`` of them in each of three stages of C, 2C and 4C channels.
 
@@ -83,6 +91,17 @@ class TssSupernet(Supernet, Skeleton):
             generator=generator,
         )
         self.classes, self.channels, self.cells_total = classes, channels, 3 * cells
+        self._fused: Callable[[Cell, Tensor, tuple[Tensor, Tensor]], Tensor] | None = None
+
+    def fuse(self, backend: str = "inductor") -> None:
+        """From now on compute mixtures of all operations with compiled cells, where that pays: on a GPU.
+
+        There the many small kernels of a mixture become few; the first steps take a minute. Single operations differ
+        from step to step, so they are never compiled. On a CPU, where compiling gains nothing, this does nothing,
+        unless another ``backend`` of ``torch.compile`` than the default is named.
+        """
+        if backend != "inductor" or self.stem.conv.weight.is_cuda:
+            self._fused = torch.compile(_mixed, dynamic=False, backend=backend)
 
     def forward(self, images: Tensor, gates: Gates) -> Tensor:
         """Logits ``[batch, classes]`` of images ``[batch, 3, side, side]`` through `EdgeGates`."""
@@ -102,7 +121,10 @@ class TssSupernet(Supernet, Skeleton):
                 row = 0 if shared else number
                 if gates.weights is not None and (weights is None or not shared):
                     weights = gates.weights[row], scales(gates.weights[row], cell.c_out)
-                x = cell(x, gates.active[row], weights)
+                if self._fused is not None and weights is not None and gates.active[row].all():
+                    x = self._fused(cell, x, weights)
+                else:
+                    x = cell(x, gates.active[row], weights)
                 number += 1
         logits: Tensor = self.head(x)
         return logits
