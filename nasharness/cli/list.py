@@ -31,7 +31,9 @@ def command(kind: str, pattern: str) -> None:
 
 
 def _algos() -> list[tuple[str, ...]]:
+    from nasharness import spaces
     from nasharness.search import registry
+    from nasharness.training.proxy_search.settings import SETTINGS, defaults_of
 
     rows: list[tuple[str, ...]] = []
     for name in registry.names():
@@ -42,6 +44,10 @@ def _algos() -> list[tuple[str, ...]]:
         ]
         if record.defaults:
             facts.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
+        for space in spaces.graph_names():
+            if name in spaces.graphs(space).algorithms:
+                kept = defaults_of(SETTINGS[space], name)
+                facts.append(f"on {space}: " + ", ".join(f"{key}={value}" for key, value in kept.items()))
         rows.append((name, record.summary, *facts, record.citation))
     return rows + [(f"{name} (broken)", reason) for name, reason in registry.broken().items()]
 

@@ -19,6 +19,9 @@ SECTIONS = {
         "images", "data", "validation", "split_file", "epochs", "batch", "lr", "channels", "cells",
         "device", "precision", "resume", "derive_every", "keep_every",
     ),
+    "Train every candidate (spaces shrink-cnn and shrink-rnn; also --images, --data, --device, --resume, ...)": (
+        "text", "jobs",
+    ),
 }  # fmt: skip
 
 
@@ -40,7 +43,7 @@ class Sectioned(click.Command):
 
 @click.command("run", cls=Sectioned)
 @click.option("--algo", required=True, metavar="NAME", help="Algorithm (nasharness list algos).")
-@click.option("--space", required=True, metavar="tss|sss", help="Search space.")
+@click.option("--space", required=True, metavar="NAME", help="tss, sss, shrink-cnn or shrink-rnn.")
 @click.option(
     "--dataset", default="cifar10", show_default=True, metavar="NAME", help="cifar10, cifar100 or ImageNet16-120."
 )
@@ -86,6 +89,8 @@ class Sectioned(click.Command):
 @click.option("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
 @click.option("--derive-every", type=int, metavar="N", help="Epochs between derivations shown (about 10 in all, or 1).")
+@click.option("--text", type=click.Path(path_type=Path), metavar="DIR", help="Folder of NAME.{train,valid,test}.txt.")
+@click.option("--jobs", type=int, metavar="N", help="Trainings side by side (the processors; 4 a GPU).")
 @click.option("--keep-every", type=int, metavar="N", help="Epochs between weights kept for ranking (about 10 in all).")
 def command(
     algo: str,
@@ -105,7 +110,9 @@ def command(
     \b
     nasharness run --algo rea --space tss --runs 500 --budget nats
     nasharness run --algo gdas --space tss --images cifar10 --data DIR --epochs 50 --out results/gdas
+    nasharness run --algo autoshrink --space shrink-cnn --images cifar10 --data DIR --out results/shrink
     """  # noqa: D205, D301 - click reads both
+    from nasharness import spaces
     from nasharness.search import Interrupted, Problem, registry
     from nasharness.search import run as search
     from nasharness.search.run import check_request
@@ -113,11 +120,21 @@ def command(
 
     record = registry.get(algo)
     settings = _assignments(assignments)
-    searching, training = (
+    searching, training, candidates = (
         {name: given[name] for name in names if given[name] not in (None, False)} for names in SECTIONS.values()
     )
     if out is not None:
         _check_writable(out)
+    if space in spaces.graph_names():
+        from nasharness.cli.run_shrink import search as shrink
+
+        measured = searching | {name: value for name, value in (("table", table), ("final", given["final"])) if value}
+        _refuse(measured, f"space {space} has no table, its networks are trained")
+        shrink(
+            algo, space, {"runs": runs, "seed": seed, "settings": settings, "out": out}, training | candidates, as_json
+        )
+        return
+    _refuse(candidates, "such options go with the spaces " + " and ".join(spaces.graph_names()))
     if record.kind == registry.ONE_SHOT or "images" in training:
         record.require(registry.ONE_SHOT)
         if "images" not in training:

@@ -19,32 +19,29 @@ class InterruptedSearchError(NasharnessError):
     exit_code = 130
 
 
-def search(
-    algorithm: str,
-    space: str,
-    *,
-    out: Path | None,
-    images: str | None,
-    text: Path | None,
-    data: Path | None,
-    settings: Mapping[str, str],
-    seed: int,
-    runs: int,
-    jobs: int | None,
-    device: str | None,
-    precision: str | None,
-    resume: bool,
-    as_json: bool,
-) -> None:
+#: options of ``nasharness run`` that are settings of the search too
+SETTINGS = ("epochs", "batch", "lr")
+#: the others that mean something here
+OPTIONS = ("images", "data", "text", "jobs", "device", "precision", "resume")
+
+
+def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mapping[str, Any], as_json: bool) -> None:
     """Search ``shrink-cnn`` or ``shrink-rnn`` and print what was found.
 
-    Raises UsageError for what cannot be asked, DataError for data that are not here.
+    ``asked``: out, settings, seed, runs. ``options``: of those that train, by name, the ones that were given. Raises
+    UsageError for what cannot be asked, DataError for data that are not here.
     """
     from nasharness import spaces
 
     graphs = spaces.graphs(space)
     if algorithm not in graphs.algorithms:
         spaces.get(space)  # which says what the space needs
+    for name in options:
+        if name not in (*SETTINGS, *OPTIONS):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for supernets; space {space} knows {_options()}, and --set"
+            )
+    out, runs = asked["out"], asked["runs"]
     if out is None:
         raise UsageError(f"a search of space {space} trains hundreds of networks: add --out DIR, where they are kept")
     if runs != 1:
@@ -53,10 +50,10 @@ def search(
     from nasharness.training.proxy_search.run import Request
     from nasharness.training.proxy_search.run import search as shrink
 
-    request = Request.create(
-        algorithm, space, out=out, images=images, text=text, data=data, settings=settings, seed=seed, jobs=jobs,
-        device=device, precision=precision or "auto",
-    )  # fmt: skip
+    settings = {name: options[name] for name in SETTINGS if name in options} | dict(asked["settings"])
+    given = {name: options[name] for name in OPTIONS if name in options and name != "resume"}
+    request = Request.create(algorithm, space, out=out, settings=settings, seed=asked["seed"], **given)
+    resume = bool(options.get("resume"))
     if not as_json:
         for line in _header(request):
             click.echo(line)
@@ -73,6 +70,10 @@ def search(
         return
     for line in _outcome(found, drawn, ascii=ascii_only()):
         click.echo(line)
+
+
+def _options() -> str:
+    return ", ".join(f"--{name}" for name in (*SETTINGS, *OPTIONS))
 
 
 def _need_torch() -> None:
