@@ -58,7 +58,7 @@ class Vocabulary:
                     tokens.append(place)
         if absent:
             word, number = next(iter(absent.items()))
-            fix = "give --unknown-words unk" if unknown_words == "error" else f"the vocabulary has no {UNKNOWN} either"
+            fix = "give --set unknown_words=unk" if unknown_words == "error" else f"the vocabulary has no {UNKNOWN} either"
             raise DataError(
                 f"{path}, line {number}: {word!r} is not among the {len(self):,} words of the vocabulary, nor are "
                 f"{len(absent) - 1:,} other words of this text; {fix}"
@@ -109,7 +109,7 @@ def read_corpus(folder: Path | str, name: str | None = None, *, unknown_words: s
         raise DataError(f"{folder} holds no NAME.train.txt (ptb.train.txt, say)")
     if name is None:
         if len(names) > 1:
-            raise UsageError(f"{folder} holds several texts ({', '.join(names)}); choose one with --corpus")
+            raise UsageError(f"{folder} holds several texts ({', '.join(names)}); choose one with --set corpus=NAME")
         name = names[0]
     elif name not in names:
         raise unknown("corpus", name, names)

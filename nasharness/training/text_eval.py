@@ -98,7 +98,7 @@ def dynamic_loss(
     Krause et al., Dynamic evaluation of neural sequence models, ICML 2018 (arXiv 1709.07432), the rule with RMS norm
     and decay: a segment is scored first and then learnt from, with the gradient over the root of its mean square,
     ``rate``, and a pull back to the trained weights, ``decay``, stronger where gradients are large. The weights are
-    the same after the call.
+    the same after the call. Ours: the mean root is the constant added below the gradient.
 
     Args:
         model: in its trained weights.
@@ -113,9 +113,10 @@ def dynamic_loss(
     weights = list(model.parameters())
     trained = [weight.detach().clone() for weight in weights]
     roots = [square.sqrt() for square in squares]
-    # one mean over all weights: what a weight's root is compared with
-    mean = sum(float(root.double().sum()) for root in roots) / sum(root.numel() for root in roots)
-    pulls = [(root / max(mean, 1e-30)).clamp_(max=1 / decay if decay else math.inf) * decay for root in roots]
+    # What a weight's root is compared with. It is also added below a gradient, so that a weight that training hardly
+    # moved is not thrown off by the first gradient it meets.
+    mean = max(sum(float(root.double().sum()) for root in roots) / sum(root.numel() for root in roots), 1e-30)
+    pulls = [(root / mean).clamp_(max=1 / decay if decay else math.inf) * decay for root in roots]
     inputs, targets = (part.to(model.embedding.device) for part in windows(tokens, 1, start))
     state, total = model.start(1), 0.0
     try:
@@ -126,7 +127,7 @@ def dynamic_loss(
                 for weight, root, pull, origin in zip(weights, roots, pulls, trained, strict=True):
                     if weight.grad is not None:
                         change = pull * (origin - weight)
-                        weight.addcdiv_(weight.grad, root + 1e-5, value=-rate).add_(change)
+                        weight.addcdiv_(weight.grad, root + mean, value=-rate).add_(change)
             if progress is not None:
                 progress(min(len(tokens), first + bptt), len(tokens))
     finally:

@@ -1,0 +1,344 @@
+"""Whole runs on a tiny text: the same bits however often they are interrupted, and clear ends."""
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.training import checkpoint, text_recipes
+from nasharness.training.log import read
+from nasharness.training.options import Options
+from nasharness.training.signals import REQUEUE, Stopped
+from nasharness.training.text import line, load, retrain_text, text_perplexity
+from nasharness.training.text_data import END, read_corpus
+from nasharness.training.text_eval import mean_loss, perplexity
+from nasharness.training.text_train import TextTrainer
+from nasharness.training.watch import Diverged
+from tests.text_fixtures import write_corpus
+
+TINY = {"width": "8", "bptt": "10", "valid_streams": "2"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("text"))
+
+
+def options(data: Path, out: Path, *, recipe: str = "small", extra: dict[str, str] | None = None, **given) -> Options:
+    settings = {"network": "shrinkrnn", "epochs": 2, "batch": 4, "precision": "fp32"} | given
+    return Options("ptb", data=data, out=out, recipe=recipe, extra=TINY | (extra or {}), **settings)
+
+
+def outcome(out: Path) -> tuple[list[dict], dict]:
+    """Everything of a run that must not depend on interruptions."""
+    clock = ("seconds", "words_per_second", "memory_bytes")
+    rows = [{key: value for key, value in row.items() if key not in clock} for row in read(out)]
+    last = checkpoint.load(checkpoint.Keeper(out / "checkpoints").steps()[-1], kind="retrain-text")["trainer"]
+    record = json.loads((out / "retrained.json").read_text())
+    return rows, {**last, "record": {key: value for key, value in record.items() if key not in clock}}
+
+
+def assert_same(a: object, b: object) -> None:
+    if isinstance(a, torch.Tensor):
+        assert isinstance(b, torch.Tensor)
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert isinstance(b, dict)
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert isinstance(b, list | tuple)
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    else:
+        assert a == b
+
+
+class StopAfter:
+    """Sends this process SIGTERM once so many words have been reported."""
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+
+    def __call__(self, done: int, total: int, label: str = "", detail: str = "") -> None:
+        if done >= self.words > 0:
+            self.words = 0
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_learns_and_writes_its_record(corpus, tmp_path):
+    lines = []
+    record = retrain_text(options(corpus, tmp_path / "run", epochs=4, extra={"lr": "0.03"}), say=lines.append)
+    assert record["valid_perplexity"] < 26 < 31  # guessing has 31
+    assert record == json.loads((tmp_path / "run" / "retrained.json").read_text())
+    assert [row["epoch"] for row in read(tmp_path / "run")] == [1, 2, 3, 4]
+    assert record["params"] == 31 * 9 + 4 * 8**2 + 12 * 2 * 8**2
+    assert f"{record['test_perplexity']:.2f} test (1 stream)" in line(record)
+    assert sum("(best)" in text for text in lines) >= 1
+    found = text_perplexity(tmp_path / "run", corpus / "tiny.test.txt")
+    assert found["perplexity"] == pytest.approx(record["test_perplexity"], rel=1e-6)
+    model, words = load(tmp_path / "run")
+    valid = read_corpus(corpus).valid
+    again = perplexity(mean_loss(model, valid, words.words.index(END), streams=2))
+    assert again == pytest.approx(record["valid_perplexity"], rel=1e-6)
+
+
+def test_same_bits_after_sigterm_while_averaging(corpus, tmp_path):
+    """Stopped in the middle of an epoch of averaged SGD with every kind of dropout, and resumed."""
+    asked = {"recipe": "shrinkrnn", "epochs": 5, "lr": 30.0, "extra": {"patience": "1", "drop_words": "0.1"}}
+    plain = options(corpus, tmp_path / "plain", **asked)
+    retrain_text(plain)
+    rows, _ = outcome(plain.out)
+    assert any(row["averaged"] for row in rows), "the run must reach averaging for this test to mean anything"
+    first = next(row["epoch"] for row in rows if row["averaged"])
+    out = tmp_path / "stopped"
+    words = 4 * (len(read_corpus(corpus).train) // 4 - 1)
+    with pytest.raises(Stopped) as caught:
+        retrain_text(options(corpus, out, **asked), StopAfter((first - 1) * words + words // 2))
+    assert caught.value.exit_code == REQUEUE
+    assert not (out / "retrained.json").exists()
+    retrain_text(options(corpus, out, resume=True, **asked))
+    assert_same(outcome(out), outcome(plain.out))
+
+
+def test_stop_while_evaluating_keeps_the_raw_weights(corpus, tmp_path, monkeypatch):
+    asked = {"recipe": "shrinkrnn", "epochs": 3, "lr": 30.0, "extra": {"patience": "1"}}
+    retrain_text(options(corpus, tmp_path / "plain", **asked))
+    from nasharness.training import text_run
+
+    calls = []
+
+    def told_to_stop(*given, progress, **rest):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return mean_loss(*given, progress=progress, **rest)
+
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(text_run, "mean_loss", told_to_stop)
+        with pytest.raises(Stopped, match="--resume"):
+            retrain_text(options(corpus, out, **asked))
+    retrain_text(options(corpus, out, resume=True, **asked))
+    assert_same(outcome(out), outcome(tmp_path / "plain"))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from nasharness.training.options import Options
+from nasharness.training.text import retrain_text
+from nasharness.errors import NasharnessError
+data, out, epochs, minutes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+extra = {"width": "8", "bptt": "10", "valid_streams": "2", "drop_words": "0.1"}
+try:
+    retrain_text(Options("ptb", "shrinkrnn", data, out, recipe="small", epochs=epochs, batch=4, precision="fp32",
+                         extra=extra, checkpoint_minutes=minutes, device="cpu", timeout=60))
+except NasharnessError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def start(corpus: Path, out: Path, epochs: int, minutes: float, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(corpus), str(out), str(epochs), str(minutes)]
+    variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(found, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not found():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_same_bits_after_kill_9(corpus, tmp_path):
+    asked = {"epochs": 20, "extra": {"drop_words": "0.1"}}
+    out = tmp_path / "killed"
+    process = start(corpus, out, 20, 1e-9)  # a checkpoint after every segment
+    keeper = checkpoint.Keeper(out / "checkpoints")
+    wait_for(lambda: len(keeper.steps()) == 3 and (out / "log.csv").exists(), process)
+    process.kill()
+    process.wait()
+    state = keeper.last(kind="retrain-text")
+    assert state is not None
+    assert state[1]["trainer"]["epoch"] < 20
+    short = {**asked, "resume": True}
+    retrain_text(options(corpus, out, **short))
+    retrain_text(options(corpus, tmp_path / "plain", **asked))
+    assert_same(outcome(out), outcome(tmp_path / "plain"))
+
+
+def free_port() -> str:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return str(held.getsockname()[1])
+
+
+def test_two_processes_have_the_same_curve(corpus, tmp_path):
+    """Half of the streams each: as one process, but for rounding; and its checkpoint is as good for one process."""
+    port, both = free_port(), []
+    for rank in ("0", "1"):
+        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        both.append(start(corpus, tmp_path / "two", 3, 30, **group))
+    for process in both:
+        text = process.communicate(timeout=200)[0]
+        assert process.returncode == 0, text
+    asked = {"epochs": 3, "extra": {"drop_words": "0.1"}}
+    retrain_text(options(corpus, tmp_path / "one", **asked))
+    for two, one in zip(read(tmp_path / "two"), read(tmp_path / "one"), strict=True):
+        for key in ("train_loss", "valid_loss"):
+            assert two[key] == pytest.approx(one[key], rel=2e-4)
+    record = json.loads((tmp_path / "two" / "retrained.json").read_text())
+    assert record["processes"] == 2
+    (tmp_path / "two" / "retrained.json").unlink()
+    again = retrain_text(options(corpus, tmp_path / "two", resume=True, **asked))
+    assert again["test_perplexity"] == pytest.approx(record["test_perplexity"], rel=1e-6)
+
+
+def test_streams_that_cannot_be_shared_are_refused(corpus):
+    from nasharness.training.distributed import World
+
+    recipe = text_recipes.get("small", {"batch": 5, "width": 4})
+    text = read_corpus(corpus)
+    from nasharness.training.text_model import LanguageModel
+
+    with pytest.raises(UsageError, match="5 streams cannot be shared by 2 processes"):
+        TextTrainer(LanguageModel(None, 31, 4), text, recipe, seed=0, world=World(0, 2, torch.device("cpu")))
+
+
+# ---- ends
+
+
+def test_a_loss_that_is_no_number_stops_with_step_and_rate(corpus, tmp_path):
+    poisoned = options(corpus, tmp_path / "run", extra={"initial": "9"}, lr=9000.0)
+    with monkeypatched_loss(math.nan), pytest.raises(Diverged, match=r"segment \d+ .*epoch 1, learning rate [\d.e+]+"):
+        retrain_text(poisoned)
+    assert not (tmp_path / "run" / "retrained.json").exists()
+
+
+def test_the_published_recipe_goes_back_to_the_best_weights(corpus, tmp_path):
+    """As the released code does on a loss that is no number; here for one segment of the second epoch."""
+    lines = []
+    asked = options(corpus, tmp_path / "run", recipe="shrinkrnn", epochs=3, extra={"lr": "1"})
+    with monkeypatched_loss(math.nan, epoch=1):
+        retrain_text(asked, say=lines.append)
+    rows = read(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[1]["reloaded_from_epoch"] == 1
+    assert rows[2]["valid_loss"] < 10
+    assert any("going on from the best weights, of epoch 1" in text for text in lines)
+
+
+class monkeypatched_loss:  # noqa: N801 - reads as a context
+    """Let the loss be ``value`` in one epoch."""
+
+    def __init__(self, value: float, *, epoch: int = 0) -> None:
+        self.value, self.epoch = value, epoch
+        self.patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> None:
+        from nasharness.training import text_train
+
+        real = text_train.penalty
+        step = TextTrainer.step
+        trainers = []
+
+        def remembering(trainer):
+            trainers.append(trainer)
+            return step(trainer)
+
+        def poisoned(raw, dropped, recipe):
+            wrong = trainers[-1].epoch == self.epoch
+            return real(raw, dropped, recipe) + (self.value * raw.sum() if wrong else 0.0)
+
+        self.patch.setattr(TextTrainer, "step", remembering)
+        self.patch.setattr(text_train, "penalty", poisoned)
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+
+
+def test_another_run_is_not_overwritten_nor_resumed(corpus, tmp_path):
+    out = tmp_path / "run"
+    retrain_text(options(corpus, out, epochs=1))
+    before = (out / "retrained.json").read_bytes()
+    with pytest.raises(UsageError, match="add --resume"):
+        retrain_text(options(corpus, out, epochs=1))
+    with pytest.raises(UsageError, match="different: .*network .*lstm"):
+        retrain_text(options(corpus, out, epochs=1, resume=True, network="lstm"))
+    other = write_corpus(tmp_path / "other")
+    with (other / "tiny.train.txt").open("a") as file:
+        file.write("another word\n")
+    with pytest.raises(UsageError, match="different: .*vocabulary"):
+        retrain_text(options(other, out, epochs=1, resume=True))
+    assert (out / "retrained.json").read_bytes() == before
+    retrain_text(options(corpus, out, epochs=1, resume=True))  # a finished run: measured again
+    assert (out / "retrained.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": {"emsize": "8", "nhid": "9", "width": "8"}}, "share one width"),
+        ({"extra": {"droppp": "8"}}, "nearest: drop"),
+        ({"extra": {"bptt": "many"}}, "expected a number"),
+        ({"extra": {"dynamic": "maybe"}}, "yes or no"),
+        ({"network": "shrinkrn"}, "nearest: shrinkrnn"),
+        ({"recipe": "nats"}, "recipe for text"),
+        ({"batch": 1000}, "lower --batch"),
+        ({"precision": "fp8"}, "precision"),
+    ],
+)
+def test_bad_requests_are_said_and_write_nothing(corpus, tmp_path, change, message):
+    with pytest.raises(NasharnessError, match=message):
+        retrain_text(options(corpus, tmp_path / "run", **change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_perplexity_of_what_is_no_run_or_no_text(corpus, tmp_path):
+    with pytest.raises(DataError, match="there is no checkpoint"):
+        text_perplexity(tmp_path, corpus / "tiny.test.txt")
+    retrain_text(options(corpus, tmp_path / "run", epochs=1))
+    with pytest.raises(DataError, match="cannot read"):
+        text_perplexity(tmp_path / "run", tmp_path / "absent.txt")
+    (tmp_path / "new.txt").write_text("w1 unheard\n", encoding="utf-8")
+    with pytest.raises(DataError, match="'unheard' is not among the 31 words"):
+        text_perplexity(tmp_path / "run", tmp_path / "new.txt")
+
+
+def test_a_winner_of_the_recurrent_space_is_trained(corpus, tmp_path):
+    winner = {
+        "space": "darts-rnn",
+        "winner": {"recurrent": [["relu", 0], ["sigmoid", 1]], "concat": [1, 2]},
+        "algorithm": "darts",
+        "dataset": "ptb",
+        "final_metric_percent": 50.0,
+    }
+    record = retrain_text(options(corpus, tmp_path / "run", network=winner, epochs=1))
+    assert record["winner"] == winner
+    assert line(record).startswith("darts on darts-rnn ptb -> table 50.00 % -> darts-rnn, tiny 1 epochs (small)")
+    assert text_perplexity(tmp_path / "run", corpus / "tiny.test.txt")["tokens"] == len(read_corpus(corpus).test)
