@@ -72,7 +72,7 @@ class Pixels(nn.Module):
 def load_run(folder: Path, weights: str = "best") -> tuple[Pixels, Description]:
     """Return the network of a run, ready to be evaluated on a CPU.
 
-    ``weights``: ``best`` (by top-1, raw or averaged), ``last`` (averaged where the run keeps an average), ``raw`` (last).
+    ``weights``: ``best`` (by top-1, raw or averaged), ``last`` (averaged where there is an average), ``raw`` (last).
 
     Raises:
         DataError: the folder holds no run, or no checkpoint yet, or a damaged one.
