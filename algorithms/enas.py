@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,15 +144,19 @@ class Enas(OneShot):
         return np.array([count / count.sum() for count in counts])
 
     def state(self) -> dict[str, Any]:
+        from nasharness.supernets.policy import copied
+
         return {
-            "controller": {name: value.clone() for name, value in self.controller.state_dict().items()},
-            "adam": copy.deepcopy(self._adam.state_dict()),
+            "controller": copied(dict(self.controller.state_dict())),
+            "adam": copied(self._adam.state_dict()),
             "baseline": self._epoch_baseline,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
+        from nasharness.supernets.policy import copied
+
         self.controller.load_state_dict(state["controller"])
-        self._adam.load_state_dict(copy.deepcopy(state["adam"]))
+        self._adam.load_state_dict(copied(state["adam"]))
         self._epoch_baseline = state["baseline"]
 
     def trained_parameters(self) -> Iterable[torch.Tensor]:

@@ -22,20 +22,19 @@ if TYPE_CHECKING:
     "arXiv 1902.07638",
     kind="one-shot",
     spaces=("tss",),
-    variants={"paper": ("RSPS with NATS-Bench's settings.", {"candidates": 100, "fresh": True})},
+    variants={"paper": ("RSPS with NATS-Bench's settings.", {"fresh": True})},
 )
 class Rsps(OneShot):
     """RSPS: trains shared weights on random cells, every cell of the network another, and scores random candidates.
 
     Operations are drawn uniformly for each edge of each cell, and again for a node all of whose inputs are ``none``.
     The answer is the best scored of ``candidates`` cells drawn uniformly: all on the same validation batch, or with
-    ``fresh`` each on another, as published. Defaults: three times the paper's candidates, and one batch for all;
-    ``rsps.paper`` has the paper's (facts, nats_bench.md 4.2).
+    ``fresh`` each on another, as published and in ``rsps.paper`` (facts, nats_bench.md 4.2).
     """
 
     derives_by_scoring = True
 
-    def __init__(self, task: OneShotTask, *, candidates: int = 300, fresh: bool = False) -> None:
+    def __init__(self, task: OneShotTask, *, candidates: int = 100, fresh: bool = False) -> None:
         super().__init__(task)
         require(self, candidates >= 1, "candidates", candidates, "at least 1")
         self._candidates, self._fresh = candidates, fresh

@@ -7,7 +7,6 @@ waits for the device once, when the gradient arrives.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,15 @@ def loss(task: OneShotTask, gates: Gates, images: Tensor, labels: Tensor) -> Ten
 def top1(task: OneShotTask, gates: Gates, images: Tensor, labels: Tensor) -> float:
     """Return the accuracy on a batch through ``gates``, in percent; in the network's present mode."""
     return 100.0 * float((forward(task, gates, images).argmax(dim=1) == labels).double().mean())
+
+
+def copied(state: Any) -> Any:
+    """Return a state of nested dictionaries, lists and tensors with every tensor copied, to the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: copied(value) for key, value in state.items()}
+    return [copied(value) for value in state] if isinstance(state, (list, tuple)) else state
 
 
 class Policy:
@@ -108,10 +116,10 @@ class Policy:
 
     def state(self) -> dict[str, Any]:
         """Return the logits and Adam's moments, copied."""
-        return {"logits": self.logits.detach().clone(), "adam": copy.deepcopy(self._adam.state_dict())}
+        return {"logits": self.logits.detach().clone(), "adam": copied(self._adam.state_dict())}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from ``state()``."""
         with torch.no_grad():
             self.logits.copy_(state["logits"])
-        self._adam.load_state_dict(copy.deepcopy(state["adam"]))
+        self._adam.load_state_dict(copied(state["adam"]))

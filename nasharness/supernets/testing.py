@@ -1,0 +1,332 @@
+"""The conformance kit of one-shot algorithms: what every one must pass, ours and anybody's.
+
+In a plug-in's tests::
+
+    import pytest
+    from nasharness.supernets.testing import CHECKS
+
+    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    def test_my_search(check):
+        check("my-search")
+
+A check takes a registered name and raises AssertionError saying what is wrong. The checks run a few epochs of the real
+harness on a tiny supernet and 96 made-up images, in seconds and without data.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from nasharness import spaces
+from nasharness.errors import UsageError
+from nasharness.images import ImageSet, Split, split
+from nasharness.images.base import build
+from nasharness.search import registry
+from nasharness.search.one_shot import OneShot, Step
+from nasharness.search.testing import assert_out_of_reach, check_record, synthetic_problem
+from nasharness.spaces.base import Floats
+from nasharness.supernets.base import Gates
+from nasharness.supernets.build import SPACES
+from nasharness.supernets.recipe import Recipe
+from nasharness.supernets.session import Session
+
+#: of every run; long enough for a warm-up and for something after it
+EPOCHS = 4
+
+
+def synthetic_images(side: int = 8, classes: int = 4) -> ImageSet:
+    """Made-up images, 96 to train and 16 to test: each class its own pattern of brightness, plus noise."""
+    rng = np.random.default_rng(0)
+    pattern = rng.uniform(40, 215, (classes, 3, 1, 1)) + rng.uniform(-40, 40, (classes, 3, side, side))
+
+    def part(count: int) -> tuple[Any, Any]:
+        labels = np.arange(count) % classes
+        pixels = pattern[labels] + rng.normal(0, 20, (count, 3, side, side))
+        return pixels.clip(0, 255).astype(np.uint8), labels
+
+    return build("synthetic", part(96), part(16), source="nasharness.supernets.testing", classes=classes)
+
+
+@functools.cache
+def _images() -> tuple[ImageSet, Split]:
+    images = synthetic_images()
+    return images, split(images, scheme="validation", fraction=1 / 3)
+
+
+def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, derive_every: int = 1) -> Session:
+    """A run of the algorithm's default settings that has not begun: 4 channels, 1 cell a stage, 8x8 images."""
+    images, parts = _images()
+    record = registry.get(name)
+    changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 16, "validation_batch": 32}
+    return Session(
+        record, record.settings({}), space=space, dataset="cifar10", images=images, split=parts,
+        recipe=Recipe.of(record, **changes), seed=seed, device=torch.device("cpu"), derive_every=derive_every,
+    )  # fmt: skip
+
+
+def _spaces(name: str) -> list[str]:
+    record = registry.get(name)
+    return [space for space in SPACES if record.spaces == ("*",) or space in record.spaces]
+
+
+@functools.cache
+def _finished(name: str, space: str) -> Session:
+    """The run that others are compared with. Read-only."""
+    run = session(name, space)
+    for _ in run.train():
+        pass
+    return run
+
+
+def _result(run: Session) -> dict[str, Any]:
+    """What must not differ between two runs that are the same."""
+    state = run.state()
+    rows = [(row["loss"], row["arch"], row["signal"]) for row in state["rows"]]
+    return {"net": state["net"], "optimiser": state["optimiser"], "algorithm": state["algorithm"], "rows": rows}
+
+
+def difference(one: object, other: object, path: str = "state") -> str | None:
+    """Return where two states first differ, bit for bit, or None."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return None if one.dtype == other.dtype and torch.equal(one, other) else path
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return None if np.array_equal(one, other) else path  # type: ignore[arg-type]
+    if isinstance(one, dict) and isinstance(other, dict):
+        if one.keys() != other.keys():
+            return f"the keys of {path}"
+        found = [difference(one[key], other[key], f"{path}[{key!r}]") for key in one]
+    elif isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        if len(one) != len(other):
+            return f"the length of {path}"
+        found = [difference(a, b, f"{path}[{index}]") for index, (a, b) in enumerate(zip(one, other, strict=True))]
+    else:
+        return None if one == other else path
+    return next((place for place in found if place is not None), None)
+
+
+def check_settings(name: str) -> None:
+    """Unknown settings are refused with the nearest right ones."""
+    try:
+        registry.get(name).settings({"no_such_setting": 1})
+    except UsageError:
+        return
+    raise AssertionError(f"{name} accepts a setting that does not exist")
+
+
+def check_answers(name: str) -> None:
+    """Answers are architectures; probabilities and surviving options have the shape of the space and make sense."""
+    for where in _spaces(name):
+        space = spaces.get(where)
+        shape = (len(space.sizes), max(space.sizes))
+        run = session(name, where)
+        before = None
+        for row in run.train():
+            assert row.arch is not None
+            assert 0 <= row.arch < space.size
+            p = run.algorithm.probabilities()
+            if p is not None:
+                assert np.shape(p) == shape, f"{name} on {where}: probabilities {np.shape(p)}, expected {shape}"
+                assert np.allclose(np.sum(p, axis=1), 1), f"{name} on {where}: probabilities that do not sum to 1"
+                assert np.min(p) >= 0
+            alive = run.algorithm.surviving()
+            if alive is not None:
+                assert np.shape(alive) == shape, f"{name} on {where}: survivors {np.shape(alive)}, expected {shape}"
+                assert np.any(alive, axis=1).all(), f"{name} on {where}: a position has no option left"
+                assert before is None or not (alive & ~before).any(), f"{name} on {where}: an option came back"
+                before = np.array(alive)
+                chosen = space.choices(row.arch)
+                assert alive[np.arange(len(chosen)), chosen].all(), f"{name} on {where}: the answer did not survive"
+
+
+def check_seeds(name: str) -> None:
+    """The same seed gives the same bits, whatever happens to the global generators, which are left alone."""
+    for where in _spaces(name):
+        torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+        try:
+            torch.manual_seed(1)
+            np.random.seed(1)  # noqa: NPY002 - disturbing them is the point
+            random.seed(1)
+            before = torch.get_rng_state(), list(np.random.get_state()), random.getstate()  # noqa: NPY002
+            run = session(name, where)
+            for _ in run.train():
+                pass
+            after = torch.get_rng_state(), list(np.random.get_state()), random.getstate()  # noqa: NPY002
+        finally:
+            torch.set_rng_state(torch_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+        place = difference(before, after, "generators")
+        assert place is None, f"{name} on {where} draws from a global random generator"
+        place = difference(_result(_finished(name, where)), _result(run))
+        assert place is None, f"{name} on {where}: {place} differs between two runs of the same seed"
+
+
+def check_resume(name: str) -> None:
+    """A run that is stopped in the middle, saved as data, loaded and continued ends like one that was not."""
+    for where in _spaces(name):
+        first = session(name, where)
+        for row in first.train():
+            if row.epoch == EPOCHS // 2:
+                break
+        file = io.BytesIO()
+        torch.save(first.state(), file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+        second = session(name, where)
+        second.load_state(state)
+        for _ in second.train():
+            pass
+        place = difference(_result(_finished(name, where)), _result(second))
+        assert place is None, f"{name} on {where}: {place} differs after a resume"
+
+
+def check_derive(name: str) -> None:
+    """``derive`` changes nothing, and says the same twice."""
+    for where in _spaces(name):
+        run = session(name, where, derive_every=EPOCHS)
+        for row in run.train():
+            if row.epoch == EPOCHS // 2:  # two of its own, which nothing of the run may notice
+                before = _copy({"algorithm": run.algorithm.state(), "net": run.net.state_dict()})
+                random_state = run.task.rng.bit_generator.state, run.task.generator.get_state()
+                scores = run._score_generator.get_state()
+                answers = []
+                for _ in range(2):
+                    run.task.rng.bit_generator.state = random_state[0]
+                    run.task.generator.set_state(random_state[1])
+                    run._score_generator.set_state(scores)
+                    answers.append(int(run.algorithm.derive()))
+                after = {"algorithm": run.algorithm.state(), "net": run.net.state_dict()}
+                place = difference(before, after)
+                assert place is None, f"{name} on {where}: derive changes {place}"
+                assert answers[0] == answers[1], f"{name} on {where}: derive says {answers[0]}, then {answers[1]}"
+        often, seldom = _result(_finished(name, where)), _result(run)
+        place = difference(often["algorithm"], seldom["algorithm"], "the algorithm's state")
+        place = place or difference(often["net"], seldom["net"], "the network")
+        assert place is None, f"{name} on {where}: {place} depends on how often derive was asked"
+        assert often["rows"][-1][1] == seldom["rows"][-1][1]
+
+
+def _copy(state: dict[str, Any]) -> Any:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+class _Watched(OneShot):
+    """An algorithm whose every call is checked for what it does to its arguments."""
+
+    def __init__(self, inner: OneShot, run: Session, what: str) -> None:
+        super().__init__(inner.task)
+        self._inner, self._run, self._what = inner, run, what
+
+    def _watch(self, call: Callable[[], Any], step: Step | None, method: str) -> Any:
+        def snapshot() -> dict[str, Any]:
+            held: dict[str, Any] = {"weights": dict(self._run.net.named_parameters())}
+            held["optimiser"] = self._run.optimiser.state_dict()
+            if step is not None:
+                held["step"] = [step.weight_images, step.weight_labels, step.arch_images, step.arch_labels]
+            return held
+
+        before = _copy(_plain(snapshot()))
+        result = call()
+        place = difference(before, _plain(snapshot()), "")
+        assert place is None, f"{self._what}: {method} changes {place}, which is the harness's"
+        assert self._run.net.training, f"{self._what}: {method} leaves the network in evaluation mode"
+        return result
+
+    def gates(self, step: Step) -> Gates:
+        gates = self._watch(lambda: self._inner.gates(step), step, "gates")
+        assert isinstance(gates, Gates), f"{self._what}: gates returns {type(gates).__name__}, expected Gates"
+        return gates
+
+    def search_step(self, step: Step) -> dict[str, float]:
+        return _numbers(self._watch(lambda: self._inner.search_step(step), step, "search_step"), self._what)
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        return _numbers(self._watch(lambda: self._inner.end_epoch(epoch), None, "end_epoch"), self._what)
+
+    def derive(self) -> int:
+        return int(self._watch(self._inner.derive, None, "derive"))
+
+    def probabilities(self) -> Floats | None:
+        return self._inner.probabilities()
+
+
+def _plain(state: Any) -> Any:
+    """Parameters as tensors, so that they can be saved as data."""
+    if isinstance(state, torch.Tensor):
+        return state.detach()
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return [_plain(value) for value in state] if isinstance(state, (list, tuple)) else state
+
+
+def _numbers(found: Any, what: str) -> dict[str, float]:
+    assert isinstance(found, dict), f"{what}: expected a dictionary of numbers to log, got {type(found).__name__}"
+    bad = [key for key, value in found.items() if not isinstance(value, float) or not np.isfinite(value)]
+    assert not bad, f"{what}: {bad[0]} = {found[bad[0]]!r} is no finite float to log"
+    return found
+
+
+def check_arguments(name: str) -> None:
+    """Gates fit the space; images, labels, shared weights and their optimiser are left as they are."""
+    for where in _spaces(name):
+        run = session(name, where, epochs=2)
+        run.algorithm = _Watched(run.algorithm, run, f"{name} on {where}")
+        for row in run.train():
+            assert np.isfinite(row.loss)
+
+
+def check_reach(name: str) -> None:
+    """Nothing that the algorithm holds leads to a table or to the final metric, before or after a search."""
+    for where in _spaces(name):
+        truth = synthetic_problem(where, evaluations=1).truth()
+        run = session(name, where, epochs=1)
+        assert_out_of_reach(run.algorithm, truth)
+        for _ in run.train():
+            pass
+        assert_out_of_reach(run.algorithm, truth)
+
+
+def check_learning(name: str) -> None:
+    """Training lowers the supernet's own loss: through the same gates, that the algorithm gives, on the same images."""
+    for where in _spaces(name):
+        trained, untrained = session(name, where), session(name, where)
+        trained.load_state(_copy(_finished(name, where).state()))
+        images, labels = next(trained._weights.batches(64, trained.task.generator, augment=False))
+        losses = []
+        for step in range(12):
+            now = Step(images, labels, images, labels, EPOCHS - 1, step, 12, trained.optimiser)
+            gates = trained.algorithm.gates(now)
+            with torch.no_grad():
+                losses.append(
+                    [
+                        float(functional.cross_entropy(run.net.train()(images, gates), labels))
+                        for run in (untrained, trained)
+                    ]
+                )
+        before, after = np.mean(losses, axis=0)
+        assert after < before, f"{name} on {where}: the supernet's loss does not fall in training: {before} to {after}"
+
+
+#: Every check; run each with the name of a registered algorithm.
+CHECKS: tuple[Callable[[str], None], ...] = (
+    check_record,
+    check_settings,
+    check_answers,
+    check_seeds,
+    check_resume,
+    check_derive,
+    check_arguments,
+    check_reach,
+    check_learning,
+)
