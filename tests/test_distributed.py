@@ -40,7 +40,7 @@ def losses(out):
 
 
 def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path):
-    """Loss curve and evaluations of one process = those of two; kill one, the other stops in one line, a resume ends it."""
+    """Losses of one process = those of two; kill one, the other stops in one line, and a resume ends the run."""
     data = pictures(tmp_path / "data", classes=5, train=6, val=5)
     single = process(*words(data, tmp_path / "one", "--epochs", 8))
     _, said = single.communicate(timeout=120)
