@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -133,7 +134,9 @@ def wrap(network: nn.Module, world: World, *, batch_norm: str) -> nn.Module:
         network = convert(network, world.device)
     devices = [world.device] if world.device.type == "cuda" else None
     # running statistics are shared before they are used (World.share), not at every step
-    return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the argument's new name is not known to older versions
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
 def _number(name: str, default: int | None = None) -> int:
