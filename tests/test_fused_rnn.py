@@ -25,6 +25,8 @@ def random_recurrence(seed: int, nodes: int = 6) -> Recurrence:
 #: DARTS's shape: one edge into each node, all of them outputs, some of which are read too
 TREE = Recurrence(("sigmoid", "relu", "relu", "identity"), ((0, 1), (1, 2), (1, 3), (2, 4)), (1, 2, 3, 4))
 LONE = Recurrence((), (), (0,))
+#: a node that nobody reads and that is no output
+DEAD_END = Recurrence(("tanh", "relu", "relu"), ((0, 1), (0, 2), (0, 3), (1, 3)), (0, 3))
 
 
 def outcome(cell: RecurrentCell, masks: bool) -> list[torch.Tensor]:
@@ -44,7 +46,7 @@ def outcome(cell: RecurrentCell, masks: bool) -> list[torch.Tensor]:
     return [outputs, last, *torch.autograd.grad(loss, [x, state, *weights])]
 
 
-@pytest.mark.parametrize("graph", [PUBLISHED, TREE, LONE, *(random_recurrence(seed) for seed in range(6))])
+@pytest.mark.parametrize("graph", [PUBLISHED, TREE, LONE, DEAD_END, *(random_recurrence(seed) for seed in range(6))])
 @pytest.mark.parametrize("masks", [True, False])
 def test_equal_to_the_plain_cell(graph, masks):
     plain = RecurrentCell(graph, 7, inputs=5, bound=0.8).double()
@@ -88,3 +90,47 @@ def test_masks_are_shared_over_time_and_nodes():
     for cut in (cell.input_weight.grad[2], cell.input_weight.grad[8], cell.edge_weights.grad[:, 2]):
         assert torch.count_nonzero(cut) == 0
     assert torch.count_nonzero(cell.edge_weights.grad[:, 3]) > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_compiled_and_recorded_on_a_gpu():
+    """Several lengths in turn, so that a graph meets what another has left; gradients too."""
+    plain, fused = (kind(PUBLISHED, 64, bound=0.2).cuda() for kind in (RecurrentCell, FusedCell))
+    fused.load_state_dict(plain.state_dict())
+    fused.compiled = True
+    draw = torch.Generator("cuda").manual_seed(0)
+    states = [torch.zeros(8, 64, device="cuda") for _ in range(2)]
+    for length in (5, 9, 5, 9):
+        x = torch.randn(length, 8, 64, device="cuda", generator=draw)
+        mask = torch.bernoulli(torch.full((8, 64), 0.7, device="cuda"), generator=draw) / 0.7
+        found = []
+        for place, cell in enumerate((plain, fused)):
+            cell.zero_grad(set_to_none=True)
+            inputs = x.clone().requires_grad_()
+            outputs, last = cell(inputs, states[place], mask, mask)
+            outputs.square().sum().backward()
+            states[place] = last.detach().clone()
+            found.append([outputs.detach().clone(), inputs.grad, cell.input_weight.grad, cell.edge_weights.grad])
+        for expected, had in zip(*found, strict=True):
+            torch.testing.assert_close(had, expected, rtol=2e-3, atol=2e-3)
+    assert fused.graphs.works
+
+
+def test_compiled_on_a_cpu(monkeypatch):
+    """With the compiler left out: what is tested is that both paths compute the same step."""
+    from nasharness.nets import fused_rnn
+
+    called = []
+
+    def traced(function):
+        called.append(function.__name__)
+        return function
+
+    monkeypatch.setattr(fused_rnn, "_compiled", traced)
+    cell = FusedCell(PUBLISHED, 8, bound=0.5).double()
+    expected = outcome(cell, masks=True)
+    assert not called
+    cell.compiled = True
+    for a, b in zip(outcome(cell, masks=True), expected, strict=True):
+        assert torch.equal(a, b)
+    assert called == ["_step", "_step_backward"]

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nasharness.nets.graphed_rnn import Graphs
 from nasharness.nets.shrinkrnn import Recurrence, RecurrentCell
 
 Groups = tuple[tuple[str, int, int], ...]
@@ -76,7 +77,8 @@ class FusedCell(RecurrentCell):
     """A :class:`RecurrentCell`, faster.
 
     ``dtype``: of the products (states and gates stay in the dtype of ``x``); None: that of ``x``. ``compiled``: fuse
-    each time step with ``torch.compile``, which needs Triton on a GPU and a C++ compiler elsewhere.
+    each time step with ``torch.compile``, which needs Triton on a GPU and a C++ compiler elsewhere; on a GPU a segment
+    then is a CUDA graph, too.
     """
 
     dtype: torch.dtype | None = None
@@ -91,19 +93,43 @@ class FusedCell(RecurrentCell):
         self, x: Tensor, state: Tensor, input_mask: Tensor | None = None, state_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As the reference. Masks have no gradient."""
+        if self.compiled and x.is_cuda:
+            masks = [
+                state.new_ones(x.shape[1], width) if mask is None else mask
+                for mask, width in ((input_mask, self.inputs), (state_mask, self.hidden))
+            ]
+            outputs = self.graphs(x, state, *masks, self.input_weight, self.edge_weights)
+        else:
+            outputs = self._segment(x, state, input_mask, state_mask, self.input_weight, self.edge_weights)
+        return outputs, outputs[-1]
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """Segments as CUDA graphs."""
+        return Graphs(self._segment)
+
+    def _segment(
+        self,
+        x: Tensor,
+        state: Tensor,
+        input_mask: Tensor | None,
+        state_mask: Tensor | None,
+        input_weight: Tensor,
+        edge_weights: Tensor,
+    ) -> Tensor:
         dtype = self.dtype or x.dtype
-        matrices = self.edge_weights.unbind()
+        matrices = edge_weights.unbind()
         width = self.hidden
         packed = []
         for source in self.plan.sources:
             parts = [matrices[edge] for edge in source.edges]
             packed.append(torch.cat([part[:, :width] for part in parts] + [part[:, width:] for part in parts], dim=1))
         masked = x if input_mask is None else x * input_mask
-        projected = torch.matmul(masked.to(dtype), self.input_weight[: self.inputs].to(dtype)).to(x.dtype)
+        projected = torch.matmul(masked.to(dtype), input_weight[: self.inputs].to(dtype)).to(x.dtype)
         outputs: Tensor = _Segment.apply(  # type: ignore[no-untyped-call]
-            self.plan, dtype, self.compiled, projected, state, state_mask, self.input_weight[self.inputs :], *packed
+            self.plan, dtype, self.compiled, projected, state, state_mask, input_weight[self.inputs :], *packed
         )
-        return outputs, outputs[-1]
+        return outputs
 
 
 def _gates(pre: Tensor, groups: Groups, count: int) -> tuple[Tensor, Tensor]:
@@ -179,6 +205,7 @@ def _step_backward(
     batch, width = grad.shape
     nodes: dict[int, Tensor] = dict.fromkeys(plan.outputs, grad / len(plan.outputs))
     products: list[Tensor] = []
+    shared: set[int] = set()
 
     def through(
         here: Tensor,
@@ -198,7 +225,12 @@ def _step_backward(
     for place in range(len(plan.sources) - 1, -1, -1):
         source = plan.sources[place]
         _, here, gate, candidate = kept[4 * place + 4 : 4 * place + 8]
-        arrived = torch.stack([nodes[target] / plan.incoming[target] for target in source.targets], dim=1)
+        for target in source.targets:  # nothing is added to a target any more: all it leads to has been passed
+            nodes.setdefault(target, torch.zeros_like(grad))  # read by nobody, and no output
+            if plan.incoming[target] > 1 and target not in shared:
+                nodes[target] = nodes[target] / plan.incoming[target]
+                shared.add(target)
+        arrived = torch.stack([nodes[target] for target in source.targets], dim=1)
         part = through(here, gate, candidate, arrived, packed[place], source.groups)
         nodes[source.node] = nodes[source.node] + part if source.node in nodes else part
     _, here, gate, candidate = kept[:4]
