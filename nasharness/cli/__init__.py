@@ -18,7 +18,7 @@ from nasharness.version import __version__
 
 #: command -> module that holds a click command of that name, and the line that --help prints without importing it
 COMMANDS = {
-    "run": ("nasharness.cli.run", "Search a table with an algorithm, once or hundreds of times."),
+    "run": ("nasharness.cli.run", "Search with an algorithm: on a table, hundreds of times, or on images or text."),
     "study": ("nasharness.cli.study", "Run algorithms x data sets x seeds, resumably, here or on a cluster."),
     "list": ("nasharness.cli.list", "List algorithms, spaces, tables or data sets."),
     "show": ("nasharness.cli.show", "Show everything known of an architecture."),
@@ -26,7 +26,11 @@ COMMANDS = {
     "validate": ("nasharness.cli.validate", "Find out whether a change is better; check tables, papers, proxies."),
     "figures": ("nasharness.cli.figures", "Draw the figures of a study: PNG, PDF and the numbers behind them."),
     "report": ("nasharness.cli.report", "Write a study as one self-contained HTML page."),
-    "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables."),
+    "train": ("nasharness.cli.train", "Train one architecture from scratch with the table's recipe."),
+    "retrain": ("nasharness.cli.retrain", "Train a winner in full: on ImageNet, or on a text."),
+    "export": ("nasharness.cli.export", "Write a trained network as a file that runs without nasharness."),
+    "predict": ("nasharness.cli.predict", "What a trained network sees in images, or its perplexity of a text."),
+    "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables; fetch images."),
 }
 
 
