@@ -211,7 +211,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--only", nargs="+", choices=("rank", "single", "darts", "gdas"), default=None)
-    parser.add_argument("--out", type=Path, help="write the numbers there as JSON, beside those of other devices")
+    parser.add_argument("--out", type=Path, help="write the numbers there as JSON, beside those that are there")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     kinds = arguments.only or ["rank", "single", "darts", "gdas"]
@@ -239,12 +239,23 @@ def main():
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
         "clock": "wall" if arguments.device == "cuda" else "processor",
         "freed_memory_kept": kept,
-        "rows": rows,
     }
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        before = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-        arguments.out.write_text(json.dumps({**before, arguments.device: measured}, indent=1) + "\n")
+        write(arguments.out, arguments.device, measured, rows)
+
+
+def write(path, device, measured, rows):
+    """Put rows into the file, in place of those of the same setting and beside what was measured on other devices."""
+
+    def setting(row):
+        return tuple(row.get(key) for key in ("what", "channels", "cells", "batch", "architectures"))
+
+    everything = json.loads(path.read_text()) if path.exists() else {}
+    before = everything.pop(device, {}).get("rows", [])
+    new = {setting(row) for row in rows}
+    measured["rows"] = [row for row in before if setting(row) not in new] + rows
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**everything, device: measured}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

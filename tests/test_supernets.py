@@ -1,5 +1,8 @@
 """Supernets against an independent plain one, against standalone networks, and ranked in batches against one by one."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -323,6 +326,65 @@ def test_widths_are_learnt_after_ranking():
     net(batch(dtype=torch.float32), Interpolated([[0, 1]] * 5, weights)).sum().backward()
     assert probabilities.grad.abs().max() > 0
     assert weights.grad.abs().max() > 0
+
+
+def test_half_precision_ranks_and_learns():
+    """As on a GPU: convolutions in bfloat16, statistics, weights and the loss in float32."""
+    images, labels = batch(dtype=torch.float32, count=32), torch.arange(32) % 10
+    tss, sss = TssSupernet(10, channels=8, cells=1, generator=seeded()), SssSupernet(10, generator=seeded())
+    for net, archs in ((tss, np.arange(1_000, 1_020)), (sss, np.array([0, 5_000, 32_767]))):
+        accuracy, loss = rank(net, archs, [(images, labels)])
+        with torch.autocast("cpu", torch.bfloat16):
+            half_accuracy, half_loss = rank(net, archs, [(images, labels)])
+        np.testing.assert_allclose(half_loss, loss, rtol=0.02)
+        np.testing.assert_allclose(half_accuracy, accuracy, atol=0.15)
+    weights = torch.full((6, 5), 0.2, requires_grad=True)
+    widths = torch.full((5, 2), 0.5, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = tss(images, EdgeGates.mixture(weights)), sss(images, Interpolated([[0, 1]] * 5, widths))
+    assert all(each.dtype == torch.bfloat16 for each in logits)
+    sum(functional.cross_entropy(each.float(), labels) for each in logits).backward()
+    assert weights.grad.dtype == widths.grad.dtype == torch.float32
+    assert weights.grad.abs().max() > 0
+    assert widths.grad.abs().max() > 0
+
+
+@pytest.mark.slow
+def test_compiled_mixtures_are_the_same():
+    """Traced without generating code: three graphs, one for each width, whatever the number of cells."""
+    net, _ = pair(cells=3)
+    net.fuse()
+    assert net._fused is None  # on a CPU it does not pay
+    results = []
+    for backend in (None, "aot_eager"):
+        if backend:
+            net.fuse(backend)
+        weights = soft_weights()
+        net.zero_grad()
+        logits = net(batch(), EdgeGates.mixture(weights))
+        functional.cross_entropy(logits, torch.arange(6)).backward()
+        results.append([logits.detach(), weights.grad, net.stages[1][2].large["1"].weight.grad.clone()])
+    for plain, compiled in zip(*results, strict=True):
+        close(compiled, plain)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3
+
+
+def test_freed_memory_is_kept_for_the_next_use():
+    """In a process of its own, for it holds for all of it: the same pages are not faulted in again and again."""
+    code = """
+import resource, numpy as np
+from nasharness.training.memory import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(5_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults(), keep_freed_memory(), faults())
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    if answer[1] == "False" or int(answer[0]) < 20_000:
+        pytest.skip("not glibc, or the system does not count page faults")
+    assert int(answer[2]) < int(answer[0]) / 4
 
 
 def test_wrong_gates_are_refused():

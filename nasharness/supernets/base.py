@@ -58,7 +58,7 @@ class Supernet(nn.Module):
         architectures share is computed once where a space knows how (`nasharness.supernets.sharing`).
         """
         with evaluating(self):
-            for place, arch in enumerate(np.asarray(archs).tolist()):
+            for place, arch in enumerate(np.ravel(archs).tolist()):
                 yield np.array([place]), self(images, self.gates_of(arch))
 
     @torch.inference_mode()

@@ -35,9 +35,10 @@ def rank(
     for images, labels in batches:
         places, numbers = [], []
         for where, logits in net.each(images, asked):
-            hits = (logits.argmax(-1) == labels).sum()
+            precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            hits = (precise.argmax(-1) == labels).sum().to(precise.dtype)
             places.append(where)
-            numbers.append(torch.stack([hits.double(), functional.cross_entropy(logits.double(), labels).double()]))
+            numbers.append(torch.stack([hits, functional.cross_entropy(precise, labels)]))
             done += len(where)
             if progress is not None:
                 progress(done, total * len(asked))

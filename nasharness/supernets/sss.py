@@ -139,7 +139,7 @@ class SssSupernet(Supernet, Skeleton):
         before: list[int] = []
         with evaluating(self):
             path = [self.stem(images.contiguous(memory_format=torch.channels_last))]
-            for places, choices in distinct(self.space.choices(np.asarray(archs))):
+            for places, choices in distinct(self.space.choices(np.ravel(archs))):
                 same = next((k for k, pair in enumerate(zip(before, choices, strict=False)) if pair[0] != pair[1]), 0)
                 del path[same + 1 :]
                 for layer in range(same, len(choices)):

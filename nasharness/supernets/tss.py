@@ -136,7 +136,7 @@ class TssSupernet(Supernet, Skeleton):
     @torch.inference_mode()
     def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
         """See `Supernet.each`. Cells that differ in edges that cannot matter are one; the first cell is shared."""
-        choices = self.space.choices(np.asarray(archs))
+        choices = self.space.choices(np.ravel(archs))
         choices = np.where(matters(one_hot(choices)), choices, choices.dtype.type(NONE))
         with evaluating(self):
             stem = self.stem(images.contiguous(memory_format=torch.channels_last))
