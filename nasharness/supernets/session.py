@@ -101,9 +101,10 @@ class Session:
         self.record, self.settings, self.recipe, self.seed, self.device = record, dict(settings), recipe, seed, device
         self.space = spaces.get(space)
         record.check_space(space)
-        for what, (x, _) in (("weights", split.weights), ("architecture", split.arch)):
-            if recipe.batch > len(x):
-                raise UsageError(f"--batch {recipe.batch}: the {what} has only {len(x):,} images ({split.note})")
+        if recipe.batch > len(split.weights[0]):
+            raise UsageError(f"--batch {recipe.batch}: larger than the images that train weights ({split.note})")
+        if len(split.arch[0]) == 0:
+            raise UsageError(f"no images judge architectures ({split.note}); set some aside with --validation")
         self.origin = dict(origin or {})
         self.dtype = devices.dtype_of(device, precision)
         self._precision = precision

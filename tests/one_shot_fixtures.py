@@ -1,0 +1,50 @@
+"""Small one-shot runs for tests: a quarter of the digits, tiny supernets."""
+
+import functools
+
+import numpy as np
+
+from nasharness.images import load
+from nasharness.images.base import build
+from nasharness.search import registry
+from nasharness.supernets.run import run_one_shot
+
+#: an epoch of these is four steps on 8x8 images
+TINY = {"epochs": 2, "batch": 64, "channels": 4, "cells": 1, "validation_batch": 32}
+#: settings that cost time, made small wherever an algorithm has them
+SMALL = {"candidates": 10, "updates": 1, "samples": 4, "finalists": 3, "batches": 1}
+
+
+@functools.cache
+def few_digits():
+    """One digit in four, with the name of the whole set: it may stand in for any data set."""
+    whole = load("digits")
+    train, test = slice(None, None, 4), slice(None, None, 4)
+    return build(
+        whole.name,
+        (whole.train_x[train], whole.train_y[train]),
+        (whole.test_x[test], whole.test_y[test]),
+        source="a quarter of scikit-learn's digits",
+        classes=10,
+        mirrored=False,
+    )
+
+
+def made_up(name, classes, side=8, images=40):
+    """Noise in a given number of classes."""
+    rng = np.random.default_rng(0)
+    part = (
+        rng.integers(0, 256, (images, 3, side, side), dtype=np.uint8),
+        np.arange(images, dtype=np.int64) % classes,
+    )
+    return build(name, part, part, source="noise", classes=classes)
+
+
+def run(algorithm="random.supernet", space="tss", dataset="cifar10", **options):
+    """``run_one_shot`` with TINY settings on few digits."""
+    defaults = registry.get(algorithm).defaults
+    settings = {key: value for key, value in SMALL.items() if key in defaults}
+    given = {"images": few_digits(), "device": "cpu", "settings": settings} | TINY | options
+    if space == "sss":
+        given.pop("channels")
+    return run_one_shot(algorithm, space, dataset, **given)

@@ -1,0 +1,452 @@
+"""One-shot runs end to end: what they leave, that they resume exactly, and what they say to bad input."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nasharness.cli.run import command
+from nasharness.errors import DataError, UsageError
+from nasharness.search import Problem, registry
+from nasharness.search.one_shot import OneShot
+from nasharness.search.testing import assert_out_of_reach, synthetic_problem
+from nasharness.spaces import get
+from nasharness.studies.plan import Plan
+
+torch = pytest.importorskip("torch")
+
+from nasharness.supernets.judge import Judge  # noqa: E402
+from nasharness.supernets.recipe import FAST, Recipe  # noqa: E402
+from nasharness.supernets.request import Request  # noqa: E402
+from nasharness.supernets.run import Interrupted, execute  # noqa: E402
+from nasharness.supernets.session import CHECKPOINT, KIND, entropy  # noqa: E402
+from nasharness.training import checkpoint  # noqa: E402
+from tests.one_shot_fixtures import TINY, few_digits, made_up, run  # noqa: E402
+
+#: what is real time in a checkpoint, and so is never the same twice
+CLOCK = ("seconds", "images_per_second")
+
+
+class Watch:
+    """Remembers what it is told, and presses Ctrl-C at one step."""
+
+    def __init__(self, stop=None):
+        self.stop, self.epochs, self.steps = stop, [], []
+
+    def step(self, seed, epoch, step, steps):
+        self.steps.append((seed, epoch, step, steps))
+        if self.stop == (epoch, step):
+            raise KeyboardInterrupt
+
+    def epoch(self, seed, epoch, final):
+        self.epochs.append((seed, epoch, final))
+
+
+def kept(out, seed=0):
+    """A run's checkpoint without its clock."""
+    state = checkpoint.load(Path(out) / f"seed-{seed}" / CHECKPOINT, kind=KIND)
+    for row in state["rows"]:
+        for key in CLOCK:
+            row.pop(key)
+    return state
+
+
+def assert_equal(one, other, where="state"):
+    """Bit for bit, through dictionaries and lists."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for number, (first, second) in enumerate(zip(one, other, strict=True)):
+            assert_equal(first, second, f"{where}[{number}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other or (one != one and other != other), where
+
+
+def test_a_run_leaves_what_a_multi_trial_run_leaves(tmp_path):
+    watch = Watch()
+    result = run("gdas", out=tmp_path / "out", watcher=watch)
+    folder = result.write()
+    problem = Problem.create()
+    final = float(problem.truth().score(np.int32(result.winner)))
+    winner = json.loads((folder / "winner.json").read_text())
+    written = json.loads((folder / "result.json").read_text())
+    assert winner["winner"] == {"index": result.winner, "arch": get("tss").string(result.winner)}
+    assert winner["final_metric_percent"] == final == written["final"]["mean"] == written["recommended"]["mean"]
+    assert winner["table"]["checksum"] == problem.table.checksum
+    assert winner["images"]["checksum"] == few_digits().checksum
+    assert written["regret"]["mean"] == pytest.approx(problem.truth().optimum - final)
+    assert written["beats"]["values"] == [float((problem.truth().values < final).mean())]
+    assert written["median"] == float(np.median(problem.truth().values))
+    assert written["provenance"]["torch"] == torch.__version__
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(folder / "trajectories.parquet").to_pylist()
+    assert [row["epochs"] for row in rows] == [1, 2]
+    assert [row["index"] for row in rows] == [epoch.arch for _, epoch, _ in watch.epochs]
+    assert [row["final"] for row in rows] == [shown for _, _, shown in watch.epochs]
+    assert rows[-1]["index"] == result.winner
+    assert all(0 <= row["signal"] <= 100 for row in rows)
+    log = [json.loads(line) for line in (folder / "seed-0" / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == [1, 2]
+    assert all(0 < row["entropy"] <= np.log(5) + 1e-9 for row in log)
+    steps = len(few_digits().train_y) * 4 // 5 // TINY["batch"]
+    assert watch.steps == [(0, epoch, step + 1, steps) for epoch in (1, 2) for step in range(steps)]
+
+
+@pytest.mark.parametrize("name", registry.names(kind="one-shot"))
+def test_every_one_shot_algorithm_runs_end_to_end(name):
+    record = registry.get(name)
+    epochs = 1 if name.endswith(".paper") else 2
+    for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
+        result = run(name, space, epochs=epochs)
+        assert 0 <= result.winner < get(space).size
+        assert all(np.isfinite(epoch.loss) for epoch in result.runs[0].epochs)
+        if space == "tss":
+            assert 0 < result.final[0] < 100
+        text = str(result)
+        assert get(space).string(result.winner) in text
+
+
+def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
+    for name in registry.names(kind="one-shot"):
+        recipe = Recipe.of(registry.get(name))
+        assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (
+            (5, 100, 0.025, 0.001) if name.endswith(".paper") else (1, FAST["epochs"], FAST["lr"], FAST["lr_end"])
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [("gdas", "tss"), ("rsps", "tss"), ("darts.second", "tss"), ("enas", "tss"), ("tas", "sss")]
+)
+def test_interrupted_and_resumed_is_uninterrupted(tmp_path, name, space):
+    options = {"epochs": 3, "keep_every": 2, "batch": 128}
+    whole = run(name, space, out=tmp_path / "whole", **options)
+    with pytest.raises(Interrupted, match="last complete epoch is kept"):
+        run(name, space, out=tmp_path / "parts", watcher=Watch(stop=(3, 1)), **options)
+    assert len(kept(tmp_path / "parts")["rows"]) == 2
+    disturbed = random.random(), np.random.random(), torch.rand(3)  # noqa: NPY002 - global generators do not matter
+    resumed = run(name, space, out=tmp_path / "parts", resume=True, **options)
+    assert disturbed
+    assert_equal(kept(tmp_path / "whole"), kept(tmp_path / "parts"))
+    assert resumed.winner == whole.winner
+    assert len(resumed.runs[0].epochs) == 3
+    for folder in ("whole", "parts"):
+        there = sorted(path.name for path in (tmp_path / folder / "seed-0").glob("*.pt"))
+        assert there == [CHECKPOINT, "epoch-00002.pt", "epoch-00003.pt"]
+        log = (tmp_path / folder / "seed-0" / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
+    again = run(name, space, out=tmp_path / "parts", resume=True, **options)  # nothing left to do
+    assert again.winner == whole.winner
+
+
+KILLED = """
+    import sys
+    import nasharness.algorithms.gdas
+    from tests.one_shot_fixtures import run
+
+    class Watch:
+        def step(self, seed, epoch, step, steps):
+            print(epoch, step, flush=True)
+
+        def epoch(self, seed, epoch, final):
+            pass
+
+    run("gdas", out=sys.argv[1], watcher=Watch(), epochs=3)
+"""
+
+
+def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "killed")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split() == ["2", "2"]:
+            process.kill()
+            break
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    assert len(kept(tmp_path / "killed")["rows"]) == 1
+    run("gdas", out=tmp_path / "killed", resume=True, epochs=3)
+    run("gdas", out=tmp_path / "whole", epochs=3)
+    assert_equal(kept(tmp_path / "killed"), kept(tmp_path / "whole"))
+
+
+def test_equal_seeds_equal_bits_and_other_seeds_others(tmp_path):
+    torch.manual_seed(1)
+    first = run("gdas", runs=2, out=tmp_path / "a")
+    torch.manual_seed(2)
+    np.random.seed(3)  # noqa: NPY002
+    before = torch.random.get_rng_state()
+    run("gdas", seed=1, out=tmp_path / "b")
+    assert torch.equal(before, torch.random.get_rng_state()), "the global generator was drawn from"
+    assert_equal(kept(tmp_path / "a", 1), kept(tmp_path / "b", 1))
+    one, other = (kept(tmp_path / "a", seed)["net"] for seed in (0, 1))
+    assert not all(torch.equal(one[key], other[key]) for key in one)
+    summary = first.summary()
+    assert (summary["runs"], len(summary["final"]["values"])) == (2, 2)
+    assert summary["final"]["ci95"] is not None
+    assert "seeds 0 to 1" in str(first)
+
+
+@pytest.mark.slow
+def test_runs_on_several_devices_are_the_runs_in_turn(tmp_path):
+    """Two processes, as for two GPUs."""
+    watch = Watch()
+    run("gdas", runs=2, out=tmp_path / "apart", device="cpu,cpu", watcher=watch)
+    run("gdas", runs=2, out=tmp_path / "turn")
+    assert sorted((seed, epoch.epoch) for seed, epoch, _ in watch.epochs) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    for seed in (0, 1):
+        one, other = kept(tmp_path / "apart", seed), kept(tmp_path / "turn", seed)
+        for key in one["net"]:
+            assert torch.allclose(one["net"][key], other["net"][key], atol=1e-4), key
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_rate():
+    with pytest.raises(DataError, match=r"loss is (nan|inf).*epoch 1, step \d+ of \d+, at learning rate \d"):
+        run("rsps", lr=1e12)
+
+
+@pytest.fixture
+def plug():
+    def add(cls, **options):
+        registry._records.pop("plugged.shot", None)
+        return registry.register("plugged.shot", citation="none", kind="one-shot", spaces=("tss",), **options)(cls)
+
+    yield add
+    registry._records.pop("plugged.shot", None)
+
+
+class Fixed(OneShot):
+    """Train one cell, answer with it."""
+
+    def gates(self, step):
+        return self.net.gates_of(8181)
+
+    def derive(self):
+        return 8181
+
+
+def test_the_last_good_checkpoint_outlives_a_loss_that_is_no_number(tmp_path, plug):
+    class Poisoned(Fixed):
+        """Spoil a weight in the third epoch."""
+
+        def end_epoch(self, epoch):
+            if epoch == 2:
+                with torch.no_grad():
+                    next(iter(self.net.parameters())).fill_(float("nan"))
+            return {}
+
+    plug(Poisoned)
+    with pytest.raises(DataError, match=r"no finite number in epoch 3.*epoch is kept in .*checkpoint.pt \(--resume"):
+        run("plugged.shot", epochs=4, out=tmp_path)
+    state = kept(tmp_path)
+    assert len(state["rows"]) == 2
+    assert all(torch.isfinite(tensor.float()).all() for tensor in state["net"].values())
+
+
+def test_an_error_of_a_plug_in_is_one_line_that_says_where(plug):
+    class Broken(Fixed):
+        """Divide by zero."""
+
+        def search_step(self, step):
+            return {"x": 1 / 0}
+
+    plug(Broken)
+    with pytest.raises(Exception, match=r"plugged.shot failed in test_one_shot_run.py.*search_step.*ZeroDivision"):
+        run("plugged.shot")
+
+
+def test_an_algorithm_that_derives_nonsense_is_told_so(plug):
+    class Nonsense(Fixed):
+        """Answer with an index that does not exist."""
+
+        def derive(self):
+            return 15625
+
+    plug(Nonsense)
+    with pytest.raises(UsageError, match="derived architecture 15625; expected an index, 0 to 15624"):
+        run("plugged.shot")
+
+
+@pytest.mark.parametrize("name", ["rsps", "gdas"])
+def test_the_table_is_out_of_reach_of_an_algorithm(name):
+    judge = Judge(synthetic_problem())
+    request = Request.create(name, images=few_digits(), device="cpu", **TINY)
+    session = request.session(0, "cpu")
+    for epoch in session.train():
+        assert judge.final(epoch.arch) is not None
+        assert_out_of_reach(session.algorithm, judge.truth)
+    assert_out_of_reach(request, judge.truth)
+
+
+@pytest.mark.parametrize(
+    ("changes", "different"),
+    [
+        ({"algorithm": "gdas"}, "algorithm"),
+        ({"space": "sss"}, "space"),
+        ({"dataset": "cifar100"}, "dataset"),
+        ({"settings": {"candidates": 7}}, "settings"),
+        ({"epochs": 5}, "recipe"),
+        ({"lr": 0.01}, "recipe"),
+        ({"images": made_up("digits", 10, images=400)}, "images"),
+        ({"validation": 0.5}, "split"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(tmp_path, changes, different):
+    run("rsps", out=tmp_path, epochs=1)
+    if changes.get("space") == "sss":
+        changes = changes | {"algorithm": "random.supernet"}
+    before = (tmp_path / "seed-0" / CHECKPOINT).read_bytes()
+    asked = {"algorithm": "rsps", "out": tmp_path, "resume": True, "epochs": 1} | changes
+    with pytest.raises(UsageError, match=rf"belongs to another run; different: .*{different} \("):
+        run(**asked)
+    assert (tmp_path / "seed-0" / CHECKPOINT).read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path):
+    run(out=tmp_path, epochs=1)
+    path = tmp_path / "seed-0" / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="is damaged"):
+        run(out=tmp_path, epochs=1, resume=True)
+    with pytest.raises(UsageError, match="--resume goes on with it, or choose another --out"):
+        run(out=tmp_path, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("images", "dataset", "message"),
+    [
+        (made_up("cifar100", 100, images=200), "cifar10", "100 classes, cifar10 has 10: they are of another data set"),
+        (made_up("mine", 7), "cifar10", "7 classes, cifar10 has 10"),
+        (made_up("cifar10", 10), "cifar100", "10 classes, cifar100 has 100"),
+        ("cifr10", "cifar10", "unknown set of images 'cifr10'; nearest: cifar10"),
+    ],
+)
+def test_images_of_another_data_set_are_refused(images, dataset, message):
+    with pytest.raises(UsageError, match=message):
+        run(images=images, dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 100_000}, "--batch 100000: larger than the images that train"),
+        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"lr": -1.0}, "--lr -1.0: expected a number above 0"),
+        ({"lr": float("nan")}, "--lr nan"),
+        ({"validation": 1.5}, "--validation 1.5: expected a share between 0 and 1"),
+        ({"device": "cud"}, "unknown device 'cud'"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"resume": True}, "--resume needs --out"),
+        ({"runs": 0}, "--runs 0"),
+        ({"settings": {"tua": 1}}, "unknown setting of gdas 'tua'|nearest"),
+        ({"space": "sss"}, "gdas works on tss, not on space 'sss'"),
+        ({"dataset": "cifar"}, "unknown data set of space 'tss' 'cifar'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_trained(options, message):
+    watch = Watch()
+    with pytest.raises(UsageError, match=message):
+        run("gdas", watcher=watch, **options)
+    assert watch.steps == []
+
+
+def test_without_a_table_the_search_is_done_and_says_that_nobody_can_judge(tmp_path, data_home):
+    result = run(space="sss", out=tmp_path)
+    result.write()
+    winner = json.loads((tmp_path / "winner.json").read_text())
+    assert winner["winner"]["index"] == result.winner
+    assert "final_metric_percent" not in winner
+    assert result.summary()["final"] is None
+    assert "no table can judge" in str(result)
+    json.dumps(result.summary(), allow_nan=False)
+
+
+def test_digits_say_that_they_only_stand_in():
+    assert "the images are digits, the table is of cifar100" in str(run(dataset="cifar100", epochs=1))
+
+
+def test_entropy_is_the_mean_over_positions():
+    p = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    assert entropy(p) == pytest.approx(np.log(2) / 2)
+    assert entropy(None) is None
+
+
+def test_the_rate_falls_along_a_cosine():
+    recipe = Recipe.of(registry.get("rsps"), lr=0.2)
+    assert (recipe.rate(0), recipe.rate(0.5), recipe.rate(1)) == pytest.approx((0.2, 0.1, 0.0))
+
+
+def invoke(*arguments):
+    """Run the command; return its exit: None, or the error."""
+    made = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    return made.stdout, made.exception
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--algo", "rsps", "--space", "tss"], "it trains a supernet on images.*--images"),
+        (["--algo", "rea", "--space", "tss", "--images", "digits"], "rea is a multi-trial algorithm.*without --images"),
+        (["--algo", "rea", "--space", "tss", "--epochs", "3"], "--epochs: rea asks a table and trains nothing"),
+        (
+            ["--algo", "rsps", "--space", "tss", "--images", "digits", "--evaluations", "3"],
+            "--evaluations: rsps trains",
+        ),
+        (["--algo", "gdas", "--space", "tss", "--images", "nowhere/x.parquet"], "nothing there"),
+        (["--algo", "gdas", "--space", "tss", "--images", "cifar10", "--data", "/nowhere"], "--data /nowhere: nothing"),
+    ],
+)
+def test_the_command_refuses_what_does_not_go_together(arguments, message):
+    with pytest.raises((UsageError, DataError), match=message):
+        raise invoke(*arguments)[1]
+
+
+def test_the_command_prints_one_object_or_a_text(tmp_path):
+    arguments = ["--algo", "random.supernet", "--space", "tss", "--images", "digits", "--epochs", 1, "--batch", 512,
+                 "--channels", 4, "--device", "cpu"]  # fmt: skip
+    text, error = invoke(*arguments, "--json", "--out", tmp_path)
+    assert error is None
+    summary = json.loads(text)
+    assert summary["kind"] == "one-shot"
+    assert summary["images"]["name"] == "digits"
+    text, error = invoke(*arguments, "--out", tmp_path, "--resume")
+    assert error is None
+    assert summary["winner"]["arch"] in text
+    assert "beats" in text
+    assert "validate --supernet" in text
+
+
+def test_a_study_of_a_one_shot_algorithm_is_refused():
+    with pytest.raises(UsageError, match="rsps is a one-shot algorithm"):
+        Plan.create(algorithms=["rsps"])
+
+
+def test_results_of_a_request_sent_elsewhere_are_the_same():
+    """A request is all that a run needs, and travels."""
+    import pickle
+
+    request = Request.create("rsps", images=few_digits(), device="cpu", **TINY)
+    judge = Judge.find("tss", "cifar10")
+    sent = pickle.loads(pickle.dumps(request))  # noqa: S301 - our own
+    assert execute(request, judge).winner == execute(sent, judge).winner
