@@ -182,8 +182,8 @@ def main() -> None:
             print(f"{name}: {share:.2f} times {peer}'s images/s per MAC")
     files = {} if options.no_files else from_files(world, options)
     if files:
-        print(f"shrinkcnn-a from JPEG: {files['jpeg']:,.1f} images/s; decoding alone {files['decode']:,.1f}, augmenting "
-              f"alone {files['augment']:,.1f} ({files['workers']} workers, {files['decoder']})")  # fmt: skip
+        print(f"shrinkcnn-a from JPEG: {files['jpeg']:,.1f} images/s; decoding alone {files['decode']:,.1f}, "
+              f"augmenting alone {files['augment']:,.1f} ({files['workers']} workers, {files['decoder']})")  # fmt: skip
     device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else platform.processor() or "cpu"
     result = {
         "date": time.strftime("%Y-%m-%d"), "device": device, "torch": torch.__version__,

@@ -39,7 +39,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch's class gives it
         if not self.training:
             return super().forward(input)
-        values = input.float()
+        values = input if input.dtype == torch.float64 else input.float()
         count = distributed.get_world_size() * values.numel() // values.shape[1]
         mean = _total(values.sum(dim=(0, 2, 3))) / count
         centred = values - mean[:, None, None]
