@@ -131,17 +131,8 @@ class Enas(OneShot):
         return best_scored(self.task, self.space.index(self._draw(self._candidates)), self._fresh)
 
     def probabilities(self) -> Floats:
-        """The controller's marginal distributions, exact: from the probability of every architecture."""
-        import torch
-
-        from nasharness.supernets.controller import log_likelihood
-
-        choices = self.space.choices(np.arange(self.space.size)).astype(np.int64)
-        with torch.no_grad():
-            picked = torch.from_numpy(choices)
-            p = log_likelihood(self.controller(picked), picked).double().exp().numpy()
-        counts = [np.bincount(column, p, minlength=max(self.space.sizes)) for column in choices.T]
-        return np.array([count / count.sum() for count in counts])
+        """The controller's marginal distributions."""
+        return self.controller.marginals()
 
     def state(self) -> dict[str, Any]:
         from nasharness.supernets.policy import copied

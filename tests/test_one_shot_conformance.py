@@ -57,12 +57,12 @@ def test_algorithms_are_listed_without_torch():
 def plug():
     def add(cls):
         registry._records.pop("cheat", None)
-        testing._finished.cache_clear()
+        testing._reference.cache_clear()
         return register("cheat", citation="none", kind="one-shot", spaces=("tss",))(cls)
 
     yield add
     registry._records.pop("cheat", None)
-    testing._finished.cache_clear()
+    testing._reference.cache_clear()
 
 
 class Uniform(OneShot):

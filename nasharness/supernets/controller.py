@@ -60,6 +60,21 @@ class Controller(nn.Module):
             inputs = self.embedding(torch.from_numpy(drawn[:, position].astype(np.int64)))[None]
         return drawn
 
+    @torch.no_grad()
+    def marginals(self) -> Floats:
+        """Return the exact distribution at each position, float64 ``[positions, options]``: over all prefixes."""
+        inputs, memory = self.first.expand(1, 1, -1), None
+        reached = torch.ones(1, dtype=torch.float64)
+        found = []
+        for _ in range(self.positions):
+            outputs, memory = self.lstm(inputs, memory)
+            joint = reached[:, None] * self._log_softmax(outputs[0]).double().exp()
+            found.append((joint.sum(dim=0) / joint.sum()).numpy())
+            reached = joint.flatten()
+            memory = tuple(part.repeat_interleave(self.options, dim=1) for part in memory)
+            inputs = self.embedding.weight.repeat(outputs.shape[1], 1)[None]
+        return np.stack(found)
+
 
 def log_likelihood(log_probabilities: Tensor, choices: Tensor) -> Tensor:
     """Return the log probability ``[n]`` of whole architectures from those of their options."""

@@ -19,10 +19,12 @@ import functools
 import io
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from nasharness import spaces
@@ -36,7 +38,7 @@ from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Gates
 from nasharness.supernets.build import SPACES
 from nasharness.supernets.recipe import Recipe
-from nasharness.supernets.session import Session
+from nasharness.supernets.session import Epoch, Session
 
 #: of every run; long enough for a warm-up and for something after it
 EPOCHS = 4
@@ -77,18 +79,30 @@ def _spaces(name: str) -> list[str]:
     return [space for space in SPACES if record.spaces == ("*",) or space in record.spaces]
 
 
+@dataclass(frozen=True)
+class _Reference:
+    """A finished run, what others are compared with: its end, its state half-way, and what it said every epoch."""
+
+    end: dict[str, Any]
+    half: dict[str, Any]
+    seen: list[tuple[Epoch, Floats | None, NDArray[np.bool_] | None]]
+
+
 @functools.cache
-def _finished(name: str, space: str) -> Session:
-    """The run that others are compared with. Read-only."""
+def _reference(name: str, space: str) -> _Reference:
     run = session(name, space)
-    for _ in run.train():
-        pass
-    return run
+    half: dict[str, Any] = {}
+    seen = []
+    for row in run.train():
+        alive = run.algorithm.surviving()
+        seen.append((row, run.algorithm.probabilities(), None if alive is None else np.array(alive)))
+        if row.epoch == EPOCHS // 2:
+            half = _copy(run.state())
+    return _Reference(_copy(run.state()), half, seen)
 
 
-def _result(run: Session) -> dict[str, Any]:
-    """What must not differ between two runs that are the same."""
-    state = run.state()
+def _result(state: dict[str, Any]) -> dict[str, Any]:
+    """What must not differ between two runs that are the same, of their states."""
     rows = [(row["loss"], row["arch"], row["signal"]) for row in state["rows"]]
     return {"net": state["net"], "optimiser": state["optimiser"], "algorithm": state["algorithm"], "rows": rows}
 
@@ -126,22 +140,19 @@ def check_answers(name: str) -> None:
     for where in _spaces(name):
         space = spaces.get(where)
         shape = (len(space.sizes), max(space.sizes))
-        run = session(name, where)
         before = None
-        for row in run.train():
+        for row, p, alive in _reference(name, where).seen:
             assert row.arch is not None
             assert 0 <= row.arch < space.size
-            p = run.algorithm.probabilities()
             if p is not None:
                 assert np.shape(p) == shape, f"{name} on {where}: probabilities {np.shape(p)}, expected {shape}"
                 assert np.allclose(np.sum(p, axis=1), 1), f"{name} on {where}: probabilities that do not sum to 1"
-                assert np.min(p) >= 0
-            alive = run.algorithm.surviving()
+                assert np.min(p) >= 0, f"{name} on {where}: a negative probability"
             if alive is not None:
                 assert np.shape(alive) == shape, f"{name} on {where}: survivors {np.shape(alive)}, expected {shape}"
                 assert np.any(alive, axis=1).all(), f"{name} on {where}: a position has no option left"
                 assert before is None or not (alive & ~before).any(), f"{name} on {where}: an option came back"
-                before = np.array(alive)
+                before = alive
                 chosen = space.choices(row.arch)
                 assert alive[np.arange(len(chosen)), chosen].all(), f"{name} on {where}: the answer did not survive"
 
@@ -165,26 +176,19 @@ def check_seeds(name: str) -> None:
             random.setstate(python_state)
         place = difference(before, after, "generators")
         assert place is None, f"{name} on {where} draws from a global random generator"
-        place = difference(_result(_finished(name, where)), _result(run))
+        place = difference(_result(_reference(name, where).end), _result(run.state()))
         assert place is None, f"{name} on {where}: {place} differs between two runs of the same seed"
 
 
 def check_resume(name: str) -> None:
-    """A run that is stopped in the middle, saved as data, loaded and continued ends like one that was not."""
+    """A run that is stopped half-way, saved as data, loaded and continued ends like one that was not."""
     for where in _spaces(name):
-        first = session(name, where)
-        for row in first.train():
-            if row.epoch == EPOCHS // 2:
-                break
-        file = io.BytesIO()
-        torch.save(first.state(), file)
-        file.seek(0)
-        state = torch.load(file, weights_only=True)
-        second = session(name, where)
-        second.load_state(state)
-        for _ in second.train():
+        reference = _reference(name, where)
+        run = session(name, where)
+        run.load_state(_copy(reference.half))
+        for _ in run.train():
             pass
-        place = difference(_result(_finished(name, where)), _result(second))
+        place = difference(_result(reference.end), _result(run.state()))
         assert place is None, f"{name} on {where}: {place} differs after a resume"
 
 
@@ -193,25 +197,20 @@ def check_derive(name: str) -> None:
     for where in _spaces(name):
         run = session(name, where, derive_every=EPOCHS)
         for row in run.train():
-            if row.epoch == EPOCHS // 2:  # two of its own, which nothing of the run may notice
-                before = _copy({"algorithm": run.algorithm.state(), "net": run.net.state_dict()})
-                random_state = run.task.rng.bit_generator.state, run.task.generator.get_state()
-                scores = run._score_generator.get_state()
-                answers = []
-                for _ in range(2):
-                    run.task.rng.bit_generator.state = random_state[0]
-                    run.task.generator.set_state(random_state[1])
-                    run._score_generator.set_state(scores)
-                    answers.append(int(run.algorithm.derive()))
-                after = {"algorithm": run.algorithm.state(), "net": run.net.state_dict()}
-                place = difference(before, after)
-                assert place is None, f"{name} on {where}: derive changes {place}"
-                assert answers[0] == answers[1], f"{name} on {where}: derive says {answers[0]}, then {answers[1]}"
-        often, seldom = _result(_finished(name, where)), _result(run)
-        place = difference(often["algorithm"], seldom["algorithm"], "the algorithm's state")
-        place = place or difference(often["net"], seldom["net"], "the network")
-        assert place is None, f"{name} on {where}: {place} depends on how often derive was asked"
-        assert often["rows"][-1][1] == seldom["rows"][-1][1]
+            if row.epoch == EPOCHS // 2:
+                break
+        streams = run.task.rng.bit_generator.state, run.task.generator.get_state(), run._score_generator.get_state()
+        answers = []
+        for _ in range(2):
+            run.task.rng.bit_generator.state = streams[0]
+            run.task.generator.set_state(streams[1])
+            run._score_generator.set_state(streams[2])
+            answers.append(int(run.algorithm.derive()))
+        assert answers[0] == answers[1], f"{name} on {where}: derive says {answers[0]}, then {answers[1]}"
+        after, reference = run.state(), _reference(name, where).half
+        for part in ("algorithm", "net", "optimiser"):  # there derive was asked every epoch, here twice at the end
+            place = difference(reference[part], after[part], part)
+            assert place is None, f"{name} on {where}: derive changes {place}"
 
 
 def _copy(state: dict[str, Any]) -> Any:
@@ -301,7 +300,7 @@ def check_learning(name: str) -> None:
     """Training lowers the supernet's own loss: through the same gates, that the algorithm gives, on the same images."""
     for where in _spaces(name):
         trained, untrained = session(name, where), session(name, where)
-        trained.load_state(_copy(_finished(name, where).state()))
+        trained.load_state(_copy(_reference(name, where).end))
         images, labels = next(trained._weights.batches(64, trained.task.generator, augment=False))
         losses = []
         for step in range(12):
