@@ -202,12 +202,12 @@ def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-def _check_writable(out: Path) -> None:
-    """Find out before the search, and not after it, that its result could not be kept."""
+def _check_writable(out: Path, option: str = "--out") -> None:
+    """Find out before the work, and not after it, that its result could not be kept."""
     existing = out
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
-        raise UsageError(f"--out {out}: {existing} is a file, expected a folder or a new name")
+        raise UsageError(f"{option} {out}: {existing} is a file, expected a folder or a new name")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {out}: no permission to write in {existing}; choose another folder")
+        raise UsageError(f"{option} {out}: no permission to write in {existing}; choose another folder")

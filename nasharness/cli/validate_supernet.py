@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasharness.cli.run import _check_writable
 from nasharness.cli.terminal import Progress, use_processors
+from nasharness.errors import UsageError
 
 if TYPE_CHECKING:
     from nasharness.search import Problem
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 def assess_supernet(options: dict[str, Any]) -> int:
     """Rank architectures by the shared weights in ``--supernet`` and hold the ranking against the table."""
+    if options["save_scores"] is not None and options["save_scores"].suffix != ".csv":
+        raise UsageError(f"--save-scores {options['save_scores']}: expected a name that ends in .csv")
+    for option in ("figure", "save_scores"):
+        if options[option] is not None:
+            _check_writable(options[option].parent, "--" + option.replace("_", "-"))
     use_processors()
     from nasharness.supernets.quality import assess
     from nasharness.supernets.quality_text import as_dict, captions, frame, render, write_scores

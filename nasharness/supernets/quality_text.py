@@ -99,8 +99,6 @@ def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
     Raises UsageError where the file cannot be written.
     """
     file = Path(path)
-    if file.suffix != ".csv":
-        raise UsageError(f"--save-scores {file}: expected a name that ends in .csv")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", *SCORES])
