@@ -215,9 +215,9 @@ class GraphSpace:
             operations = winner["operations"]
             if not (isinstance(operations, list | tuple) and all(isinstance(name, str) for name in operations)):
                 raise UsageError(f"operations {operations!r:.80}: expected a list of {', '.join(self.operations)}")
-            bits = np.asarray(winner["mask"])
-            if bits.ndim != 1 or not np.isin(bits, (0, 1)).all():
-                raise UsageError(f"mask {winner['mask']!r:.80}: expected zeros and ones, one for each edge")
+            bits = winner["mask"]
+            if not isinstance(bits, list | tuple) or any(bit not in (0, 1) for bit in bits):
+                raise UsageError(f"mask {bits!r:.80}: expected zeros and ones, one for each edge")
             return self.checked(Graph(tuple(operations), tuple(bool(bit) for bit in bits)))
         raise UsageError(
             f"winner of space {self.name} {dict(winner)!r:.120}: expected the key arch, or mask and operations"

@@ -168,7 +168,7 @@ def search(
     result is the same, bit for bit on a CPU. ``progress(done, total, label)``: trainings of the present step.
     """
     journal = Journal(request.out, request.identity, resume=resume)
-    replayed = 0
+    replayed = 0  # what the search did not ask for is not counted: another --jobs may have finished more of a step
     with Workers(request.proxy, request.jobs, request.devices) as workers:
 
         def train(jobs: Sequence[Job]) -> list[Outcome]:

@@ -146,7 +146,7 @@ def _removable(graph: Graph, keep_path: bool) -> list[Edge]:
 
 
 class _Judge:
-    """Turns graphs into scored candidates."""
+    """Turns graphs into scored candidates; a graph that was met in an earlier step is not trained again."""
 
     def __init__(
         self,
@@ -156,7 +156,12 @@ class _Judge:
         score: Callable[[float, float], float],
     ) -> None:
         self.settings, self.train, self.cost, self.score = settings, train, cost, score
-        self.trainings = 0
+        self.known: dict[Job, Outcome] = {}
+
+    @property
+    def trainings(self) -> int:
+        """How many there were."""
+        return len(self.known)
 
     def candidates(self, graphs: Sequence[tuple[Graph, Edge | None]]) -> list[Candidate]:
         repeats = self.settings.repeats
@@ -172,8 +177,9 @@ class _Judge:
         return made
 
     def _train(self, jobs: list[Job]) -> list[Outcome]:
-        self.trainings += len(jobs)
-        return list(self.train(jobs))
+        new = [job for job in jobs if job not in self.known]
+        self.known.update(zip(new, self.train(new), strict=True))
+        return [self.known[job] for job in jobs]
 
     def _scored(self, graph: Graph, removed: Edge | None, outcomes: Sequence[Outcome]) -> Candidate:
         value = math.fsum(one.value for one in outcomes) / len(outcomes)
