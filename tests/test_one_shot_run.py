@@ -1,5 +1,6 @@
 """One-shot runs end to end: what they leave, that they resume exactly, and what they say to bad input."""
 
+import io
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from nasharness.cli.run import command
+from nasharness.cli.run_one_shot import Watch as Watch_
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search.one_shot import OneShot
@@ -274,6 +276,43 @@ def test_an_error_of_a_plug_in_is_one_line_that_says_where(plug):
     plug(Broken)
     with pytest.raises(Exception, match=r"plugged.shot failed in test_one_shot_run.py.*search_step.*ZeroDivision"):
         run("plugged.shot")
+
+
+def test_a_gpu_without_memory_says_what_to_lower(plug, tmp_path):
+    class Large(Fixed):
+        """Need more than there is, in the second epoch."""
+
+        def search_step(self, step):
+            if step.epoch == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return {}
+
+    plug(Large)
+    with pytest.raises(DataError, match=r"too little memory.*lower --batch, --channels or --cells; the last complete"):
+        run("plugged.shot", out=tmp_path)
+    assert len(kept(tmp_path)["rows"]) == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["piped", "terminal"])
+def test_progress_is_lines_when_piped_and_one_line_on_a_terminal(stream):
+    epoch = run(epochs=1).runs[0].epochs[0]
+    watch = Watch_("tss", "cifar10", True, stream)
+    watch.step(3, 1, 1, 4)
+    watch.epoch(3, epoch, 91.25)
+    watch.close()
+    text = stream.getvalue()
+    assert f"seed 3  epoch 1/1  loss {epoch.loss:.3f}" in text
+    if stream.isatty():
+        assert text.count("\n") == 1
+        assert text.startswith("\r\x1b[Kseed 3  ")
+    else:
+        assert "cifar10 91.25 %" in text
+        assert text.endswith(get("tss").string(epoch.arch) + "\n")
 
 
 def test_an_algorithm_that_derives_nonsense_is_told_so(plug):

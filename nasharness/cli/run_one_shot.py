@@ -80,7 +80,7 @@ class Watch:
 
         text = self._named(seed) + line(epoch, final, self.space, self.dataset)
         if self.terminal:
-            self.last[seed] = text.rpartition("  |")[0] if epoch.arch is not None else text
+            self.last[seed] = text if epoch.arch is None else text.rpartition("  ")[0]  # the architecture is long
             self._rewrite(text)
         else:
             self.stream.write(text + "\n")
