@@ -342,3 +342,50 @@ def test_a_winner_of_the_recurrent_space_is_trained(corpus, tmp_path):
     assert record["winner"] == winner
     assert line(record).startswith("darts on darts-rnn ptb -> table 50.00 % -> darts-rnn, tiny 1 epochs (small)")
     assert text_perplexity(tmp_path / "run", corpus / "tiny.test.txt")["tokens"] == len(read_corpus(corpus).test)
+
+
+@pytest.mark.parametrize(("network", "suffix"), [("shrinkrnn", "pt2"), ("shrinkrnn", "onnx"), ("lstm", "pt2")])
+def test_a_trained_model_is_exported_and_reads_the_same(corpus, tmp_path, network, suffix):
+    if suffix == "onnx":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxscript")
+    from nasharness.training.text_export import ENTRY, export_text
+
+    retrain_text(options(corpus, tmp_path / "run", epochs=1, network=network))
+    file = tmp_path / f"model.{suffix}"
+    made = export_text(tmp_path / "run", file)
+    assert made["format"] == suffix
+    assert made["difference"] < 1e-5
+    if suffix == "pt2":
+        extra = {ENTRY: ""}
+        reader = torch.export.load(str(file), extra_files=extra).module()
+        words = json.loads(extra[ENTRY])["words"]
+        assert words == list(load(tmp_path / "run")[1].words)
+        state, before, total = torch.zeros(1, json.loads(extra[ENTRY])["state"]), words.index(END), 0.0
+        text = read_corpus(corpus).test.tolist()
+        for token in text:
+            chances, state = reader(torch.tensor([before]), state)
+            total -= float(chances.detach()[0, token])
+            before = token
+        expected = text_perplexity(tmp_path / "run", corpus / "tiny.test.txt")["perplexity"]
+        assert perplexity(total / len(text)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_commands_on_a_run(corpus, tmp_path):
+    from click.testing import CliRunner
+
+    from nasharness.cli.predict import command as predict
+    from nasharness.cli.retrain import command as retrain
+
+    run, runner = tmp_path / "run", CliRunner()
+    given = ["--network", "shrinkrnn", "--task", "ptb", "--data", str(corpus), "--out", str(run), "--recipe", "small"]
+    given += ["--epochs", "1", "--batch", "4", "--device", "cpu", "--set", "emsize=8", "--set", "nhid=8"]
+    done = runner.invoke(retrain, given, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "shrinkrnn, tiny 1 epochs (small): perplexity" in done.output
+    assert json.loads((run / "retrained.json").read_text())["width"] == 8
+    seen = runner.invoke(predict, [str(run), "--text", str(corpus / "tiny.test.txt"), "--json"], catch_exceptions=False)
+    assert json.loads(seen.output)["perplexity"] == pytest.approx(
+        json.loads((run / "retrained.json").read_text())["test_perplexity"], rel=1e-6
+    )
+    assert isinstance(runner.invoke(predict, [str(run)]).exception, UsageError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import click
@@ -19,13 +20,28 @@ from nasharness.errors import UsageError
 def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # noqa: A002
     """Take the network out of a retraining run: torch.export's format or ONNX, checked against the network.
 
-    The file takes pixels in [0, 1], float32 [n, 3, size, size], and gives logits; it normalises by itself and holds the
-    names of the classes.
+    Images: the file takes pixels in [0, 1], float32 [n, 3, size, size], and gives logits; it normalises by itself and
+    holds the names of the classes. Text: it takes a word of each text and a state, and gives the log-probabilities of
+    the next word and the new state; it holds the vocabulary, and the weights are the best.
     """
     if importlib.util.find_spec("torch") is None:
         raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
-    from nasharness.training.export import export
+    if _task(run) == "ptb":
+        from nasharness.training.text_export import export_text
 
-    made = export(run, out, format=format, weights=weights)
+        made = export_text(run, out, format=format)
+    else:
+        from nasharness.training.export import export
+
+        made = export(run, out, format=format, weights=weights)
     click.echo(f"written    {out} ({made['format']}, {made['bytes'] / 2**20:.1f} MiB)")
     click.echo(f"checked    against the network on a batch: largest difference {made['difference']:.1e}")
+
+
+def _task(run: Path) -> object:
+    """Return the task of a run; None where there is none, which export says in its own words."""
+    try:
+        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record.get("task") if isinstance(record, dict) else None

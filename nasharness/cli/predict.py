@@ -13,17 +13,37 @@ from nasharness.errors import DataError, UsageError
 
 @click.command("predict")
 @click.argument("model", type=click.Path(path_type=Path), metavar="RUN|FILE")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--top", type=int, default=5, show_default=True, metavar="K", help="Classes to print.")
 @click.option("--weights", default="best", show_default=True, metavar="best|last|raw", help="Of a run.")
 @click.option("--trust", is_flag=True, help="Load a .pt2 file of your own: loading one can run code that is in it.")
+@click.option("--text", type=click.Path(path_type=Path), metavar="FILE", help="Of a run on text: a text's perplexity.")
+@click.option("--unknown-words", default="error", show_default=True, metavar="error|unk",
+              help="Text: words outside the run's vocabulary.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(model: Path, images: tuple[Path, ...], top: int, weights: str, trust: bool, as_json: bool) -> None:
-    """Print what a retrained network sees in images: the most probable classes. RUN: a run's folder; FILE: exported."""
+def command(
+    model: Path,
+    images: tuple[Path, ...],
+    top: int,
+    weights: str,
+    trust: bool,
+    text: Path | None,
+    unknown_words: str,
+    as_json: bool,
+) -> None:
+    """Print what a retrained network makes of images (the most probable classes) or of a text (its perplexity).
+
+    RUN: a run's folder; FILE: exported.
+    """
     if importlib.util.find_spec("torch") is None:
         raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1")
+    if bool(images) == (text is not None):
+        raise UsageError("give images, or --text FILE for a run on text")
+    if text is not None:
+        _read_text(model, text, unknown_words, as_json)
+        return
     from nasharness.training.predict import predict
 
     failed = []
@@ -37,3 +57,20 @@ def command(model: Path, images: tuple[Path, ...], top: int, weights: str, trust
             click.echo(f"{seen.path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in seen.classes))
     if failed:
         raise DataError(f"cannot read {len(failed)} of {len(images)} images; {'; '.join(failed[:3])}")
+
+
+def _read_text(run: Path, text: Path, unknown_words: str, as_json: bool) -> None:
+    from nasharness.cli.terminal import Progress, use_processors
+    from nasharness.training.text import text_perplexity
+
+    use_processors()
+    progress = Progress("words")
+    try:
+        found = text_perplexity(run, text, unknown_words=unknown_words, progress=progress)
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(json.dumps({"text": str(text), **found}))
+    else:
+        words = f"{found['tokens']:,} words and line ends, {found['unknown']:,} of them unknown"
+        click.echo(f"{text}: perplexity {found['perplexity']:.2f} ({words})")

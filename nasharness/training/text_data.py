@@ -58,7 +58,11 @@ class Vocabulary:
                     tokens.append(place)
         if absent:
             word, number = next(iter(absent.items()))
-            fix = "give --set unknown_words=unk" if unknown_words == "error" else f"the vocabulary has no {UNKNOWN} either"
+            fix = (
+                "let them be unknown: --set unknown_words=unk (predict: --unknown-words unk)"
+                if unknown_words == "error"
+                else f"the vocabulary has no {UNKNOWN} either"
+            )
             raise DataError(
                 f"{path}, line {number}: {word!r} is not among the {len(self):,} words of the vocabulary, nor are "
                 f"{len(absent) - 1:,} other words of this text; {fix}"

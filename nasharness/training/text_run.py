@@ -77,11 +77,12 @@ class TextRun:
             graph, len(corpus.vocabulary), recipe.width, initial=recipe.initial, generator=draw
         ).to(world.device)
         self.trainer = TextTrainer(self.model, corpus, recipe, seed=options.seed, world=world, dtype=self.dtype)
+        self.settings = {key: value for key, value in dataclasses.asdict(recipe).items() if key != "source"}
         self.identity: dict[str, Any] = {
             "network": describe(graph),
             "vocabulary": corpus.vocabulary.checksum,
             "tokens": [len(corpus.train), len(corpus.valid), len(corpus.test)],
-            "recipe": {key: value for key, value in dataclasses.asdict(recipe).items() if key != "source"},
+            **{"recipe" if key == "name" else key: value for key, value in self.settings.items()},
             "seed": options.seed,
             "products": str(self.dtype).removeprefix("torch."),
         }
@@ -300,7 +301,7 @@ class TextRun:
             "network": title(options.network),
             "cell": self.identity["network"],
             "recipe": self.recipe.name,
-            "settings": self.identity["recipe"],
+            "settings": self.settings,
             "epochs": self.trainer.epoch,
             "batch": self.recipe.batch,
             "width": self.recipe.width,

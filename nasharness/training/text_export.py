@@ -1,0 +1,125 @@
+"""Taking a trained language model out of its run: one step of reading, as an exported program (``.pt2``) or ONNX."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasharness.errors import DataError, UsageError, unknown
+from nasharness.nets.shrinkrnn import RecurrentCell
+from nasharness.search.result import atomically
+from nasharness.training.text import load
+from nasharness.training.text_model import LanguageModel
+
+FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
+#: where the vocabulary lies in an exported file, as JSON: {"words": [...], "state": width of the state}
+ENTRY = "nasharness-text.json"
+
+
+class Reader(nn.Module):
+    """One word further, in each of a batch of texts.
+
+    ``forward(tokens int64 [batch], state [batch, S]) -> (log-probabilities of the next word [batch, words], state)``.
+    A text begins with a state of zeros and the end of a line.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read a word of each text."""
+        model, cell = self.model, self.model.cell
+        x = nn.functional.embedding(tokens, model.embedding)
+        if isinstance(cell, RecurrentCell):  # the plain step: products that any exporter knows
+            output = state = cell.step(x, state, None, None)
+        else:
+            outputs, state = cell(x[None], state)
+            output = outputs[0]
+        logits = nn.functional.linear(output, model.embedding, model.bias)
+        return torch.log_softmax(logits, dim=-1), state
+
+
+def export_text(run: Path, out: Path, *, format: str | None = None) -> dict[str, Any]:  # noqa: A002
+    """Write the model of a run in its best weights to ``out`` and return {format, difference, bytes}.
+
+    The file reads a word of any number of texts (:class:`Reader`) and holds the vocabulary. It is loaded again and
+    compared with the model on a few words.
+
+    Raises:
+        UsageError: unknown format, or a package for it is not installed.
+        DataError: there is no trained model in ``run``, the file cannot be written, or its answers differ.
+    """
+    kind = format or {suffix: name for name, suffix in FORMATS.items()}.get(out.suffix, "pt2")
+    if kind not in FORMATS:
+        raise unknown("format", kind, FORMATS)
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if kind == "onnx" and missing:
+        raise UsageError(f"ONNX needs {' and '.join(missing)}: pip install 'nasharness[export]' (or --format pt2)")
+    model, vocabulary = load(run)
+    reader = Reader(model).eval()
+    tokens, state = torch.arange(3) % len(vocabulary), model.start(3).detach()
+    texts = torch.export.Dim("texts", min=1)
+    program = torch.export.export(reader, (tokens, state), dynamic_shapes={"tokens": {0: texts}, "state": {0: texts}})
+    record = json.dumps({"words": list(vocabulary.words), "state": state.shape[1]})
+
+    def write(path: Path) -> None:
+        if kind == "pt2":
+            with path.open("wb") as file:
+                torch.export.save(program, file, extra_files={ENTRY: record})
+        else:
+            _write_onnx(program, path, record)
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomically(out, write)
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    difference = _difference(reader, out, kind)
+    if not difference < 1e-3:
+        raise DataError(f"{out} does not compute what the model does: it differs by {difference:.2g}; please report it")
+    return {"format": kind, "difference": difference, "bytes": out.stat().st_size}
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
+    import onnx
+
+    names = {"input_names": ["tokens", "state"], "output_names": ["log_probabilities", "next_state"]}
+    made = torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    if made is None:
+        raise DataError("torch.onnx gave no model")
+    proto = made.model_proto
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = ENTRY, record
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString())
+
+
+def _difference(reader: Reader, out: Path, kind: str) -> float:
+    """Read a few words with the file and with the model, two texts side by side; return the largest difference."""
+    draw = torch.Generator().manual_seed(0)
+    state = reader.model.start(2).detach()
+    if kind == "pt2":
+        module = torch.export.load(str(out)).module()
+    else:
+        from onnx.reference import ReferenceEvaluator  # slow, exact, and there wherever onnx is
+
+        session = ReferenceEvaluator(str(out))
+    other, worst = state, 0.0
+    with torch.no_grad():
+        for _ in range(3):
+            tokens = torch.randint(reader.model.words, (2,), generator=draw)
+            expected, state = reader(tokens, state)
+            if kind == "pt2":
+                found, other = module(tokens, other)
+            else:
+                given = {"tokens": tokens.numpy(), "state": other.numpy()}
+                found, other = (torch.from_numpy(np.asarray(part)) for part in session.run(None, given))
+            worst = max(worst, float((found - expected).abs().max()), float((other - state).abs().max()))
+    return worst
