@@ -67,7 +67,7 @@ def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, deriv
     """A run of the algorithm's default settings that has not begun: 4 channels, 1 cell a stage, 8x8 images."""
     images, parts = _images()
     record = registry.get(name)
-    changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 16, "validation_batch": 32}
+    changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 8, "validation_batch": 32}
     return Session(
         record, record.settings({}), space=space, dataset="cifar10", images=images, split=parts,
         recipe=Recipe.of(record, **changes), seed=seed, device=torch.device("cpu"), derive_every=derive_every,
