@@ -506,7 +506,7 @@ def test_operations_of_the_nodes(tmp_path):
 
 def call(*arguments, **options):
     command = [sys.executable, "-m", "nasharness", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=1000, check=False, **options)
 
 
 def kill_and_resume(tmp_path, arguments, lines):
@@ -536,6 +536,7 @@ def kill_and_resume(tmp_path, arguments, lines):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_kill_9_and_resume_on_images(tmp_path):
     pytest.importorskip("matplotlib")
     changed = [part for key, value in (TINY | {"keep_fraction": 0.8}).items() for part in ("--set", f"{key}={value}")]
@@ -549,6 +550,7 @@ def test_kill_9_and_resume_on_images(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_kill_9_and_resume_on_real_images(tmp_path, shared_data):
     arguments = ["--algo", "autoshrink.official", "--space", "shrink-cnn", "--images", "cifar10", "--data", shared_data,
                  "--device", "cpu", "--jobs", 2]  # fmt: skip
@@ -557,6 +559,7 @@ def test_kill_9_and_resume_on_real_images(tmp_path, shared_data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_kill_9_and_resume_on_real_text(tmp_path, shared_data):
     arguments = ["--algo", "autoshrink", "--space", "shrink-rnn", "--text", shared_data / "ptb", "--device", "cpu"]
     changed = {

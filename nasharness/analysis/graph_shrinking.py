@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HEAD = ("step", "removed", "edges", "quality", "cost", "score", "chosen", "stopped", "arch")
-_DOT, _LINE = COLOURS["sky"][0], COLOURS["vermilion"][0]
+_DOT, _LINE, _BEST = COLOURS["sky"][0], COLOURS["vermilion"][0], COLOURS["green"][0]
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def figure(trajectory: dict[str, Any]) -> Figure:
     data = rows(trajectory)
     lived = survival(trajectory)
     quality = trajectory["quality"]
-    legend = [("candidate", Look(_DOT, "-", "o")), ("chosen", Look(_LINE, "-", "s"))]
+    legend = [("candidate", Look(_DOT, "-", "o")), ("chosen", Look(_LINE, "-", "s")), ("winner", Look(_BEST, "-", "*"))]
     note = (
         f"Space {trajectory['space']}, {trajectory['dataset']}, {trajectory['algorithm']}, seed {trajectory['seed']}: "
         f"{trajectory['trainings']} trainings, one a dot; the score is {_formula(quality)} Bars: steps that an edge "
@@ -105,7 +105,10 @@ def _scores(axes: Axes, data: list[dict[str, Any]]) -> None:
               markeredgewidth=0, alpha=0.75)  # fmt: skip
     chosen = [row for row in finite if row["chosen"]]
     axes.plot([row["step"] for row in chosen], [row["score"] for row in chosen], "-s", color=_LINE, markersize=2.8)
-    axes.set_xlabel("step (one edge fewer, or more)")
+    best = min(chosen, key=lambda row: (-row["score"], row["cost"]), default=None)  # as the search decides
+    if best is not None:
+        axes.plot([best["step"]], [best["score"]], "*", color=_BEST, markersize=8, markeredgewidth=0, zorder=4)
+    axes.set_xlabel("step: an edge less, with what it cuts off")
     axes.set_ylabel("score")
     axes.set_title("score")
     axes.locator_params(axis="x", integer=True)
