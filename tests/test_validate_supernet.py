@@ -153,6 +153,7 @@ def test_other_images_may_judge_and_are_named(folder):
         (["--supernet", "{folder}", "--space", "sss"], UsageError, "is a supernet of space 'tss', not 'sss'"),
         (["--supernet", "{folder}/nowhere"], UsageError, "nothing there; expected a checkpoint or the folder of a run"),
         (["--supernet", "{folder}/result.json"], DataError, "is damaged, or holds more than tensors"),
+        (["--supernet", "{old}"], DataError, "not the checkpoint of a supernet that this version reads"),
         (["--supernet", "{other}"], DataError, "is a checkpoint of kind 'retrain', not 'supernet'"),
         (["--supernet", "{empty}"], UsageError, "no checkpoint there"),
         (["--supernet", "{folder}", "--table", "mine"], UsageError, "unknown table of space 'tss' 'mine'"),
@@ -169,7 +170,8 @@ def test_bad_input_is_one_line(folder, tmp_path, data_home, arguments, kind, mes
     empty, other = tmp_path / "empty", tmp_path / "other.pt"
     empty.mkdir()
     checkpoint.save(other, {"x": 1}, kind="retrain", identity={})
-    places = {"folder": folder, "empty": empty, "other": other}
+    old = checkpoint.save(tmp_path / "old.pt", {"net": {}, "epoch": 1}, kind="supernet", identity={"space": "tss"})
+    places = {"old": old, "folder": folder, "empty": empty, "other": other}
     with pytest.raises(kind, match=message) as raised:
         invoke(*[re.sub(r"\{(\w+)\}", lambda found: str(places[found[1]]), word) for word in arguments],
                *[word for word in QUICK if word not in ("--sample", 12) or "--sample" not in arguments])  # fmt: skip

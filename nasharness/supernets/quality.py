@@ -40,6 +40,8 @@ CURVE_ARCHS, CURVE_IMAGES = 100, 250
 #: Architectures and images of the ranking itself, unless asked for otherwise.
 SAMPLE, IMAGES, BATCH = 500, 1_000, 250
 PARTS = ("test", "validation")
+#: what must be known of the run
+_NEEDED = ("algorithm", "space", "dataset", "classes", "images", "channels", "cells", "epochs", "seed")
 
 Progress = Callable[[int, int, str], None]
 
@@ -59,17 +61,23 @@ class Weights:
         """Read a checkpoint, or weights that were kept along the way. Raises DataError for any other file."""
         state = checkpoint.load(path, kind=KIND)
         identity = checkpoint.identity_of(path, kind=KIND)
-        epoch = state["epoch"] if "epoch" in state else len(state["rows"])
-        return cls(path, int(epoch), identity, dict(state["origin"]), state["net"])
+        try:
+            missing = [key for key in _NEEDED if key not in identity]
+            epoch = state["epoch"] if "epoch" in state else len(state["rows"])
+            found = cls(path, int(epoch), identity, dict(state["origin"]), dict(state["net"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: not the checkpoint of a supernet that this version reads ({error})") from error
+        if missing:
+            raise DataError(f"{path}: not the checkpoint of a supernet that this version reads (no {missing[0]!r})")
+        return found
 
     def supernet(self, device: torch.device) -> Supernet:
         """The network with these weights. Raises DataError where they do not fit."""
-        recipe = self.identity["recipe"]
         net = build(
             self.identity["space"],
             self.identity["classes"],
-            channels=recipe["channels"],
-            cells=recipe["cells"],
+            channels=self.identity["channels"],
+            cells=self.identity["cells"],
             generator=torch.Generator(),
         )
         try:

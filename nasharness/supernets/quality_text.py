@@ -41,10 +41,9 @@ def verdict(report: Report) -> str:
 def render(report: Report) -> str:
     """Facts, tau by epoch, rank quality at the end, and the verdict."""
     weights, problem = report.weights, report.problem
-    recipe = weights.identity["recipe"]
     facts = [
         f"supernet   {weights.path}: {weights.identity['algorithm']} on {weights.identity['space']}, seed "
-        f"{weights.identity['seed']}, epoch {weights.epoch} of {recipe['epochs']}",
+        f"{weights.identity['seed']}, epoch {weights.epoch} of {weights.identity['epochs']}",
         f"images     {report.images}",
         f"ranked     {len(report.truth):,} of {problem.space.size:,} architectures",
         f"truth      {problem.final} on {problem.dataset}, table {problem.table.name} (checksum "

@@ -110,14 +110,14 @@ class Session:
         self._precision = precision
         self.identity = {
             "algorithm": record.name,
-            "settings": self.settings,
+            **{f"--set {key}": value for key, value in self.settings.items()},
             "space": space,
             "dataset": dataset,
             "classes": images.classes,
             "images": images.checksum,
             "split": f"{split.note} ({zlib.crc32(split.arch[0].tobytes()):08x})",
-            "recipe": recipe.as_dict(),
             "seed": seed,
+            **recipe.as_dict(),
             "precision": str(self.dtype).removeprefix("torch."),
         }
         with devices.guarded(WHAT_TO_LOWER):
