@@ -121,7 +121,9 @@ def command(
     record = registry.get(algo)
     settings = _assignments(assignments)
     searching, training, candidates = (
-        {name: given[name] for name in names if given[name] not in (None, False)} for names in SECTIONS.values()
+        # 0 is a value, and wrong: `is`, not `==`
+        {name: given[name] for name in names if given[name] is not None and given[name] is not False}
+        for names in SECTIONS.values()
     )
     if out is not None:
         _check_writable(out)
