@@ -15,14 +15,15 @@ from nasharness.training import checkpoint, log  # noqa: E402
 from nasharness.training.sync_batch_norm import SyncBatchNorm2d  # noqa: E402
 from tests.retrain_fixtures import pictures, process  # noqa: E402
 
-#: relative difference of losses: sums over images are made in another order, and steps amplify the rounding
-TOLERANCE = 2e-3
+#: Relative difference of losses in float64: sums over images are made in another order. In float32 the same rounding
+#: begins at 1e-7 and grows with every step, as fast as the network is ill-conditioned.
+TOLERANCE = 1e-6
 
 
 def words(data, out, *more):
     return [
         "retrain", "--network", "tiny", "--task", "imagenet", "--data", data, "--out", out, "--size", 24, "--batch", 6,
-        "--workers", 0, "--device", "cpu", "--recipe", "shrinkcnn", *more,
+        "--workers", 0, "--device", "cpu", "--recipe", "shrinkcnn", "--precision", "fp64", *more,
     ]  # fmt: skip
 
 
@@ -43,18 +44,18 @@ def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path):
     """Losses of one process = those of two; kill one, the other stops in one line, and a resume ends the run."""
     data = pictures(tmp_path / "data", classes=5, train=6, val=5)
     single = process(*words(data, tmp_path / "one", "--epochs", 8))
-    _, said = single.communicate(timeout=120)
+    _, said = single.communicate(timeout=240)
     assert single.returncode == 0, said
     often = ["--epochs", 8, "--checkpoint-minutes", 0.00001, "--timeout", 60]
     first, second = pair(*words(data, tmp_path / "two", *often))
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while not list((tmp_path / "two" / "checkpoints").glob("step-*.pt")):
         assert time.monotonic() < end
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.01)
     second.kill()
     second.communicate()
-    _, said = first.communicate(timeout=90)
+    _, said = first.communicate(timeout=240)
     assert first.returncode == 1
     assert "process 0 of 2 stops: another process of the run was lost" in said
     assert "--resume" in said
@@ -62,7 +63,7 @@ def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path):
     reached = checkpoint.Keeper(tmp_path / "two" / "checkpoints").steps()[-1].name
     assert reached < "step-000000040.pt", "the run was over before the process was killed"
     for process_ in pair(*words(data, tmp_path / "two", *often, "--resume")):
-        _, said = process_.communicate(timeout=120)
+        _, said = process_.communicate(timeout=240)
         assert process_.returncode == 0, said
     assert [row["step"] for row in log.read(tmp_path / "two")] == [row["step"] for row in log.read(tmp_path / "one")]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=TOLERANCE)

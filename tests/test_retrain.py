@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
 from nasharness.cli import export as export_cli  # noqa: E402
+from nasharness.cli import figures as figures_cli  # noqa: E402
 from nasharness.cli import predict as predict_cli  # noqa: E402
 from nasharness.cli import retrain as retrain_cli  # noqa: E402
 from nasharness.errors import DataError, NasharnessError, UsageError  # noqa: E402
@@ -75,6 +76,7 @@ def test_from_folder_to_prediction(folder, tmp_path, capsys):
     words = arguments(folder, out, "--recipe", "nats", "--epochs", 15, "--ema", 0.9, "--workers", 1, "--lr", 1.0)[2:]
     retrain_cli.command.main(["--winner", str(tmp_path), *words], standalone_mode=False)
     said = capsys.readouterr().out
+    pytest.importorskip("matplotlib")
     assert said.startswith("rea on tss cifar10 -> table 94.10 % -> tss |x|, imagenet 15 epochs (nats): top-1 ")
     record = json.loads((out / "retrained.json").read_text())
     assert record["winner"] == winner
@@ -82,6 +84,12 @@ def test_from_folder_to_prediction(folder, tmp_path, capsys):
     assert record["images"] == {"train": 60, "val": 30, "unreadable": 0}
     assert record["best"]["top1"] > 50
     assert len((out / "log.csv").read_text().splitlines()) == 1 + 15 + 1  # header, epochs, the row of step 50
+    figures_cli.command.main([str(out)], standalone_mode=False)
+    drawn = (out / "figures" / "training.csv").read_text().splitlines()
+    assert drawn[0] == "step,loss,val_loss,ema_loss,val_top1,ema_top1,lr"
+    assert len(drawn) == 17
+    assert {path.suffix for path in (out / "figures").iterdir()} == {".csv", ".png", ".pdf"}
+    capsys.readouterr()
     image = folder / "val" / "class03" / "000.jpg"
     answers = []
     for model in ("run", "net.pt2", "net.onnx"):
@@ -121,7 +129,7 @@ def test_killed_preempted_resumed_is_the_same_run(folder, tmp_path):
     second = process(*words, "--resume")
     wait_for(second, broken / "checkpoints", 1, after=reached)
     second.send_signal(signal.SIGTERM)
-    _, said = second.communicate(timeout=60)
+    _, said = second.communicate(timeout=240)
     assert second.returncode == 75, said
     assert "stopped at step" in said
     assert "--resume goes on" in said
@@ -133,7 +141,7 @@ def test_killed_preempted_resumed_is_the_same_run(folder, tmp_path):
 
 def wait_for(running, checkpoints, count, after=None):
     """Wait until a process has written checkpoints newer than ``after``."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         found = [path for path in checkpoints.glob("step-*.pt") if after is None or path.name > after.name]
         if len(found) >= count:

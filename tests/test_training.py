@@ -165,3 +165,29 @@ def test_a_signal_is_noted_and_the_old_handler_comes_back():
     with signals.Stop() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.code == 130
+
+
+def test_statistics_without_their_beginning():
+    """What is evaluated is the mean over the batches seen, without the mean and variance it began with."""
+    from nasharness.training.statistics import settled
+
+    layer = torch.nn.BatchNorm1d(2, momentum=0.001).double()
+    ema = MovingAverage(layer, 0.999)
+    generator = torch.Generator().manual_seed(0)
+    batches = [5 + 3 * torch.randn(64, 2, generator=generator, dtype=torch.float64) for _ in range(8)]
+    for batch in batches:
+        layer(batch)
+        ema.update(128)
+    before = layer.running_mean.clone()
+    weights = torch.tensor([0.999 ** (7 - k) for k in range(8)], dtype=torch.float64)
+    mean = (torch.stack([b.mean(0) for b in batches]) * weights[:, None]).sum(0) / weights.sum()
+    variance = (torch.stack([b.var(0) for b in batches]) * weights[:, None]).sum(0) / weights.sum()
+    with settled(layer):
+        torch.testing.assert_close(layer.running_mean, mean)
+        torch.testing.assert_close(layer.running_var, variance)
+    with ema.applied():
+        assert (layer.running_mean - 5).abs().max() < 1
+        assert (layer.running_var - 9).abs().max() < 3
+    assert torch.equal(layer.running_mean, before)
+    with settled(torch.nn.BatchNorm1d(2)) as nothing:  # has seen nothing: stays as it is
+        assert nothing is None

@@ -26,8 +26,15 @@ from nasharness.errors import UsageError
 def command(
     studies: tuple[Path, ...], out: Path | None, only: str | None, formats: str, average: str, partial: bool
 ) -> None:
-    """Draw the figures of a study: each as PNG and PDF, and the numbers that it draws as CSV."""
+    """Draw the figures of a study, or the course of a training run: PNG and PDF, and the numbers drawn as CSV."""
     from nasharness.analysis import figures
+    from nasharness.analysis.figures import training
+
+    if len(studies) == 1 and training.is_run(studies[0]):
+        target = out if out is not None else studies[0] / "figures"
+        files = training.draw_run(studies[0], target, formats=_words(formats) or ())
+        click.echo(f"written    {len(files)} files in {target}: training")
+        return
     from nasharness.studies import load
 
     wanted = _words(only)

@@ -38,8 +38,8 @@ TASKS = {
 @click.option("--lr", type=float, help="For the recipe's own batch; scales with --batch.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
-@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16",
-              help="auto: bf16 on a GPU, fp32 elsewhere.")  # fmt: skip
+@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp64",
+              help="auto: bf16 on a GPU, fp32 elsewhere; fp64: images, for checks.")  # fmt: skip
 @click.option("--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps.")
 @click.option("--checkpoint-minutes", type=float, default=30.0, show_default=True, metavar="M",
               help="Longest time without a checkpoint; every epoch ends with one.")  # fmt: skip

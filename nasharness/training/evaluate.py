@@ -46,11 +46,11 @@ def evaluate(
     for inputs, labels, weights in batches:
         with autocast(world.device, precision):
             logits = forward(inputs)
-        logits = logits.float()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         losses = functional.cross_entropy(logits, labels, reduction="none")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         counted = weights > 0
-        values = torch.stack([losses, top[:, 0].float(), top.any(1).float(), torch.ones_like(losses)])
+        values = torch.stack([losses, top[:, 0].to(losses), top.any(1).to(losses), torch.ones_like(losses)])
         sums += torch.where(counted, values, torch.zeros_like(values)).sum(1).to(sums)
     forward.train(was_training)
     loss, top1, top5, images = world.total(sums.cpu()).tolist()

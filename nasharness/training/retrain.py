@@ -72,6 +72,9 @@ class _Run:
         listing = options.out / "bad_images.txt" if world.main else None
         self.bad = BadImages(options.bad_images, options.bad_limit, listing)
         self.pin = world.device.type == "cuda"
+        # everything in float64: slow, and the way to see that two runs differ by rounding alone
+        self.double = options.precision == "fp64"
+        self.precision = "fp32" if self.double else options.precision
 
     def run(self) -> dict[str, Any]:
         options, world = self.options, self.world
@@ -84,7 +87,7 @@ class _Run:
         found = self._found(identity)
         with guarded("--batch, or raise --accumulate"):
             network.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            trainer = self._trainer(network)
+            trainer = self._trainer(network.double() if self.double else network)
             journal = Journal(options.out, tensorboard=options.tensorboard) if world.main else None
             loop = self._loop(trainer, identity, journal)
             if found is not None:
@@ -119,7 +122,7 @@ class _Run:
         ema = MovingAverage(network, recipe.ema, unit=recipe.ema_unit, parts=options.accumulate) if recipe.ema else None
         return Trainer(
             network, optimiser, self.world, classes=self.classes, smoothing=recipe.smoothing, clip=recipe.clip,
-            mixup=recipe.mixup, ema=ema, accumulate=options.accumulate, precision=options.precision,
+            mixup=recipe.mixup, ema=ema, accumulate=options.accumulate, precision=self.precision,
             compile=options.compile, batch_norm=options.batch_norm, seed=options.seed,
         )  # fmt: skip
 
@@ -161,7 +164,7 @@ class _Run:
             images, batch=batch, rank=self.world.rank, size=self.world.size, workers=self.options.workers, pin=self.pin
         )
         batches = self._on_device(raw, self._augmenter(training=False))
-        return evaluate(network, batches, self.world, precision=self.options.precision)
+        return evaluate(network, batches, self.world, precision=self.precision)
 
     def _augmenter(self, *, training: bool) -> Augmenter:
         recipe, options = self.recipe, self.options
@@ -176,7 +179,8 @@ class _Run:
             self.bad.add(raw.bad)
             pixels = raw.pixels.to(device, non_blocking=True)
             labels, weights = raw.labels.to(device, non_blocking=True), raw.weights.to(device, non_blocking=True)
-            yield Batch(augmenter(pixels, raw.numbers), labels, weights)
+            inputs = augmenter(pixels, raw.numbers)
+            yield Batch(inputs.double() if self.double else inputs, labels, weights)
 
     # ---- files
 
@@ -195,7 +199,7 @@ class _Run:
             "batch": self.batch,
             "accumulate": options.accumulate,
             "batch_norm": options.batch_norm,
-            "precision": str(dtype_of(self.world.device, options.precision)).removeprefix("torch."),
+            "precision": "float64" if self.double else str(dtype_of(self.world.device, self.precision))[6:],
             "seed": options.seed,
             "images": {"train": self.train.checksum, "val": self.val.checksum},
         }

@@ -78,7 +78,7 @@ class Trainer:
         """
         optimisers.set_lr(self.optimiser, lr)
         self.optimiser.zero_grad(set_to_none=True)
-        mean = torch.zeros((), device=self.world.device)
+        parts: list[Tensor] = []
         images = 0
         with self._own_randomness():
             for part in range(self.accumulate):
@@ -88,14 +88,14 @@ class Trainer:
                 with self._shared.no_sync() if self.world.size > 1 and not last else contextlib.nullcontext():  # type: ignore[operator]
                     loss = self._loss(batch, part) / self.accumulate
                     loss.backward()  # type: ignore[no-untyped-call]
-                mean += loss.detach()
+                parts.append(loss.detach())
         if self.clip:
             nn.utils.clip_grad_norm_(self._weights, self.clip)
         self.optimiser.step()
         self.step += 1
         if self.ema is not None:
             self.ema.update(images * self.world.size)
-        self.watch.add(mean)
+        self.watch.add(torch.stack(parts).sum())
         return images
 
     def _loss(self, batch: Batch, part: int) -> Tensor:
@@ -113,7 +113,8 @@ class Trainer:
         return share * self._mean(logits, batch.labels, weights) + (1 - share) * other
 
     def _mean(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=self.smoothing)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
         return torch.where(weights > 0, losses * weights, torch.zeros_like(losses)).mean()
 
     def _own_randomness(self) -> contextlib.AbstractContextManager[Any]:

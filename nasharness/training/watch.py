@@ -32,7 +32,7 @@ class LossWatch:
 
     def add(self, loss: Tensor) -> None:
         """Take a step's loss: a scalar, this process's mean."""
-        self._waiting.append(loss.detach().float())
+        self._waiting.append(loss.detach())
 
     def look(self, step: int, epoch: int, lr: float) -> float:
         """Look at the losses up to ``step`` and return their mean since :meth:`begin`; all processes call it together.
