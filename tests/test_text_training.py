@@ -4,28 +4,21 @@ import json
 import math
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from nasharness.errors import DataError, NasharnessError, UsageError
-from nasharness.training import checkpoint, text_recipes
+from nasharness.training import text_recipes
 from nasharness.training.log import read
-from nasharness.training.options import Options
 from nasharness.training.signals import REQUEUE, Stopped
 from nasharness.training.text import line, load, retrain_text, text_perplexity
 from nasharness.training.text_data import END, read_corpus
 from nasharness.training.text_eval import mean_loss, perplexity
 from nasharness.training.text_train import TextTrainer
 from nasharness.training.watch import Diverged
-from tests.text_fixtures import write_corpus
-
-TINY = {"width": "8", "bptt": "10", "valid_streams": "2"}
+from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
 
 @pytest.fixture(autouse=True)
@@ -39,38 +32,6 @@ def one_thread():
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("text"))
-
-
-def options(data: Path, out: Path, *, recipe: str = "small", extra: dict[str, str] | None = None, **given) -> Options:
-    settings = {"network": "shrinkrnn", "epochs": 2, "batch": 4, "precision": "fp32"} | given
-    return Options("ptb", data=data, out=out, recipe=recipe, extra=TINY | (extra or {}), **settings)
-
-
-def outcome(out: Path) -> tuple[list[dict], dict]:
-    """Everything of a run that must not depend on interruptions."""
-    clock = ("seconds", "words_per_second", "memory_bytes")
-    rows = [{key: value for key, value in row.items() if key not in clock} for row in read(out)]
-    last = checkpoint.load(checkpoint.Keeper(out / "checkpoints").steps()[-1], kind="retrain-text")["trainer"]
-    record = json.loads((out / "retrained.json").read_text())
-    return rows, {**last, "record": {key: value for key, value in record.items() if key not in clock}}
-
-
-def assert_same(a: object, b: object) -> None:
-    if isinstance(a, torch.Tensor):
-        assert isinstance(b, torch.Tensor)
-        assert torch.equal(a, b)
-    elif isinstance(a, dict):
-        assert isinstance(b, dict)
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        assert isinstance(b, list | tuple)
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    else:
-        assert a == b
 
 
 class StopAfter:
@@ -140,83 +101,6 @@ def test_stop_while_evaluating_keeps_the_raw_weights(corpus, tmp_path, monkeypat
             retrain_text(options(corpus, out, **asked))
     retrain_text(options(corpus, out, resume=True, **asked))
     assert_same(outcome(out), outcome(tmp_path / "plain"))
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from nasharness.training.options import Options
-from nasharness.training.text import retrain_text
-from nasharness.errors import NasharnessError
-data, out, epochs, minutes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-extra = {"width": "8", "bptt": "10", "valid_streams": "2", "drop_words": "0.1"}
-try:
-    retrain_text(Options("ptb", "shrinkrnn", data, out, recipe="small", epochs=epochs, batch=4, precision="fp32",
-                         extra=extra, checkpoint_minutes=minutes, device="cpu", timeout=60))
-except NasharnessError as error:
-    print(error)
-    sys.exit(error.exit_code)
-"""
-
-
-def start(corpus: Path, out: Path, epochs: int, minutes: float, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, str(corpus), str(out), str(epochs), str(minutes)]
-    variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for(found, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not found():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_same_bits_after_kill_9(corpus, tmp_path):
-    asked = {"epochs": 20, "extra": {"drop_words": "0.1"}}
-    out = tmp_path / "killed"
-    process = start(corpus, out, 20, 1e-9)  # a checkpoint after every segment
-    keeper = checkpoint.Keeper(out / "checkpoints")
-    wait_for(lambda: len(keeper.steps()) == 3 and (out / "log.csv").exists(), process)
-    process.kill()
-    process.wait()
-    state = keeper.last(kind="retrain-text")
-    assert state is not None
-    assert state[1]["trainer"]["epoch"] < 20
-    short = {**asked, "resume": True}
-    retrain_text(options(corpus, out, **short))
-    retrain_text(options(corpus, tmp_path / "plain", **asked))
-    assert_same(outcome(out), outcome(tmp_path / "plain"))
-
-
-def free_port() -> str:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return str(held.getsockname()[1])
-
-
-def test_two_processes_have_the_same_curve(corpus, tmp_path):
-    """Half of the streams each: as one process, but for rounding; and its checkpoint is as good for one process."""
-    port, both = free_port(), []
-    for rank in ("0", "1"):
-        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        both.append(start(corpus, tmp_path / "two", 3, 30, **group))
-    for process in both:
-        text = process.communicate(timeout=200)[0]
-        assert process.returncode == 0, text
-    asked = {"epochs": 3, "extra": {"drop_words": "0.1"}}
-    retrain_text(options(corpus, tmp_path / "one", **asked))
-    for two, one in zip(read(tmp_path / "two"), read(tmp_path / "one"), strict=True):
-        for key in ("train_loss", "valid_loss"):
-            assert two[key] == pytest.approx(one[key], rel=2e-4)
-    record = json.loads((tmp_path / "two" / "retrained.json").read_text())
-    assert record["processes"] == 2
-    (tmp_path / "two" / "retrained.json").unlink()
-    again = retrain_text(options(corpus, tmp_path / "two", resume=True, **asked))
-    assert again["test_perplexity"] == pytest.approx(record["test_perplexity"], rel=1e-6)
 
 
 def test_streams_that_cannot_be_shared_are_refused(corpus):
