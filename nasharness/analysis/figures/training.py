@@ -66,7 +66,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    rows = []
+    rows: list[Any] = []
     for line in lines[:-1]:  # what follows the last line end was cut by a crash
         try:
             row = json.loads(line)
