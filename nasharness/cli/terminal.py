@@ -73,9 +73,14 @@ def ascii_only() -> bool:
 def use_processors() -> None:
     """Let torch compute with every processor this process may use, unless OMP_NUM_THREADS says otherwise.
 
-    ``main`` keeps numpy's matrix products to one thread, and torch would take that for its own.
+    ``main`` keeps numpy's matrix products to one thread, and torch would take that for its own. Freed memory is kept:
+    a training step needs the same again.
     """
     import torch
+
+    from nasharness.training.memory import keep_freed_memory
+
+    keep_freed_memory()
 
     if "OMP_NUM_THREADS" not in os.environ:
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
