@@ -29,11 +29,11 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nasharness.nets.shrinkrnn import PUBLISHED, RecurrentNet  # noqa: E402
-from nasharness.training import text_recipes  # noqa: E402
 from nasharness.training.distributed import World  # noqa: E402
-from nasharness.training.text_data import Corpus, Vocabulary  # noqa: E402
-from nasharness.training.text_model import LanguageModel, Masks  # noqa: E402
-from nasharness.training.text_train import TextTrainer, penalty  # noqa: E402
+from nasharness.training.language import recipes  # noqa: E402
+from nasharness.training.language.data import Corpus, Vocabulary  # noqa: E402
+from nasharness.training.language.model import LanguageModel, Masks  # noqa: E402
+from nasharness.training.language.train import TextTrainer, penalty  # noqa: E402
 
 WORDS = 10_000
 
@@ -118,7 +118,7 @@ def main():
     gpu = device.type == "cuda"
     # segments of one length, so that every step costs the same; a rate at which random words do not diverge
     changes = {"width": asked.width, "batch": asked.batch, "bptt": asked.bptt, "lr": 1e-3}
-    recipe = dataclasses.replace(text_recipes.get("shrinkrnn", changes), jitter=False)
+    recipe = dataclasses.replace(recipes.get("shrinkrnn", changes), jitter=False)
     tokens = np.random.default_rng(0).integers(0, WORDS, asked.batch * (20 * asked.bptt + 1))
     text = torch.from_numpy(tokens.reshape(asked.batch, -1).T.copy()).to(device)
     settings = {

@@ -20,6 +20,7 @@ from nasharness.nets import imagenet, language  # noqa: E402
 from nasharness.nets.shrinkrnn import Recurrence, RecurrentNet  # noqa: E402
 from nasharness.spaces.shrink import CNN, RNN, Graph  # noqa: E402
 from nasharness.spaces.shrink_macro import counts, penalty, search_macro  # noqa: E402
+from nasharness.training.language.data import Corpus, Vocabulary  # noqa: E402
 from nasharness.training.proxy_search import images, text  # noqa: E402
 from nasharness.training.proxy_search.journal import Journal  # noqa: E402
 from nasharness.training.proxy_search.randomness import seed_of  # noqa: E402
@@ -27,7 +28,6 @@ from nasharness.training.proxy_search.run import Request, search  # noqa: E402
 from nasharness.training.proxy_search.settings import SETTINGS, ImageSettings, TextSettings  # noqa: E402
 from nasharness.training.proxy_search.shrink import Job, Outcome, shrink  # noqa: E402
 from nasharness.training.proxy_search.text import TextProxy  # noqa: E402
-from nasharness.training.text_data import Corpus, Vocabulary  # noqa: E402
 
 
 def made(space=CNN, algorithm="autoshrink", **changed):
@@ -359,7 +359,7 @@ def corpus(tmp_path_factory):
 
 
 def text_proxy(corpus, algorithm="autoshrink", **changed):
-    from nasharness.training.text_data import read_corpus
+    from nasharness.training.language.data import read_corpus
 
     tiny = {"hidden": 8, "batch": 10, "bptt": 10, "epochs": 3, "val_streams": 6, "train_lines": 200, "eval_lines": 50}
     return TextProxy.make(read_corpus(corpus), made(RNN, algorithm, **tiny | changed), 0, "cpu")

@@ -10,13 +10,13 @@ from torch import nn
 
 from nasharness.errors import DataError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED, RecurrentNet
-from nasharness.training import text_recipes
-from nasharness.training.text_data import END, UNKNOWN, Vocabulary, columns, read_corpus, windows
-from nasharness.training.text_eval import dynamic_loss, mean_loss, mean_squares, perplexity
-from nasharness.training.text_loss import tied_cross_entropy
-from nasharness.training.text_model import LanguageModel, Masks
-from nasharness.training.text_optimiser import TextOptimiser, stalled
-from nasharness.training.text_train import penalty, segment_length
+from nasharness.training.language import recipes
+from nasharness.training.language.data import END, UNKNOWN, Vocabulary, columns, read_corpus, windows
+from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squares, perplexity
+from nasharness.training.language.loss import tied_cross_entropy
+from nasharness.training.language.model import LanguageModel, Masks
+from nasharness.training.language.optimiser import TextOptimiser, stalled
+from nasharness.training.language.train import penalty, segment_length
 from tests.text_fixtures import write_corpus
 
 
@@ -103,7 +103,7 @@ def test_windows_make_every_token_a_target_once(count):
 
 
 def test_loss_and_gradient_of_the_tied_decoder(monkeypatch):
-    monkeypatch.setattr("nasharness.training.text_loss.ROWS", 7)  # several parts, the last one shorter
+    monkeypatch.setattr("nasharness.training.language.loss.ROWS", 7)  # several parts, the last one shorter
     draw = torch.Generator().manual_seed(0)
     hidden, weight, bias = (
         torch.randn(*shape, generator=draw, dtype=torch.float64).requires_grad_() for shape in ((17, 5), (9, 5), (9,))
@@ -191,7 +191,7 @@ def test_an_lstm_fits_the_same_place_and_draws_from_its_generator_alone():
 
 
 def test_masks_have_the_recipe_s_shares_and_drop_what_they_say():
-    recipe = text_recipes.get("shrinkrnn", {"width": 200, "batch": 40})
+    recipe = recipes.get("shrinkrnn", {"width": 200, "batch": 40})
     masks = Masks.draw(recipe, 5000, torch.Generator().manual_seed(0))
     for mask, drop in (
         (masks.output, 0.75), (masks.state, 0.25), (masks.input, 0.75), (masks.embedded, 0.2), (masks.words, 0.1),
@@ -203,7 +203,7 @@ def test_masks_have_the_recipe_s_shares_and_drop_what_they_say():
     assert masks.words.shape == (5000,)
     halves = [masks.streams(slice(0, 20)), masks.streams(slice(20, 40))]
     assert torch.equal(torch.cat([half.state for half in halves if half.state is not None]), masks.state)
-    assert Masks.draw(text_recipes.get("shrinkrnn", {"drop_state": 0}), 9, torch.Generator()).state is None
+    assert Masks.draw(recipes.get("shrinkrnn", {"drop_state": 0}), 9, torch.Generator()).state is None
 
     model = model_of(words=5, width=3)
     gone = Masks(words=torch.tensor([1.0, 0, 1, 1, 1], dtype=torch.float64))
@@ -216,11 +216,11 @@ def test_masks_have_the_recipe_s_shares_and_drop_what_they_say():
 def test_penalties_are_those_of_the_facts():
     draw = torch.Generator().manual_seed(0)
     raw, dropped = torch.randn(7, 2, 3, generator=draw), torch.randn(7, 2, 3, generator=draw)
-    recipe = text_recipes.get("shrinkrnn", {"alpha": 2.0, "beta": 0.5})
+    recipe = recipes.get("shrinkrnn", {"alpha": 2.0, "beta": 0.5})
     change = sum(float(((raw[t + 1] - raw[t]) ** 2).sum()) for t in range(6)) / (6 * 2 * 3)
     size = float((dropped**2).sum()) / dropped.numel()
     assert float(penalty(raw, dropped, recipe)) == pytest.approx(2 * size + 0.5 * change, rel=1e-6)
-    assert float(penalty(raw[:1], dropped[:1], text_recipes.get("shrinkrnn"))) == 0
+    assert float(penalty(raw[:1], dropped[:1], recipes.get("shrinkrnn"))) == 0
 
 
 # ---- recipe
@@ -249,7 +249,7 @@ def test_averaging_begins_when_the_official_condition_holds():
             if expected is None and len(recorded) > 5 and loss > min(recorded[:-5]):
                 expected = epoch
             recorded.append(loss)
-        optimiser = TextOptimiser(nn.Linear(1, 1), text_recipes.get("shrinkrnn"), 1)
+        optimiser = TextOptimiser(nn.Linear(1, 1), recipes.get("shrinkrnn"), 1)
         begun = [epoch for epoch, loss in enumerate(losses.tolist()) if optimiser.record(loss)]
         assert begun == ([] if expected is None else [expected])
     assert not stalled([1.0] * 5, 9.0, 5)
@@ -261,7 +261,7 @@ def test_averaged_sgd_is_sgd_whose_mean_is_kept():
     weight = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
     holder = nn.Module()
     holder.weight = weight
-    recipe = text_recipes.get("shrinkrnn", {"lr": 0.1, "weight_decay": 0, "clip": 1e9, "patience": 1})
+    recipe = recipes.get("shrinkrnn", {"lr": 0.1, "weight_decay": 0, "clip": 1e9, "patience": 1})
     optimiser = TextOptimiser(holder, recipe, 1)
     for loss in (1.0, 1.0, 2.0):
         optimiser.record(loss)
@@ -281,7 +281,7 @@ def test_averaged_sgd_is_sgd_whose_mean_is_kept():
 
 def test_gradient_is_clipped_to_the_recipe_s_norm():
     holder = nn.Linear(3, 1, bias=False).double()
-    recipe = text_recipes.get("shrinkrnn", {"weight_decay": 0})
+    recipe = recipes.get("shrinkrnn", {"weight_decay": 0})
     optimiser = TextOptimiser(holder, recipe, 1)
     before = holder.weight.detach().clone()
     holder.weight.grad = torch.tensor([[3.0, 4.0, 0.0]], dtype=torch.float64)
@@ -292,22 +292,22 @@ def test_gradient_is_clipped_to_the_recipe_s_norm():
 
 
 def test_published_recipe_is_that_of_the_facts():
-    recipe = text_recipes.get("shrinkrnn")
+    recipe = recipes.get("shrinkrnn")
     assert (recipe.width, recipe.epochs, recipe.batch, recipe.bptt, recipe.lr) == (745, 3000, 64, 35, 20.0)
     assert (recipe.clip, recipe.weight_decay, recipe.alpha, recipe.beta) == (0.25, 8e-7, 0.0, 1e-3)
     assert (recipe.valid_streams, recipe.test_streams, recipe.initial, recipe.patience) == (10, 1, 0.04, 5)
 
 
 def test_settings_are_checked():
-    assert text_recipes.get("small", {"batch": 7.0, "lr": None}).batch == 7
+    assert recipes.get("small", {"batch": 7.0, "lr": None}).batch == 7
     with pytest.raises(UsageError, match="nearest: s"):
-        text_recipes.get("smal")
+        recipes.get("smal")
     with pytest.raises(UsageError, match="nearest: drop_"):
-        text_recipes.get("small", {"drop_out": 0.1})
+        recipes.get("small", {"drop_out": 0.1})
     with pytest.raises(UsageError, match="expected a number between"):
-        text_recipes.get("small", {"drop_words": 1.5})
+        recipes.get("small", {"drop_words": 1.5})
     with pytest.raises(UsageError, match="whole number"):
-        text_recipes.get("small", {"batch": 7.5})
+        recipes.get("small", {"batch": 7.5})
 
 
 def test_vocabulary_checksum_tells_orders_apart():

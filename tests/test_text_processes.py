@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from nasharness.training import checkpoint
+from nasharness.training.language.task import retrain_text
 from nasharness.training.log import read
-from nasharness.training.text import retrain_text
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
 
@@ -36,7 +36,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from nasharness.training.options import Options
-from nasharness.training.text import retrain_text
+from nasharness.training.language.task import retrain_text
 from nasharness.errors import NasharnessError
 data, out, epochs, minutes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 extra = {"width": "8", "bptt": "10", "valid_streams": "2", "drop_words": "0.1"}

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from nasharness.errors import DataError, NasharnessError, UsageError
-from nasharness.training import text_recipes
+from nasharness.training.language import recipes
+from nasharness.training.language.data import END, read_corpus
+from nasharness.training.language.eval import mean_loss, perplexity
+from nasharness.training.language.task import line, load, retrain_text, text_perplexity
+from nasharness.training.language.train import TextTrainer
 from nasharness.training.log import read
 from nasharness.training.signals import REQUEUE, Stopped
-from nasharness.training.text import line, load, retrain_text, text_perplexity
-from nasharness.training.text_data import END, read_corpus
-from nasharness.training.text_eval import mean_loss, perplexity
-from nasharness.training.text_train import TextTrainer
 from nasharness.training.watch import Diverged
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
@@ -84,7 +84,7 @@ def test_same_bits_after_sigterm_while_averaging(corpus, tmp_path):
 def test_stop_while_evaluating_keeps_the_raw_weights(corpus, tmp_path, monkeypatch):
     asked = {"recipe": "shrinkrnn", "epochs": 3, "lr": 30.0, "extra": {"patience": "1"}}
     retrain_text(options(corpus, tmp_path / "plain", **asked))
-    from nasharness.training import text_run
+    from nasharness.training.language import run
 
     calls = []
 
@@ -96,7 +96,7 @@ def test_stop_while_evaluating_keeps_the_raw_weights(corpus, tmp_path, monkeypat
 
     out = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr(text_run, "mean_loss", told_to_stop)
+        patch.setattr(run, "mean_loss", told_to_stop)
         with pytest.raises(Stopped, match="--resume"):
             retrain_text(options(corpus, out, **asked))
     retrain_text(options(corpus, out, resume=True, **asked))
@@ -106,9 +106,9 @@ def test_stop_while_evaluating_keeps_the_raw_weights(corpus, tmp_path, monkeypat
 def test_streams_that_cannot_be_shared_are_refused(corpus):
     from nasharness.training.distributed import World
 
-    recipe = text_recipes.get("small", {"batch": 5, "width": 4})
+    recipe = recipes.get("small", {"batch": 5, "width": 4})
     text = read_corpus(corpus)
-    from nasharness.training.text_model import LanguageModel
+    from nasharness.training.language.model import LanguageModel
 
     with pytest.raises(UsageError, match="5 streams cannot be shared by 2 processes"):
         TextTrainer(LanguageModel(None, 31, 4), text, recipe, seed=0, world=World(0, 2, torch.device("cpu")))
@@ -145,9 +145,9 @@ class monkeypatched_loss:  # noqa: N801 - reads as a context
         self.patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> None:
-        from nasharness.training import text_train
+        from nasharness.training.language import train
 
-        real = text_train.penalty
+        real = train.penalty
         step = TextTrainer.step
         trainers = []
 
@@ -160,7 +160,7 @@ class monkeypatched_loss:  # noqa: N801 - reads as a context
             return real(raw, dropped, recipe) + (self.value * raw.sum() if wrong else 0.0)
 
         self.patch.setattr(TextTrainer, "step", remembering)
-        self.patch.setattr(text_train, "penalty", poisoned)
+        self.patch.setattr(train, "penalty", poisoned)
 
     def __exit__(self, *_: object) -> None:
         self.patch.undo()
@@ -233,7 +233,7 @@ def test_a_trained_model_is_exported_and_reads_the_same(corpus, tmp_path, networ
     if suffix == "onnx":
         pytest.importorskip("onnx")
         pytest.importorskip("onnxscript")
-    from nasharness.training.text_export import ENTRY, export_text
+    from nasharness.training.language.export import ENTRY, export_text
 
     retrain_text(options(corpus, tmp_path / "run", epochs=1, network=network))
     file = tmp_path / f"model.{suffix}"

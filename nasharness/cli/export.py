@@ -27,7 +27,7 @@ def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # 
     if importlib.util.find_spec("torch") is None:
         raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
     if _task(run) == "ptb":
-        from nasharness.training.text_export import export_text
+        from nasharness.training.language.export import export_text
 
         made = export_text(run, out, format=format)
     else:

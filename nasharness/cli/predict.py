@@ -61,7 +61,7 @@ def command(
 
 def _read_text(run: Path, text: Path, unknown_words: str, as_json: bool) -> None:
     from nasharness.cli.terminal import Progress, use_processors
-    from nasharness.training.text import text_perplexity
+    from nasharness.training.language.task import text_perplexity
 
     use_processors()
     progress = Progress("words")

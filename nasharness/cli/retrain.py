@@ -16,7 +16,7 @@ from nasharness.errors import UsageError, unknown
 #: task -> (module, function(options, report) -> record, unit of progress, function(record) -> line)
 TASKS = {
     "imagenet": ("nasharness.training.retrain", "retrain_images", "images", "line"),
-    "ptb": ("nasharness.training.text", "retrain_text", "words", "line"),
+    "ptb": ("nasharness.training.language.task", "retrain_text", "words", "line"),
 }
 
 

@@ -94,8 +94,8 @@ class Request:
                 raise UsageError(f"space {space} trains on text, not on --images; use {graphs.needs}")
             if text is None:
                 raise UsageError(f"space {space} trains on text: add {graphs.needs}")
+            from nasharness.training.language.data import read_corpus
             from nasharness.training.proxy_search.text import TextProxy
-            from nasharness.training.text_data import read_corpus
 
             corpus = read_corpus(text, chosen.corpus or None, unknown_words="unk")
             proxy = TextProxy.make(corpus, chosen, seed, devices[0])

@@ -17,11 +17,11 @@ from nasharness.nets.fused_rnn import FusedCell
 from nasharness.nets.shrinkrnn import Recurrence, RecurrentNet
 from nasharness.spaces.shrink import Graph
 from nasharness.training.device import guarded
+from nasharness.training.language.data import END, Corpus, columns
+from nasharness.training.language.loss import tied_cross_entropy
 from nasharness.training.proxy_search.randomness import seed_of
 from nasharness.training.proxy_search.settings import TextSettings
 from nasharness.training.proxy_search.shrink import Job, Outcome
-from nasharness.training.text_data import END, Corpus, columns
-from nasharness.training.text_loss import tied_cross_entropy
 
 #: A loss of this many nats a word, more than any network that learns has, counts as divergence.
 DIVERGED = 30.0

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nasharness.errors import UsageError
-from nasharness.training.text_recipes import TextRecipe
+from nasharness.training.language.recipes import TextRecipe
 
 
 def stalled(recorded: Sequence[float], loss: float, patience: int) -> bool:

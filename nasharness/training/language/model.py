@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nasharness.nets.fused_rnn import FusedCell
 from nasharness.nets.initialise import seeded
 from nasharness.nets.shrinkrnn import Recurrence
-from nasharness.training.text_recipes import TextRecipe
+from nasharness.training.language.recipes import TextRecipe
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from nasharness.nets.shrinkrnn import Recurrence
 from nasharness.training import checkpoint
 from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
+from nasharness.training.language.data import END, PARTS, Corpus
+from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squares, perplexity
+from nasharness.training.language.model import LanguageModel
+from nasharness.training.language.recipes import TextRecipe
+from nasharness.training.language.train import TextTrainer
 from nasharness.training.log import Journal
 from nasharness.training.options import Options, Report, title
 from nasharness.training.record import FORMAT, device_name, table_of, write_json
 from nasharness.training.signals import Stop, Stopped
-from nasharness.training.text_data import END, PARTS, Corpus
-from nasharness.training.text_eval import dynamic_loss, mean_loss, mean_squares, perplexity
-from nasharness.training.text_model import LanguageModel
-from nasharness.training.text_recipes import TextRecipe
-from nasharness.training.text_train import TextTrainer
 from nasharness.training.watch import Diverged
 from nasharness.version import __version__
 
@@ -45,7 +45,7 @@ class Extras:
     """What only a run on text can be asked.
 
     ``corpus``: NAME of NAME.train.txt, where the folder holds several. ``unknown_words``: ``error`` or ``unk``, see
-    :func:`nasharness.training.text_data.read_corpus`. ``dynamic``: report the test text under dynamic evaluation, too.
+    `language.data.read_corpus`. ``dynamic``: report the test text under dynamic evaluation, too.
     """
 
     corpus: str | None = None
@@ -54,7 +54,7 @@ class Extras:
 
 
 class TextRun:
-    """One call of :func:`nasharness.training.text.retrain_text`, in one process."""
+    """One call of `language.task.retrain_text`, in one process."""
 
     def __init__(
         self,

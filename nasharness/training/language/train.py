@@ -10,11 +10,11 @@ from torch import Tensor, distributed
 
 from nasharness.errors import UsageError
 from nasharness.training.distributed import World
-from nasharness.training.text_data import Corpus, columns
-from nasharness.training.text_loss import tied_cross_entropy
-from nasharness.training.text_model import LanguageModel, Masks
-from nasharness.training.text_optimiser import TextOptimiser
-from nasharness.training.text_recipes import TextRecipe
+from nasharness.training.language.data import Corpus, columns
+from nasharness.training.language.loss import tied_cross_entropy
+from nasharness.training.language.model import LanguageModel, Masks
+from nasharness.training.language.optimiser import TextOptimiser
+from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.watch import Diverged
 
 #: segments between looks at the loss; a look waits for the GPU

@@ -17,7 +17,7 @@ class TextRecipe:
     Attributes:
         width: of embedding and state, which are tied.
         epochs, batch: ``batch`` streams of text are read side by side.
-        bptt: words a segment; ``jitter``: drawn anew for each (:func:`nasharness.training.text_train.segment_length`),
+        bptt: words a segment; ``jitter``: drawn anew for each (`language.train.segment_length`),
             with the learning rate multiplied by length / bptt.
         optimiser: ``"sgd"``: constant rate, averaged once it stalls (see ``patience``); ``"adam"``: warm-up over the
             first ``warmup`` share of all segments, then half a cosine to a hundredth.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.nets.shrinkrnn import RecurrentCell
 from nasharness.search.result import atomically
-from nasharness.training.text import load
-from nasharness.training.text_model import LanguageModel
+from nasharness.training.language.model import LanguageModel
+from nasharness.training.language.task import load
 
 FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
 #: where the vocabulary lies in an exported file, as JSON: {"words": [...], "state": width of the state}

@@ -9,15 +9,16 @@ from typing import Any
 
 from nasharness.errors import UsageError, unknown
 from nasharness.nets.shrinkrnn import Recurrence
-from nasharness.training import checkpoint, text_recipes
+from nasharness.training import checkpoint
 from nasharness.training.device import choose, guarded
 from nasharness.training.distributed import join, peers
+from nasharness.training.language import recipes
+from nasharness.training.language.data import END, UNKNOWN, Vocabulary, read_corpus
+from nasharness.training.language.eval import mean_loss, perplexity
+from nasharness.training.language.model import LanguageModel
+from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun, cell_of
 from nasharness.training.options import Options, Report
 from nasharness.training.signals import Stop
-from nasharness.training.text_data import END, UNKNOWN, Vocabulary, read_corpus
-from nasharness.training.text_eval import mean_loss, perplexity
-from nasharness.training.text_model import LanguageModel
-from nasharness.training.text_run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun, cell_of
 
 
 def retrain_text(options: Options, report: Report | None = None, *, say: Say = lambda line: None) -> dict[str, Any]:
@@ -30,8 +31,8 @@ def retrain_text(options: Options, report: Report | None = None, *, say: Say = l
     Args:
         options: what to do. ``options.network``: a cell by name (:func:`nasharness.nets.language.names`, or ``lstm``),
             or the content of a winner.json; ``options.extra``: settings of the recipe
-            (:data:`nasharness.training.text_recipes.RANGES`; ``emsize`` and ``nhid`` both mean ``width``) and those of
-            :class:`nasharness.training.text_run.Extras`.
+            (`language.recipes.RANGES`; ``emsize`` and ``nhid`` both mean ``width``) and those of
+            `language.run.Extras`.
         report: called with words done and in all, and what else is known.
         say: called with a line on every epoch.
 
@@ -42,7 +43,7 @@ def retrain_text(options: Options, report: Report | None = None, *, say: Say = l
         Stopped: the run was told to stop, and has saved what it needs to go on.
     """
     extras, changes = _extras(options)
-    recipe = text_recipes.get(options.recipe or "shrinkrnn", changes)
+    recipe = recipes.get(options.recipe or "shrinkrnn", changes)
     graph = cell_of(options.network)
     corpus = read_corpus(options.data, extras.corpus, unknown_words=extras.unknown_words)
     with (
@@ -66,8 +67,8 @@ def _extras(options: Options) -> tuple[Extras, dict[str, float | None]]:
     changes: dict[str, float | None] = {"epochs": options.epochs, "batch": options.batch, "lr": options.lr}
     for key, text in given.items():
         name = "width" if key in ("emsize", "nhid") else key
-        if name not in text_recipes.RANGES:
-            known = [*text_recipes.RANGES, "emsize", "nhid", *(field.name for field in dataclasses.fields(Extras))]
+        if name not in recipes.RANGES:
+            known = [*recipes.RANGES, "emsize", "nhid", *(field.name for field in dataclasses.fields(Extras))]
             raise unknown("setting of a run on text", key, known)
         try:
             value = float(text)
@@ -122,7 +123,7 @@ def text_perplexity(
     Args:
         run: folder that :func:`retrain_text` wrote.
         text: UTF-8, a sentence a line, words separated by blanks.
-        unknown_words: ``error`` or ``unk``, as for :func:`nasharness.training.text_data.read_corpus`.
+        unknown_words: ``error`` or ``unk``, as for `language.data.read_corpus`.
         device: to compute on.
         progress: called with words done and in all.
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nasharness.training.text_data import Tokens, windows
-from nasharness.training.text_model import LanguageModel
+from nasharness.training.language.data import Tokens, windows
+from nasharness.training.language.model import LanguageModel
 
 #: words a step of evaluation; the state is carried over, so that it decides memory and not the outcome
 SEGMENT = 64

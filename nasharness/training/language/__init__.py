@@ -1,0 +1,1 @@
+"""Language models trained in full: text, model, recipes, the run, exact perplexity, export."""
