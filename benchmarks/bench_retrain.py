@@ -34,13 +34,14 @@ from PIL import Image
 
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
-from nasharness.training import decode, optimisers, recipes, sources
-from nasharness.training.augment import Augmenter
+from nasharness.training import optimisers
 from nasharness.training.device import choose, synchronise
 from nasharness.training.distributed import World
-from nasharness.training.ema import MovingAverage
-from nasharness.training.loader import Images, Order, Steps, training_batches
-from nasharness.training.step import Batch, Trainer
+from nasharness.training.imagenet import decode, recipes, sources
+from nasharness.training.imagenet.augment import Augmenter
+from nasharness.training.imagenet.ema import MovingAverage
+from nasharness.training.imagenet.loader import Images, Order, Steps, training_batches
+from nasharness.training.imagenet.step import Batch, Trainer
 
 TIMM = ("mobilenetv3_large_100", "efficientnet_b0")
 

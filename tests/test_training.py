@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nasharness.errors import UsageError  # noqa: E402
-from nasharness.training import optimisers, recipes, schedules, signals  # noqa: E402
-from nasharness.training.ema import MovingAverage  # noqa: E402
+from nasharness.training import optimisers, schedules, signals  # noqa: E402
+from nasharness.training.imagenet import recipes  # noqa: E402
+from nasharness.training.imagenet.ema import MovingAverage  # noqa: E402
 
 
 def quadratic(size=7, seed=0):
@@ -169,7 +170,7 @@ def test_a_signal_is_noted_and_the_old_handler_comes_back():
 
 def test_statistics_without_their_beginning():
     """What is evaluated is the mean over the batches seen, without the mean and variance it began with."""
-    from nasharness.training.statistics import settled
+    from nasharness.training.imagenet.statistics import settled
 
     layer = torch.nn.BatchNorm1d(2, momentum=0.001).double()
     ema = MovingAverage(layer, 0.999)

@@ -31,7 +31,7 @@ def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # 
 
         made = export_text(run, out, format=format)
     else:
-        from nasharness.training.export import export
+        from nasharness.training.imagenet.export import export
 
         made = export(run, out, format=format, weights=weights)
     click.echo(f"written    {out} ({made['format']}, {made['bytes'] / 2**20:.1f} MiB)")

@@ -44,7 +44,7 @@ def command(
     if text is not None:
         _read_text(model, text, unknown_words, as_json)
         return
-    from nasharness.training.predict import predict
+    from nasharness.training.imagenet.predict import predict
 
     failed = []
     for seen in predict(model, images, top=top, weights=weights, trust=trust):

@@ -13,10 +13,10 @@ import click
 from nasharness.cli.terminal import Progress
 from nasharness.errors import UsageError, unknown
 
-#: task -> (module, function(options, report) -> record, unit of progress, function(record) -> line)
+#: task -> (module, function(options, report) -> record, unit of progress)
 TASKS = {
-    "imagenet": ("nasharness.training.retrain", "retrain_images", "images", "line"),
-    "ptb": ("nasharness.training.language.task", "retrain_text", "words", "line"),
+    "imagenet": ("nasharness.training.imagenet.retrain", "retrain_images", "images"),
+    "ptb": ("nasharness.training.language.task", "retrain_text", "words"),
 }
 
 
@@ -83,8 +83,9 @@ def command(
         raise unknown("task", task, TASKS)
     if (winner is None) == (network is None):
         raise UsageError("give one of --winner winner.json and --network NAME")
-    module, function, unit, describe = TASKS[task]
-    train, line = _load(module, function, describe)
+    module, function, unit = TASKS[task]
+    train = _load(module, function)
+    from nasharness.analysis.retrained import line
     from nasharness.training.options import Options, read_winner
 
     chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
@@ -103,14 +104,13 @@ def command(
     click.echo(f"written    {options.out / 'retrained.json'}; nasharness export {options.out} -o FILE takes it out")
 
 
-def _load(module: str, function: str, describe: str) -> tuple[Any, Any]:
+def _load(module: str, function: str) -> Any:
     """Import a task's code, which needs torch."""
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise UsageError("training needs PyTorch: pip install 'nasharness[train]'") from error
-    loaded = importlib.import_module(module)
-    return getattr(loaded, function), getattr(loaded, describe)
+    return getattr(importlib.import_module(module), function)
 
 
 def _first_process() -> bool:

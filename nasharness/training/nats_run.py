@@ -23,7 +23,7 @@ from nasharness.training import device as devices
 from nasharness.training.checkpoint import Keeper
 from nasharness.training.log import Journal
 from nasharness.training.nats import CELLS, CHANNELS, Epoch, Recipe, Training
-from nasharness.training.retrain import write_json
+from nasharness.training.record import write_json
 from nasharness.training.signals import Stop, Stopped
 from nasharness.version import __version__
 

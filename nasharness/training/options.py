@@ -43,7 +43,7 @@ class Options:
         ema, mixup, erase: replace the recipe's values.
         batch_norm: ``sync`` or ``local``, see :func:`nasharness.training.distributed.wrap`.
         workers: processes that decode.
-        bad_images, bad_limit: see :class:`nasharness.training.loader.BadImages`.
+        bad_images, bad_limit: see :class:`nasharness.training.imagenet.loader.BadImages`.
 
     ``extra``: settings of a single task (``KEY=VALUE``), checked by the task.
     """

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nasharness.training.decode import Box
-from nasharness.training.recipes import Augment
+from nasharness.training.imagenet.decode import Box
+from nasharness.training.imagenet.recipes import Augment
 
 #: columns of what is drawn: mirror, order of jitter, four strengths, erased rectangle, place in the pool of noise
 COLUMNS = 12

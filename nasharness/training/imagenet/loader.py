@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nasharness.errors import DataError, UsageError
-from nasharness.training.augment import COLUMNS, draw
-from nasharness.training.decode import BadImage, central, decode
-from nasharness.training.recipes import Recipe
+from nasharness.training.imagenet.augment import COLUMNS, draw
+from nasharness.training.imagenet.decode import BadImage, central, decode
+from nasharness.training.imagenet.recipes import Recipe
+from nasharness.training.imagenet.sources import Source
 from nasharness.training.signals import ignore_in_worker
-from nasharness.training.sources import Source
 
 
 class Raw(NamedTuple):

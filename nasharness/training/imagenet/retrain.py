@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,24 +13,32 @@ from torch import nn
 from nasharness.errors import DataError, UsageError
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
-from nasharness.search.result import atomically
-from nasharness.training import decode, optimisers, recipes, schedules, sources
-from nasharness.training.augment import Augmenter
+from nasharness.training import optimisers, schedules
 from nasharness.training.checkpoint import Keeper
 from nasharness.training.device import dtype_of, guarded
 from nasharness.training.distributed import World, join, peers
-from nasharness.training.ema import MovingAverage
 from nasharness.training.evaluate import Scores, evaluate
-from nasharness.training.loader import BadImages, Images, Order, Raw, Steps, training_batches, validation_batches
+from nasharness.training.imagenet import decode, recipes, sources
+from nasharness.training.imagenet.augment import Augmenter
+from nasharness.training.imagenet.ema import MovingAverage
+from nasharness.training.imagenet.loader import (
+    BadImages,
+    Images,
+    Order,
+    Raw,
+    Steps,
+    training_batches,
+    validation_batches,
+)
+from nasharness.training.imagenet.loop import KIND, Loop
+from nasharness.training.imagenet.step import Batch, Trainer
 from nasharness.training.log import Journal
-from nasharness.training.loop import KIND, Loop
 from nasharness.training.options import Options, Report, title
+from nasharness.training.record import FORMAT, device_name, table_of, write_json
 from nasharness.training.signals import Stop
-from nasharness.training.step import Batch, Trainer
 from nasharness.version import __version__
 
 DEFAULT_RECIPE = "shrinkcnn"
-FORMAT = 1
 
 
 def retrain_images(options: Options, report: Report | None = None) -> dict[str, Any]:
@@ -263,52 +269,17 @@ class _Run:
             "last": {name: dataclasses.asdict(scores) for name, scores in loop.last.items()},
             "best": {"epoch": best.epoch, "weights": best.weights, **dataclasses.asdict(best.scores)},
             "seconds": round(loop.total_seconds, 1),
-            "device": _device_name(self.world),
+            "device": device_name(self.world.device),
             "processes": self.world.size,
             "seed": options.seed,
             "winner": None if winner is None else dict(winner),
-            "table": None if winner is None else _table(winner),
+            "table": None if winner is None else table_of(winner),
             "nasharness": __version__,
             "torch": torch.__version__,
         }
         if self.world.main:
             write_json(options.out / "retrained.json", record)
         return record
-
-
-def line(record: Mapping[str, Any]) -> str:
-    """Return search -> table -> full training in one line."""
-    parts = []
-    table = record.get("table")
-    if table:
-        parts.append(f"{table['algorithm']} on {table['space']} {table['dataset']}")
-        if table.get("final_metric_percent") is not None:
-            parts.append(f"table {table['final_metric_percent']:.2f} %")
-    best = record["best"]
-    parts.append(
-        f"{record['network']}, {record['task']} {record['epochs']} epochs ({record['recipe']}): "
-        f"top-1 {best['top1']:.2f} %, top-5 {best['top5']:.2f} % ({best['weights']} weights, epoch {best['epoch']})"
-    )
-    return " -> ".join(parts)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a record whole, or not at all.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    text = json.dumps(finite, indent=1, allow_nan=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomically(path, write)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _classes(options: Options, found: int) -> tuple[int, int]:
@@ -321,12 +292,3 @@ def _classes(options: Options, found: int) -> tuple[int, int]:
         f"--classes {options.classes}, but {options.data} has {found} classes: leave --classes out, or give {found} "
         f"({found + 1}: with class 0 for background)"
     )
-
-
-def _table(winner: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("algorithm", "space", "dataset", "final_metric_percent", "table", "protocol")
-    return {key: winner.get(key) for key in keys}
-
-
-def _device_name(world: World) -> str:
-    return torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else world.device.type

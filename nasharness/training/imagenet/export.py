@@ -19,8 +19,8 @@ from nasharness.errors import DataError, UsageError, unknown
 from nasharness.nets import imagenet
 from nasharness.search.result import atomically
 from nasharness.training.checkpoint import Keeper, load
-from nasharness.training.loop import KIND
-from nasharness.training.statistics import settled
+from nasharness.training.imagenet.loop import KIND
+from nasharness.training.imagenet.statistics import settled
 
 FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
 #: where the description lies in an exported file

@@ -50,7 +50,7 @@ class Recipe:
         optimiser, momentum, weight_decay, decay_on, eps: see :mod:`nasharness.training.optimisers`.
         smoothing: share of a label spread over all classes.
         clip: largest norm of the gradient, 0 for no limit.
-        ema: decay of the weights' moving average, 0 for none; ``ema_unit`` see :mod:`nasharness.training.ema`.
+        ema: decay of the weights' moving average, 0 for none; ``ema_unit`` see :mod:`nasharness.training.imagenet.ema`.
         mixup: parameter of the Beta distribution, 0 for none.
         mean, std: pixels in [0, 1] are normalised with.
         eval_crop: share of the image that evaluation sees; ``eval_square``: of its shorter side, cut as a square, or of

@@ -14,7 +14,7 @@ from torch.nn import functional
 from nasharness.training import optimisers
 from nasharness.training.device import autocast
 from nasharness.training.distributed import World, wrap
-from nasharness.training.ema import MovingAverage
+from nasharness.training.imagenet.ema import MovingAverage
 from nasharness.training.watch import LossWatch
 
 
@@ -34,8 +34,8 @@ class Trainer:
         optimiser: over the network's weights.
         world: this process's place. Gradients are the mean over all processes' images.
         classes: outputs, for :class:`LossWatch`.
-        smoothing, clip, mixup: as in a :class:`~nasharness.training.recipes.Recipe`. Mixup pairs images of one part of
-            one process's share.
+        smoothing, clip, mixup: as in a :class:`~nasharness.training.imagenet.recipes.Recipe`. Mixup pairs images of
+            one part of one process's share.
         ema: the moving average to keep, if any.
         accumulate: parts of a process's batch, computed one after the other.
         precision, compile: of the forward pass.

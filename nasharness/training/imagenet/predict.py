@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nasharness.errors import DataError
-from nasharness.training.decode import BadImage, central, decode
-from nasharness.training.export import as_function, load_file, load_run
+from nasharness.training.imagenet.decode import BadImage, central, decode
+from nasharness.training.imagenet.export import as_function, load_file, load_run
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def predict(
         model: folder of a run, or a file that ``nasharness export`` wrote.
         images: files, cropped as in the run's evaluation.
         top: how many classes.
-        weights: of a run, see :func:`nasharness.training.export.load_run`.
+        weights: of a run, see :func:`nasharness.training.imagenet.export.load_run`.
         trust: load a ``.pt2`` file, which can run code.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasharness.training.statistics import momenta, settled, start
+from nasharness.training.imagenet.statistics import momenta, settled, start
 
 
 class MovingAverage:
@@ -48,7 +48,8 @@ class MovingAverage:
     def applied(self) -> Iterator[None]:
         """Let the network have the averaged weights inside the block; its own come back, bit for bit.
 
-        Batch norm's statistics are without the share of where they began (see :mod:`nasharness.training.statistics`).
+        Batch norm's statistics are without the share of where they began (see
+        :mod:`nasharness.training.imagenet.statistics`).
         """
         own = [tensor.detach().clone() for tensor in self._live.values()]
         self._set(list(self._average.values()))

@@ -1,0 +1,1 @@
+"""Image classifiers trained in full: files, decoding, augmentation, recipes, step, loop, export, prediction."""
