@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from nasharness.analysis.retrained import line
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, read_corpus
 from nasharness.training.language.eval import mean_loss, perplexity
-from nasharness.training.language.task import line, load, retrain_text, text_perplexity
+from nasharness.training.language.task import load, retrain_text, text_perplexity
 from nasharness.training.language.train import TextTrainer
 from nasharness.training.log import read
 from nasharness.training.signals import REQUEUE, Stopped
@@ -224,7 +225,7 @@ def test_a_winner_of_the_recurrent_space_is_trained(corpus, tmp_path):
     }
     record = retrain_text(options(corpus, tmp_path / "run", network=winner, epochs=1))
     assert record["winner"] == winner
-    assert line(record).startswith("darts on darts-rnn ptb -> table 50.00 % -> darts-rnn, tiny 1 epochs (small)")
+    assert line(record).startswith("darts on darts-rnn ptb -> table 50.00 % -> darts-rnn, tiny 1 epoch (small)")
     assert text_perplexity(tmp_path / "run", corpus / "tiny.test.txt")["tokens"] == len(read_corpus(corpus).test)
 
 
@@ -266,7 +267,7 @@ def test_commands_on_a_run(corpus, tmp_path):
     given += ["--epochs", "1", "--batch", "4", "--device", "cpu", "--set", "emsize=8", "--set", "nhid=8"]
     done = runner.invoke(retrain, given, catch_exceptions=False)
     assert done.exit_code == 0
-    assert "shrinkrnn, tiny 1 epochs (small): perplexity" in done.output
+    assert "shrinkrnn, tiny 1 epoch (small): perplexity" in done.output
     assert json.loads((run / "retrained.json").read_text())["width"] == 8
     seen = runner.invoke(predict, [str(run), "--text", str(corpus / "tiny.test.txt"), "--json"], catch_exceptions=False)
     assert json.loads(seen.output)["perplexity"] == pytest.approx(

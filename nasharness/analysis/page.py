@@ -1,4 +1,15 @@
-"""Style and script of the report: inlined into the page, which loads nothing from anywhere."""
+"""The page of a report: style and script inlined, so that it loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+from nasharness.analysis.figures.style import css_colours
+from nasharness.version import __version__
+
+#: The page may load nothing from anywhere; the browser enforces it.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 CSS = """
 *{box-sizing:border-box}
@@ -52,6 +63,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.2rem;font-siz
 dt{color:var(--ink-muted)}dd{margin:0;overflow-wrap:anywhere;min-width:0}
 details{margin:.8rem 0}summary{cursor:pointer;font-weight:600;padding:.3rem 0}
 footer{margin-top:3.5rem;padding-bottom:2.5rem;color:var(--ink-muted);font-size:.85rem}
+.lines{padding-left:1.1rem;font-size:.9rem}.lines li{margin:.3rem 0;overflow-wrap:anywhere}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 @media(max-width:42rem){
 figure .scroll svg{max-width:none;width:46rem!important}
@@ -92,3 +104,38 @@ document.querySelectorAll("table.board").forEach(function (table) {
   });
 });
 """
+
+
+def escape(value: object) -> str:
+    """A value as text that cannot become markup."""
+    return html.escape(str(value), quote=True)
+
+
+def header(name: str, lead: str, quiet: str, links: Iterable[tuple[str, str]]) -> str:
+    """The top of a page: its name, what it is about, and a menu of (anchor, words)."""
+    menu = "".join(f'<li><a href="#{anchor}">{words}</a></li>' for anchor, words in links)
+    return (
+        '<a class="skip" href="#main">Skip to the results</a>\n<header>'
+        f'<h1>{escape(name)}</h1><p class="lead">{escape(lead)}</p>'
+        + (f'<p class="quiet">{escape(quiet)}</p>' if quiet else "")
+        + (f'<nav aria-label="Sections"><ul>{menu}</ul></nav>' if menu else "")
+        + "</header>"
+    )
+
+
+def document(name: str, head: str, sections: Sequence[str]) -> str:
+    """The whole page: ``head`` from ``header``, and its sections."""
+    style = (
+        f":root{{color-scheme:light dark;{css_colours(False)}{LIGHT}}}"
+        f"@media(prefers-color-scheme:dark){{:root{{{css_colours(True)}{DARK}}}}}{CSS}"
+    )
+    body = [head, "<main id='main'>", *sections, "</main>"]
+    body.append(f"<footer>Made by nasharness {__version__}. This page loads nothing from anywhere.</footer>")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(name)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + f"\n<script>{JS}</script>\n</body>\n</html>\n"
+    )

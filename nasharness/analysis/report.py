@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import os
@@ -14,38 +13,44 @@ import numpy as np
 
 from nasharness import spaces
 from nasharness.analysis import cells as pictures
-from nasharness.analysis import figures
+from nasharness.analysis import figures, report_training
 from nasharness.analysis.comparison import Comparison, Row, Section, compare
 from nasharness.analysis.figures.source import Panel, Source, budget_text
-from nasharness.analysis.figures.style import COLOURS, css_colours, looks, themed_svg
-from nasharness.analysis.page import CSS, DARK, JS, LIGHT
+from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
+from nasharness.analysis.page import document, header
+from nasharness.analysis.page import escape as _
+from nasharness.analysis.retrained import Training
 from nasharness.errors import DataError, UsageError
 from nasharness.search.result import atomically
-from nasharness.version import __version__
+from nasharness.studies.plan import count
 
 if TYPE_CHECKING:
     from nasharness.studies import StudyResults
 
-#: The page may load nothing from anywhere; the browser enforces it.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-
 
 def write(
-    results: StudyResults,
+    results: StudyResults | None,
     path: str | os.PathLike[str],
     *,
     title: str | None = None,
     average: str = "mean",
     progress: Callable[[int, int], None] | None = None,
+    trainings: Sequence[Training] = (),
 ) -> Path:
-    """Write the page of one study or several to ``path``. Raises UsageError where it cannot be written."""
+    """Write the page of one study or several to ``path``.
+
+    ``trainings``: full trainings to show, from ``retrained.read_all``; with them ``results`` may be None. Raises
+    UsageError where the page cannot be written, DataError for a training whose winner is no architecture.
+    """
+    if results is None and not trainings:
+        raise UsageError("a report needs a study or a full training")
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"{target} is a folder; expected a file name such as {target / 'report.html'}")
     try:
         # before the work, so that it is not lost
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = render(results, title=title, average=average, progress=progress)
+        text = render(results, title=title, average=average, progress=progress, trainings=trainings)
         atomically(target, lambda temporary: _save(temporary, text))
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
@@ -57,51 +62,38 @@ def _save(path: Path, text: str) -> None:
 
 
 def render(
-    results: StudyResults,
+    results: StudyResults | None,
     *,
     title: str | None = None,
     average: str = "mean",
     progress: Callable[[int, int], None] | None = None,
+    trainings: Sequence[Training] = (),
 ) -> str:
-    """The page as text. ``average``: mean or median, for the curves."""
+    """The page as text. ``average``: mean or median, for the curves.
+
+    ``trainings``: full trainings to show beside the study; ``results`` None: alone.
+    """
+    if results is None:
+        name = title or ", ".join(training.name for training in trainings)
+        top = header(name, f"{count(len(trainings), 'full training')}.", "", [])
+        return document(name, top, [report_training.section(trainings)])
     source = Source(results)
     compared = compare(results.frame, results.cells)
     name = title or ", ".join(path.resolve().name for path in results.paths)
-    parts = [_lead(source, name), "<main id='main'>", _boards(source, compared)]
-    parts.append(_figures(source, average, progress))
-    parts += [_winners(source), _settings(source), _provenance(results), "</main>"]
-    parts.append(f"<footer>Made by nasharness {__version__}. This page loads nothing from anywhere.</footer>")
-    style = (
-        f":root{{color-scheme:light dark;{css_colours(False)}{LIGHT}}}"
-        f"@media(prefers-color-scheme:dark){{:root{{{css_colours(True)}{DARK}}}}}{CSS}"
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_(name)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + f"\n<script>{JS}</script>\n</body>\n</html>\n"
-    )
+    sections = [_boards(source, compared), _figures(source, average, progress), _winners(source)]
+    if trainings:
+        sections.append(report_training.section(trainings, lambda label: _swatch(source, label)))
+    sections += [_settings(source), _provenance(results)]
+    return document(name, _header(source, name, bool(trainings)), sections)
 
 
-def _(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def _lead(source: Source, name: str) -> str:
-    links = ("leaderboard", "Leaderboard"), ("figures", "Figures"), ("winners", "Winners"), ("settings", "Settings")
-    menu = "".join(
-        f'<li><a href="#{anchor}">{words}</a></li>' for anchor, words in (*links, ("provenance", "Provenance"))
-    )
+def _header(source: Source, name: str, trained: bool) -> str:
+    links = [("leaderboard", "Leaderboard"), ("figures", "Figures"), ("winners", "Winners")]
+    links += [("training", "Full training")] if trained else []
+    links += [("settings", "Settings"), ("provenance", "Provenance")]
     datasets = ", ".join(panel.title for panel in source.panels)
-    return (
-        '<a class="skip" href="#main">Skip to the results</a>\n<header>'
-        f"<h1>{_(name)}</h1>"
-        f'<p class="lead">{len(source.algorithms)} algorithm{"s" * (len(source.algorithms) != 1)} on {_(datasets)}. '
-        f'{_(source.note_runs)}</p><p class="quiet">{_(source.note_table)}</p>'
-        f'<nav aria-label="Sections"><ul>{menu}</ul></nav></header>'
-    )
+    lead = f"{count(len(source.algorithms), 'algorithm')} on {datasets}. {source.note_runs}"
+    return header(name, lead, source.note_table, links)
 
 
 # ---- leaderboards

@@ -43,7 +43,7 @@ def draw_run(run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf")) -
     for kind in formats:
         if kind not in FORMATS:
             raise unknown("format of figures", kind, FORMATS, "nasharness figures --help")
-    rows = _rows(run / "log.jsonl")
+    rows = read_log(run / "log.jsonl")
     with looks():
         figure, columns = _figure(rows, run)
         files = {f"training.{kind}": save(figure, kind) for kind in formats}
@@ -61,7 +61,8 @@ def _writer(data: bytes) -> Any:
     return lambda path: path.write_bytes(data)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a log, less a last one that was cut. Raises DataError where it is damaged or empty."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -70,7 +71,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     for line in lines[:-1]:  # what follows the last line end was cut by a crash
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {len(rows) + 1}: not a row of a training log") from error
         rows.append(row)
     if not rows or not all(isinstance(row, dict) for row in rows):

@@ -136,8 +136,8 @@ class TextRun:
             share = self.trainer.words / self.trainer.epoch_words
             self.say(f"going on from {path}: {self.trainer.epoch} epochs done, {100 * share:.0f} % of the next")
         elif self.world.main:
-            network = options.network if isinstance(options.network, str) else dict(options.network)
-            asked = {"format": FORMAT, "task": options.task, "network": network, "data": str(options.data)}
+            winner = None if isinstance(options.network, str) else dict(options.network)
+            asked = {"format": FORMAT, "task": options.task, "data": str(options.data), "winner": winner}
             write_json(self._run_file, asked | self.identity | {"nasharness": __version__, "torch": torch.__version__})
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +79,6 @@ def _extras(options: Options) -> tuple[Extras, dict[str, float | None]]:
             raise UsageError(f"{key} = {text}, but {name} is {changes[name]:g} already{why}")
         changes[name] = value
     return Extras(corpus, unknown_words, dynamic == "yes"), changes
-
-
-def line(record: Mapping[str, Any]) -> str:
-    """Return search -> table -> full training in one line."""
-    parts = []
-    table = record.get("table")
-    if table:
-        parts.append(f"{table['algorithm']} on {table['space']} {table['dataset']}")
-        if table.get("final_metric_percent") is not None:
-            parts.append(f"table {table['final_metric_percent']:.2f} %")
-    best, streams = record["best"], record["test_streams"]
-    text = (
-        f"{record['network']}, {record['corpus']} {record['epochs']} epochs ({record['recipe']}): perplexity "
-        f"{record['valid_perplexity']:.2f} valid ({best['weights']} weights, epoch {best['epoch']}), "
-        f"{record['test_perplexity']:.2f} test ({streams} stream{'s' if streams > 1 else ''})"
-    )
-    if "dynamic_test_perplexity" in record:
-        text += f", {record['dynamic_test_perplexity']:.2f} with dynamic evaluation"
-    return " -> ".join([*parts, text])
 
 
 def load(run: Path | str) -> tuple[LanguageModel, Vocabulary]:
