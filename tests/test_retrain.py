@@ -78,7 +78,7 @@ def test_from_folder_to_prediction(folder, tmp_path, capsys):
     retrain_cli.command.main(["--winner", str(tmp_path), *words], standalone_mode=False)
     said = capsys.readouterr().out
     pytest.importorskip("matplotlib")
-    assert said.startswith("rea on tss cifar10 -> table 94.10 % -> tss |x|, imagenet 15 epochs (nats): top-1 ")
+    assert said.startswith("rea on tss cifar10 -> table 94.10 % (t) -> tss |x|, imagenet 15 epochs (nats): top-1 ")
     record = json.loads((out / "retrained.json").read_text())
     assert record["winner"] == winner
     assert record["table"]["final_metric_percent"] == 94.1
