@@ -338,10 +338,27 @@ def test_image_stop_rules(digits):
         assert stop(algorithm, 3, [0.1] * 4) == ""
         assert stop(algorithm, 4, [0.1] * 5).startswith("hopeless")
         assert stop(algorithm, 19, [0.5] * 20) == ""  # it is over anyway
+    assert [images.hopeless(classes) for classes in (2, 10, 100)] == pytest.approx([5 / 9, 0.2, 0.02])
     worse = [0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
     assert stop("autoshrink", 5, worse, val=9.0) == ""  # Q5
     assert stop("autoshrink.official", 5, worse).startswith("no better epoch in 5")
     assert stop("autoshrink.official", 2, [0.3, 0.4, 0.5], val=3.1).startswith("validation loss above three times")
+
+
+def test_divergence_spares_the_best_epoch_where_that_is_the_value(digits, monkeypatch):
+    """The official value, of images too, is that of the best epoch, so that only text can give NaN (R2)."""
+
+    def value(**changed):
+        proxy = image_proxy(digits, epochs=5, **changed)
+        training = images._Training(proxy, Job(Graph.of(CNN.official, [(0, 1)])))
+        losses, seen = iter([1.0, 1.0, math.nan]), iter([(0.3, 1.0), (0.5, 1.0), (0.1, 1.0)])
+        monkeypatch.setattr(training, "_epoch", lambda: next(losses))
+        monkeypatch.setattr(training, "_validate", lambda: next(seen))
+        return training.run()
+
+    assert math.isnan(value().value)
+    assert value(average=0).value == value(algorithm="autoshrink.official").value == 0.5
+    assert value(average=0).stopped == "diverged in epoch 3"
 
 
 # ---- proxy training on text
@@ -417,6 +434,36 @@ def test_text_stop_rules_and_divergence(corpus):
     lost = text_proxy(corpus, lr=10_000, clip=1e9, embedding=50.0).run(Job(RNN.complete(RNN.official)))
     assert math.isnan(lost.value)
     assert lost.stopped.startswith("diverged")
+
+
+@pytest.mark.parametrize(
+    ("losses", "value", "official"),
+    [([2.0, 1.5, 31.0], math.nan, 1.5), ([2.0, 1.5, math.nan], math.nan, 1.5), ([30.0], math.nan, math.nan)],
+)
+def test_divergence_of_text(corpus, monkeypatch, losses, value, official):
+    """The official value is that of the best epoch, NaN where that is 30 nats or more (facts 3.2)."""
+    for algorithm, expected in (("autoshrink", value), ("autoshrink.official", official)):
+        proxy = text_proxy(corpus, algorithm, val_streams=6, epochs=9)
+        training = text._Training(proxy, Job(Graph.of(RNN.official, [(0, 1)])))
+        given = iter(losses)
+        monkeypatch.setattr(training, "_epoch", lambda epoch: 1.0)
+        monkeypatch.setattr(training, "_validate", lambda given=given: next(given))
+        found = training.run()
+        assert found.value == pytest.approx(math.exp(expected), nan_ok=True)
+        assert found.stopped.startswith("diverged")
+
+
+def test_proxy_text_is_the_published_share_of_penn_treebank(shared_data):
+    """The official code's files, counted: facts 3.2."""
+    from nasharness.training.language.data import read_corpus
+
+    whole = read_corpus(shared_data / "ptb", unknown_words="unk")
+    proxy = TextProxy.make(whole, made(RNN), 0, "cpu")
+    assert (len(proxy.train), len(proxy.val), proxy.words) == (88_832, 7_060, 7_002)
+    official = TextProxy.make(whole, made(RNN, "autoshrink.official"), 0, "cpu")
+    training = text._Training(official, Job(RNN.complete(RNN.official)))
+    assert tuple(training.train.shape) == (694, 128)
+    assert tuple(training.val.shape) == (27, 256)
 
 
 def test_too_short_a_text_is_named():
@@ -583,6 +630,11 @@ def test_command_line_says_what_the_space_needs(tmp_path):
         (["--algo", "autoshrink", "--space", "shrink-rnn"], "add --out DIR"),
         (["--algo", "autoshrink", "--space", "shrink-cnn", "--evaluations", "3"], "has no table"),
         (["--algo", "rea", "--space", "tss", "--jobs", "3"], "--jobs: such options go with the spaces shrink-cnn"),
+        (["--algo", "autoshrink", "--space", "shrink-cn", "--images", "digits"], "nearest: shrink-cnn"),
+        (
+            ["--algo", "autoshrink", "--space", "shrink-cnn", "--dataset", "cifar10", "--out", tmp_path / "x"],
+            "--dataset cifar10: of tables",
+        ),
     ):
         done = call(*arguments)
         assert done.returncode == 2

@@ -166,6 +166,55 @@ def test_dynamic_evaluation_learns_and_leaves_the_model_alone():
         assert torch.equal(value, before[name])
 
 
+def test_dynamic_evaluation_is_the_published_rule():
+    """Krause et al., ICML 2018: theta <- theta - rate g / (RMS + eps) + decay (theta_g - theta) RMS / mean(RMS).
+
+    Written out with a word-by-word network, its gradients from torch, segment by segment; decay RMS / mean(RMS) is 1 at
+    most, as in the authors' code.
+    """
+    words, bptt, rate, decay = 31, 5, 3e-3, 0.3
+    rng = np.random.default_rng(1)
+    text, tokens = rng.integers(0, words, 64), rng.integers(0, words, 43)
+    model = model_of()
+    net = RecurrentNet(PUBLISHED, words, 6).double()
+    net.load_state_dict(model.state_dict())
+    theta = dict(net.named_parameters())
+
+    def gradients(before, after, state):
+        logits, state = net(before, state)
+        losses = nn.functional.cross_entropy(logits.flatten(0, 1), after.flatten(), reduction="none")
+        found = torch.autograd.grad(losses.mean(), list(theta.values()))
+        return float(losses.detach().sum()), dict(zip(theta, found, strict=True)), state.detach()
+
+    # mean squares: gradients of four streams together, each a quarter of the text, times four
+    streams = torch.from_numpy(np.concatenate([[2], text]))
+    before, after = (streams[:-1].reshape(4, 16).T, streams[1:].reshape(4, 16).T)
+    squares, state = dict.fromkeys(theta, 0.0), None
+    starts = range(0, 16, bptt)
+    for first in starts:
+        _, found, state = gradients(before[first : first + bptt], after[first : first + bptt], state)
+        squares = {name: squares[name] + 4 * found[name] ** 2 / len(starts) for name in theta}
+    for square, own in zip(squares.values(), mean_squares(model, text, 2, streams=4), strict=True):
+        torch.testing.assert_close(square, own, rtol=1e-9, atol=1e-18)
+
+    rms = {name: squares[name].sqrt() for name in theta}
+    mean = torch.cat([root.flatten() for root in rms.values()]).mean()
+    trained = {name: weight.detach().clone() for name, weight in theta.items()}
+    read = torch.from_numpy(np.concatenate([[2], tokens]))[:, None]
+    total, state = 0.0, None
+    for first in range(0, len(tokens), bptt):
+        last = min(first + bptt, len(tokens))
+        loss, found, state = gradients(read[first:last], read[first + 1 : last + 1], state)
+        total += loss
+        with torch.no_grad():
+            for name, weight in theta.items():
+                pull = torch.minimum(decay * rms[name] / mean, torch.ones(()).double())
+                weight.copy_(weight - rate * found[name] / (rms[name] + mean) + pull * (trained[name] - weight))
+    adapted = dynamic_loss(model, tokens, 2, mean_squares(model, text, 2, streams=4), rate=rate, decay=decay, bptt=bptt)
+    assert adapted == pytest.approx(total / len(tokens), rel=1e-9)
+    assert adapted != pytest.approx(mean_loss(model, tokens, 2), rel=1e-4)
+
+
 # ---- model
 
 

@@ -11,13 +11,16 @@ import torch
 
 from nasharness.analysis.retrained import line
 from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.nets.shrinkrnn import PUBLISHED
+from nasharness.training.distributed import World
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, read_corpus
 from nasharness.training.language.eval import mean_loss, perplexity
+from nasharness.training.language.run import Extras, TextRun
 from nasharness.training.language.task import load, retrain_text, text_perplexity
 from nasharness.training.language.train import TextTrainer
 from nasharness.training.log import read
-from nasharness.training.signals import REQUEUE, Stopped
+from nasharness.training.signals import REQUEUE, Stop, Stopped
 from nasharness.training.watch import Diverged
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
@@ -136,6 +139,20 @@ def test_the_published_recipe_goes_back_to_the_best_weights(corpus, tmp_path):
     assert rows[1]["reloaded_from_epoch"] == 1
     assert rows[2]["valid_loss"] < 10
     assert any("going on from the best weights, of epoch 1" in text for text in lines)
+
+
+def test_every_process_counts_reloads_alike(corpus, tmp_path):
+    """Also one that keeps no best weights: else two would part ways at the last reload."""
+    asked = options(corpus, tmp_path / "run")
+    world = World(0, 1, torch.device("cpu"))
+    recipe = recipes.get("small", {"width": 8, "batch": 4, "bptt": 10, "valid_streams": 2})
+    with Stop() as stop:
+        one = TextRun(asked, Extras(), recipe, PUBLISHED, read_corpus(corpus), world, lambda text: None, stop)
+        one.world = World(1, 1, torch.device("cpu"))
+        one.reloads = 2
+        one._epoch(None)
+    assert one.reloads == 0
+    assert not one.keeper.best.exists()
 
 
 class monkeypatched_loss:  # noqa: N801 - reads as a context

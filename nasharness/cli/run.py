@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import NasharnessError, UsageError
@@ -125,6 +126,8 @@ def command(
         {name: given[name] for name in names if given[name] is not None and given[name] is not False}
         for names in SECTIONS.values()
     )
+    if space not in spaces.graph_names() and space not in spaces.names():
+        spaces.get(space)  # which names the nearest
     if out is not None:
         _check_writable(out)
     if space in spaces.graph_names():
@@ -132,6 +135,10 @@ def command(
 
         measured = searching | {name: value for name, value in (("table", table), ("final", given["final"])) if value}
         _refuse(measured, f"space {space} has no table, its networks are trained")
+        if click.get_current_context().get_parameter_source("dataset") is not ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--dataset {dataset}: of tables; space {space} trains on what {spaces.graphs(space).needs} gives"
+            )
         shrink(
             algo, space, {"runs": runs, "seed": seed, "settings": settings, "out": out}, training | candidates, as_json
         )

@@ -107,7 +107,9 @@ def read_corpus(folder: Path | str, name: str | None = None, *, unknown_words: s
     if unknown_words not in ("error", "unk"):
         raise unknown("treatment of unknown words", unknown_words, ("error", "unk"))
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; give --data the folder that holds NAME.train.txt and the rest")
+        raise DataError(
+            f"there is no folder {folder}; expected one that holds NAME.train.txt, NAME.valid.txt and NAME.test.txt"
+        )
     names = sorted(path.name.removesuffix(".train.txt") for path in folder.glob("*.train.txt"))
     if not names:
         raise DataError(f"{folder} holds no NAME.train.txt (ptb.train.txt, say)")

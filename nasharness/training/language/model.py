@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nasharness.nets import language
 from nasharness.nets.fused_rnn import FusedCell
 from nasharness.nets.initialise import seeded
 from nasharness.nets.shrinkrnn import Recurrence
@@ -130,3 +134,35 @@ class LanguageModel(nn.Module):
         """Set the dtype of the cell's products (None: that of the weights), and whether its steps are compiled."""
         if isinstance(self.cell, FusedCell):
             self.cell.dtype, self.cell.compiled = dtype, compiled
+
+
+def cell_of(network: str | Mapping[str, Any]) -> Recurrence | None:
+    """Return the graph of a cell, or None for ``lstm``.
+
+    Raises:
+        UsageError: as :func:`nasharness.nets.language.recurrence`.
+    """
+    return None if network == "lstm" else language.recurrence(network)
+
+
+def describe(graph: Recurrence | None) -> str:
+    """Return the name of a published cell, or a graph's edges and activations."""
+    if graph is None:
+        return "lstm"
+    for name, published in language.CELLS.items():
+        if published == graph:
+            return name
+    edges = " ".join(f"{source}-{target}" for source, target in graph.edges)
+    return f"cell {edges} ({', '.join(graph.activations)}; out {', '.join(map(str, graph.outputs))})"
+
+
+@contextlib.contextmanager
+def exact(model: LanguageModel) -> Iterator[None]:
+    """Let the model compute in the precision of its weights, uncompiled, inside the block."""
+    cell = model.cell
+    before = (getattr(cell, "dtype", None), getattr(cell, "compiled", False))
+    model.use(None)
+    try:
+        yield
+    finally:
+        model.use(before[0], compiled=before[1])

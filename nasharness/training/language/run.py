@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 import torch
 
 from nasharness.errors import UsageError
-from nasharness.nets import language
 from nasharness.nets.shrinkrnn import Recurrence
 from nasharness.training import checkpoint
 from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
 from nasharness.training.language.data import END, PARTS, Corpus
 from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squares, perplexity
-from nasharness.training.language.model import LanguageModel
+from nasharness.training.language.model import LanguageModel, describe, exact
 from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.language.train import TextTrainer
 from nasharness.training.log import Journal
@@ -174,9 +172,10 @@ class TextRun:
             raise
         averaging = trainer.optimiser.averaging
         best = valid < min(trainer.optimiser.losses, default=math.inf)
-        if best and self.world.main:
-            self._keep_best(valid)
+        if best:
             self.reloads = 0
+            if self.world.main:
+                self._keep_best(valid)
         began_averaging = trainer.optimiser.record(valid)
         trainer.epoch += 1
         trainer.begin_epoch()
@@ -254,7 +253,7 @@ class TextRun:
             "optimiser": trainer.optimiser.state_dict(),
             "words": list(self.corpus.vocabulary.words),
             "corpus": self.corpus.name,
-            "graph": _record(self.graph),
+            "graph": None if self.graph is None else dataclasses.asdict(self.graph),
             "width": self.recipe.width,
             "valid_loss": loss,
             "epoch": trainer.epoch + 1,
@@ -341,42 +340,6 @@ def fast_dtype(device: torch.device, precision: str) -> torch.dtype:
     return dtype_of(device, precision)
 
 
-def cell_of(network: str | Mapping[str, Any]) -> Recurrence | None:
-    """Return the graph of a cell, or None for ``lstm``.
-
-    Raises:
-        UsageError: as :func:`nasharness.nets.language.recurrence`.
-    """
-    return None if network == "lstm" else language.recurrence(network)
-
-
-def describe(graph: Recurrence | None) -> str:
-    """Return the name of a published cell, or a graph's edges and activations."""
-    if graph is None:
-        return "lstm"
-    for name, published in language.CELLS.items():
-        if published == graph:
-            return name
-    edges = " ".join(f"{source}-{target}" for source, target in graph.edges)
-    return f"cell {edges} ({', '.join(graph.activations)}; out {', '.join(map(str, graph.outputs))})"
-
-
-@contextlib.contextmanager
-def exact(model: LanguageModel) -> Iterator[None]:
-    """Let the model compute in the precision of its weights, uncompiled, inside the block."""
-    cell = model.cell
-    before = (getattr(cell, "dtype", None), getattr(cell, "compiled", False))
-    model.use(None)
-    try:
-        yield
-    finally:
-        model.use(before[0], compiled=before[1])
-
-
 def _dynamic(model: LanguageModel, corpus: Corpus, end: int, progress: Callable[[int, int], None] | None) -> float:
     squares = mean_squares(model, corpus.train, end)
     return dynamic_loss(model, corpus.test, end, squares, progress=progress)
-
-
-def _record(graph: Recurrence | None) -> dict[str, Any] | None:
-    return None if graph is None else dataclasses.asdict(graph)

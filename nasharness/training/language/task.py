@@ -15,8 +15,8 @@ from nasharness.training.distributed import join, peers
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, UNKNOWN, Vocabulary, read_corpus
 from nasharness.training.language.eval import mean_loss, perplexity
-from nasharness.training.language.model import LanguageModel
-from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun, cell_of
+from nasharness.training.language.model import LanguageModel, cell_of
+from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun
 from nasharness.training.options import Options, Report
 from nasharness.training.signals import Stop
 

@@ -33,6 +33,10 @@ class ShrinkSettings:
     ``drawn`` from the seed (Q13, Q17, R11), ``official``, or their names joined by commas. ``average``: last epochs
     whose validation is averaged into the value of a training; 0 is the best epoch (Q2). ``stops``: ``hopeless`` ends
     only trainings that diverge or stay near chance, ``official`` also those that the official rules end (Q5), ``none``.
+
+    As in the official code, and no setting: a removal is for good, without beam or undo (Q8), and a node that loses its
+    last out-edge becomes an output, so that a removal can raise the cost (Q12); the score has that cost, and the answer
+    is the best graph recorded, not the last.
     """
 
     k: int = 10

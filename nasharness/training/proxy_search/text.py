@@ -115,11 +115,11 @@ class _Training:
             stopped = self._stop(epoch, curve, train_loss)
             if stopped:
                 break
-        if stopped.startswith("diverged"):
-            value = math.nan
-        else:
-            last = curve[-self.settings.average :] if self.settings.average else [min(curve)]
-            value = math.exp(math.fsum(last) / len(last))
+        if self.settings.average:
+            last = [math.nan] if stopped.startswith("diverged") else curve[-self.settings.average :]
+        else:  # the best epoch stays what it was, whatever came after it
+            last = [min((one for one in curve if one < DIVERGED), default=math.nan)]
+        value = math.exp(math.fsum(last) / len(last))
         perplexities = tuple(math.exp(one) if one < DIVERGED else math.nan for one in curve)
         return Outcome(value, perplexities, stopped, time.perf_counter() - began)
 
