@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nasharness.cli.terminal import Progress
+from nasharness.cli.terminal import Progress, use_processors
 from nasharness.errors import UsageError, unknown
 
 #: task -> (module, function(options, report) -> record, unit of progress)
@@ -32,14 +32,17 @@ TASKS = {
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR",
               help="Folder for checkpoints, log.csv, retrained.json.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, if there is one; else begin.")
-@click.option("--recipe", metavar="NAME", help="Images: shrinkcnn (default), darts or nats.")
+@click.option("--recipe", metavar="NAME",
+              help="Images: shrinkcnn (default), darts or nats. Text: shrinkrnn (default) or small.")  # fmt: skip
 @click.option("--epochs", type=int, metavar="N", help="Default: the recipe's; shorter warm-ups in proportion.")
 @click.option("--batch", type=int, metavar="N", help="Of a step, over all processes. Default: the recipe's.")
-@click.option("--lr", type=float, help="For the recipe's own batch; scales with --batch.")
+@click.option("--lr", type=float,
+              help="Images: for the recipe's own batch, scales with --batch. Text: as it is.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
 @click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp64",
-              help="auto: bf16 on a GPU, fp32 elsewhere; fp64: images, for checks.")  # fmt: skip
+              help="auto: bf16 on a GPU (text: also on a CPU that computes in it), fp32 elsewhere; "
+                   "fp64: images, for checks.")  # fmt: skip
 @click.option("--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps.")
 @click.option("--checkpoint-minutes", type=float, default=30.0, show_default=True, metavar="M",
               help="Longest time without a checkpoint; every epoch ends with one.")  # fmt: skip
@@ -90,6 +93,7 @@ def command(
 
     chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
     options = Options(task=task, network=chosen, extra=_assignments(assignments), **given)
+    use_processors()
     progress = Progress(unit)
     try:
         record = train(options, progress)

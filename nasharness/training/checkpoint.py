@@ -75,12 +75,7 @@ def load(
     if record["kind"] != kind:
         raise DataError(f"{path} is a checkpoint of kind {record['kind']!r}, not {kind!r}")
     if identity is not None:
-        saved, given = json.loads(record["identity"]), _plain(identity)
-        different = [
-            f"{name} (checkpoint: {_short(saved.get(name))}, now: {_short(given.get(name))})"
-            for name in sorted(saved.keys() | given.keys())
-            if saved.get(name) != given.get(name)
-        ]
+        different = _differences(json.loads(record["identity"]), _plain(identity))
         if different:
             raise UsageError(
                 f"{path} belongs to another run; different: {', '.join(different)}; "
@@ -200,6 +195,18 @@ def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the identity as it comes back from JSON, so that a tuple equals the list it is stored as."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(identity)))
     return plain
+
+
+def _differences(saved: Mapping[str, Any], given: Mapping[str, Any], within: str = "") -> list[str]:
+    """Say of every setting that differs what it was and what it is; one in a dict as ``recipe.lr``."""
+    found: list[str] = []
+    for name in sorted(saved.keys() | given.keys()):
+        before, now = saved.get(name), given.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += _differences(before, now, f"{within}{name}.")
+        elif before != now:
+            found.append(f"{within}{name} (checkpoint: {_short(before)}, now: {_short(now)})")
+    return found
 
 
 def _short(value: object) -> str:

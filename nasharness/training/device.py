@@ -12,6 +12,8 @@ from nasharness.errors import DataError, UsageError, unknown
 
 #: ``auto`` is bf16 on a GPU (its range is float32's: no loss scaling, nothing to tune) and fp32 elsewhere
 PRECISIONS = ("auto", "fp32", "bf16")
+#: how libraries on a GPU say that there is no memory left for them
+_NO_MEMORY = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory")
 
 
 def choose(name: str | None = None) -> torch.device:
@@ -71,14 +73,18 @@ def autocast(device: torch.device, precision: str = "auto") -> contextlib.Abstra
 
 @contextlib.contextmanager
 def guarded(what_to_lower: str) -> Iterator[None]:
-    """Turn running out of GPU memory inside the block into one line that says ``what_to_lower`` (``"--batch"``).
+    """Turn running out of memory inside the block into one line that says ``what_to_lower`` (``"--batch"``).
 
     Raises:
         DataError: the device has too little memory.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):  # torch has no class of its own for it
+            raise DataError(f"this machine has too little memory; lower {what_to_lower}") from error
+        if not isinstance(error, torch.OutOfMemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
+            raise
         have = ""
         if torch.cuda.is_available():
             free, total = torch.cuda.mem_get_info()

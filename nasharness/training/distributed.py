@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -47,6 +48,14 @@ class World:
         distributed.all_reduce(held, distributed.ReduceOp.MAX, group=self.control)
         return int(held.item())
 
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's plain value, in the order of their ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value, group=self.control)
+        return values
+
     def share(self, network: nn.Module) -> None:
         """Give every process the first one's batch norm statistics."""
         if self.size > 1:
@@ -80,6 +89,8 @@ def join(device: str | None = None, *, timeout_seconds: float = 600) -> Iterator
             )
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
+    elif (device or "").lower().startswith("cuda:") and _number("LOCAL_WORLD_SIZE", 1) > 1:
+        raise UsageError(f"--device {device} under torchrun: the processes would share it; give --device cuda")
     else:
         chosen = choose(device)
     limit = timedelta(seconds=timeout_seconds)

@@ -91,10 +91,12 @@ class Options:
         ):
             if value is not None and value < least:
                 raise UsageError(f"{flag} {value}: expected at least {least}")
+        if self.seed >= 2**63:
+            raise UsageError(f"--seed {self.seed}: expected less than 2^63")
         if not self.checkpoint_minutes > 0:
             raise UsageError(f"--checkpoint-minutes {self.checkpoint_minutes}: expected a number above 0")
-        if not self.timeout > 0:
-            raise UsageError(f"--timeout {self.timeout}: expected a number of seconds above 0")
+        if not 0 < self.timeout <= 1e6:
+            raise UsageError(f"--timeout {self.timeout}: expected a number of seconds above 0, up to 1,000,000")
 
     @property
     def title(self) -> str:

@@ -6,7 +6,9 @@ import functools
 import importlib
 import io
 import math
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,15 @@ import numpy.typing as npt
 Box = tuple[float, float, float, float]
 #: More pixels than any camera's: a header that claims more is an attack or damage.
 MOST_PIXELS = 200_000_000
+#: What is read, whatever a file is called: Pillow's other formats are rarer, and one of them starts a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+
+
+#: Pillow's readers raise any of these on damage, SyntaxError included
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, ArithmeticError, EOFError, LookupError, AttributeError, struct.error,
+    zlib.error,
+)  # fmt: skip
 
 
 class BadImage(Exception):  # noqa: N818 - a fact about a file, handled by whoever reads many
@@ -42,7 +53,7 @@ def decode(data: bytes, crop: Callable[[int, int], Box], size: int, resizer: str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF, large images: judged here
-            image: Any = Image.open(io.BytesIO(data))
+            image: Any = Image.open(io.BytesIO(data), formats=FORMATS)
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise BadImage(f"claims {width} x {height} pixels")
@@ -64,8 +75,7 @@ def decode(data: bytes, crop: Callable[[int, int], Box], size: int, resizer: str
             return np.asarray(image.resize((size, size), method, box=scaled))
     except BadImage:
         raise
-    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, EOFError, LookupError) as error:
-        # Pillow's readers raise any of these on damage, SyntaxError included
+    except _DAMAGE as error:
         raise BadImage(str(error) or type(error).__name__) from error
     except Image.DecompressionBombError as error:
         raise BadImage("claims more pixels than any camera has") from error

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nasharness.errors import DataError, UsageError
+from nasharness.training.distributed import World
 from nasharness.training.imagenet.augment import COLUMNS, draw
 from nasharness.training.imagenet.decode import BadImage, central, decode
 from nasharness.training.imagenet.recipes import Recipe
@@ -208,10 +209,27 @@ class BadImages:
             if self.policy == "fail":
                 raise DataError(f"{name} cannot be read: {reason}; mend or delete it, or use --bad-images skip")
             if self.path is not None:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(f"{name}\t{reason}\n")
+                self._write(self.path, f"{name}\t{reason}\n")
             if len(self.found) > self.limit:
                 raise DataError(
                     f"{len(self.found)} images cannot be read, more than --bad-limit {self.limit} allows; the last is "
                     f"{name}: {reason}" + (f" (all: {self.path})" if self.path is not None else "")
                 )
+
+    def share(self, world: World) -> dict[str, str]:
+        """Tell every process what the others have met, and return all of it; all processes call it together.
+
+        Raises:
+            DataError: all together are too many.
+        """
+        for found in world.gather(self.found):
+            self.add(list(found.items()))
+        return self.found
+
+    @staticmethod
+    def _write(path: Path, line: str) -> None:
+        try:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # names may be any bytes
+                file.write(line)
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror or error}; free some space and resume") from error

@@ -51,7 +51,7 @@ class Loop:
         keeper: where checkpoints go; ``identity`` is written with them.
         journal: where rows go; None in all processes but the first.
         minutes: longest time between checkpoints.
-        extra: what else a checkpoint must hold: called when one is written.
+        extra: what else a checkpoint must hold: called when one is written, in all processes together.
         stop: asked between steps.
         report: progress, in images.
     """
@@ -82,6 +82,7 @@ class Loop:
         self.best: Best | None = None
         self.last: dict[str, Scores] = {}
         self.spent = 0.0
+        self.evaluated = 0  # the step of the last evaluation
 
     def run(self) -> None:
         """Train. Where it ends early, the last checkpoint is whole and :meth:`resume` goes on from it.
@@ -95,6 +96,9 @@ class Loop:
         batches = self.batches(trainer.step)
         self._start = self._saved = self._mark = self.clock()
         self._mark_step = trainer.step
+        if self._unevaluated:
+            epoch = self.order.epoch(trainer.step - 1)
+            self._look(epoch, self.schedule(epoch), ends=True)
         while trainer.step < total:
             epoch = self.order.epoch(trainer.step)
             lr = self.schedule(epoch)
@@ -107,12 +111,18 @@ class Loop:
         """Take up a checkpoint's state."""
         self.trainer.load_state_dict(state["trainer"])
         self.spent = float(state["seconds"])
+        self.evaluated = int(state["evaluated"])
         if state["best"] is not None:
             epoch, weights, scores = state["best"]
             self.best = Best(epoch, weights, Scores(**scores))
         self.last = {name: Scores(**scores) for name, scores in state["last"].items()}
         if self.journal is not None:
-            self.journal.rewind(self.trainer.step)
+            self.journal.rewind(self.trainer.step - self._unevaluated)
+
+    @property
+    def _unevaluated(self) -> bool:
+        """Whether the run was ended between an epoch's last step and its evaluation."""
+        return self.trainer.step % self.order.steps == 0 and self.evaluated < self.trainer.step
 
     def _watch(self, ends: bool) -> bool:
         alone = self.world.size == 1 and self.stop.code
@@ -126,10 +136,12 @@ class Loop:
         agreed = self.world.largest(2 * self.stop.code + due)
         code, due = agreed // 2, bool(agreed % 2)
         self._progress(epoch, loss)
+        if ends:
+            self._save(lr)  # an evaluation takes minutes: whoever is told to stop does not wait for it
+            self._obey(code, epoch)
         if ends or trainer.step % LOG == 0:
             row = {"step": trainer.step, "epoch": epoch, "lr": lr, "loss": loss, **self._speed()}
             if ends:
-                check_weights([weight.detach() for weight in trainer.network.parameters()], trainer.step, lr)
                 row |= self._evaluate(epoch)
             if self.journal is not None:
                 self.journal.write(row)
@@ -137,10 +149,13 @@ class Loop:
             self._mark, self._mark_step = self.clock(), trainer.step
         if ends or due or code:
             self._save(lr)
-        if code and trainer.step < self.epochs * self.order.steps:
+            self._obey(code, epoch)
+
+    def _obey(self, code: int, epoch: int) -> None:
+        if code:
             raise Stopped(
-                f"stopped at step {trainer.step:,} of {self.epochs * self.order.steps:,} (epoch {epoch}); everything "
-                f"is in {self.keeper.folder.parent}: the same command with --resume goes on",
+                f"stopped at step {self.trainer.step:,} of {self.epochs * self.order.steps:,} (epoch {epoch}); "
+                f"everything is in {self.keeper.folder.parent}: the same command with --resume goes on",
                 code,
             )
 
@@ -157,6 +172,7 @@ class Loop:
             if self.best is None or scores.top1 > self.best.scores.top1:
                 self.best = Best(epoch, weights, scores)
                 self._save_best()
+        self.evaluated = trainer.step
         columns = {"raw": "val_{}", "ema": "ema_{}"}
         return {
             columns[weights].format(name): getattr(scores, name)
@@ -174,13 +190,15 @@ class Loop:
 
     def _save(self, lr: float) -> None:
         check_weights([weight.detach() for weight in self.trainer.network.parameters()], self.trainer.step, lr)
+        extra = self.extra()
         if self.world.main:
             state = {
                 "trainer": self.trainer.state_dict(),
+                "evaluated": self.evaluated,
                 "seconds": self.spent + self.clock() - self._start,
                 "best": None if self.best is None else _plain(self.best),
                 "last": {name: dataclasses.asdict(scores) for name, scores in self.last.items()},
-                **self.extra(),
+                **extra,
             }
             self.keeper.save(self.trainer.step, state, kind=KIND, identity=self.identity)
         self._saved = self.clock()

@@ -98,7 +98,8 @@ RECIPES = {
     for recipe in (
         Recipe(
             name="shrinkcnn",
-            source="AutoShrink's training code as released (facts, autoshrink.md 5.1). Ours: the place of the erased "
+            source="AutoShrink's training code as released (facts, autoshrink.md 5.1). Ours: a crop's "
+            "area and aspect are uniform, drawn a hundred times at most until it fits; the place of the erased "
             "rectangle is uniform; resizing is antialiased; batch norm's statistics are averaged like the weights; "
             "published with 1,001 classes, class 0 for background (give --classes one above the data's).",
             epochs=300, batch=256, lr=0.1, schedule="warmup-cosine", warmup=10,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -97,8 +98,7 @@ class _Run:
             journal = Journal(options.out, tensorboard=options.tensorboard) if world.main else None
             loop = self._loop(trainer, identity, journal)
             if found is not None:
-                loop.resume(found)
-                self.bad.found = dict(found["bad"])
+                self._take_up(loop, *found)
             else:
                 self._begin()
             try:
@@ -140,7 +140,7 @@ class _Run:
         return Loop(
             trainer, order=self.order, epochs=self.epochs, schedule=schedule, batches=self._batches,
             validate=self._validate, keeper=self.keeper, identity=identity, journal=journal,
-            minutes=self.options.checkpoint_minutes, extra=lambda: {"bad": self.bad.found}, stop=self.stop,
+            minutes=self.options.checkpoint_minutes, extra=lambda: {"bad": self.bad.share(self.world)}, stop=self.stop,
             report=self.report,
         )  # fmt: skip
 
@@ -200,7 +200,7 @@ class _Run:
             "network": network,
             "classes": self.classes,
             "size": options.size,
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": {key: value for key, value in dataclasses.asdict(self.recipe).items() if key != "source"},
             "epochs": self.epochs,
             "batch": self.batch,
             "accumulate": options.accumulate,
@@ -210,8 +210,8 @@ class _Run:
             "images": {"train": self.train.checksum, "val": self.val.checksum},
         }
 
-    def _found(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the state to go on from, or None where the run begins."""
+    def _found(self, identity: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
+        """Return the checkpoint to go on from and its state, or None where the run begins."""
         options = self.options
         if not options.resume:
             taken = self.world.main and (bool(self.keeper.steps()) or (options.out / "run.json").exists())
@@ -224,8 +224,19 @@ class _Run:
             return None
         if self.world.main:
             self.keeper.sweep()
-        found = self.keeper.last(kind=KIND, identity=identity)
-        return None if found is None else found[1]
+        return self.keeper.last(kind=KIND, identity=identity)
+
+    def _take_up(self, loop: Loop, path: Path, state: Mapping[str, Any]) -> None:
+        try:
+            loop.resume(state)
+            self.bad.found = dict(state["bad"])
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{path} does not fit this network and recipe ({str(error).splitlines()[0]}): it is another "
+                "version's; give another --out"
+            ) from error
 
     def _begin(self) -> None:
         if not self.world.main:

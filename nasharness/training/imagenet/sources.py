@@ -64,6 +64,8 @@ def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -
         source: Source = Shards(root, shards, classes) if shards else Folders(folder, layout)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{root / 'classes.txt'} is not text in UTF-8 ({error})") from error
     if classes is not None and source.classes != classes:
         missing = [name for name in classes if name not in source.classes]
         extra = [name for name in source.classes if name not in classes]
@@ -123,7 +125,7 @@ class Shards(Source):
         labels: list[int] = []
         for number, path in enumerate(paths):
             for name, offset, size, label in _index(path):
-                names.append(name.encode())
+                names.append(os.fsencode(name))
                 places.append((number, offset, size))
                 labels.append(label)
         if not names:
@@ -134,7 +136,7 @@ class Shards(Source):
         self.checksum = _checksum(self.classes, self._names, self.labels)
 
     def name(self, index: int) -> str:
-        return f"{self.paths[self._places[index, 0]]}:{bytes(self._names[index]).decode()}"
+        return f"{self.paths[self._places[index, 0]]}:{os.fsdecode(bytes(self._names[index]))}"
 
     def read(self, index: int) -> bytes:
         number, offset, size = (int(value) for value in self._places[index])
@@ -160,6 +162,8 @@ def _index(path: Path) -> list[tuple[str, int, int, int]]:
                 key, suffix = _split(member.name)
                 if not member.isreg() or member.issparse() or not key:
                     continue
+                if member.size < 0:  # a damaged header; the next member would be sought before this one
+                    raise DataError(f"{path}: {member.name} claims {member.size:,} bytes")
                 if suffix in SUFFIXES:
                     if member.size > LARGEST:
                         raise DataError(f"{path}: {member.name} is {member.size:,} bytes, more than any photograph")
@@ -189,7 +193,7 @@ def _label(path: Path, member: str, data: bytes) -> int:
             value = value["label"] if "label" in value else value["cls"]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
             raise ValueError
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise DataError(f'{path}: {member} holds no label; expected a number from 0, or {{"label": 3}}') from error
     return value
 
@@ -207,7 +211,7 @@ def _class_names(root: Path, count: int, classes: tuple[str, ...] | None) -> tup
 
 
 def _checksum(classes: tuple[str, ...], names: npt.NDArray[np.bytes_], labels: npt.NDArray[np.int64]) -> str:
-    digest = hashlib.sha256("\n".join(classes).encode())
+    digest = hashlib.sha256(os.fsencode("\n".join(classes)))
     digest.update(names.tobytes())
     digest.update(labels.tobytes())
     return digest.hexdigest()
