@@ -63,6 +63,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.2rem;font-siz
 dt{color:var(--ink-muted)}dd{margin:0;overflow-wrap:anywhere;min-width:0}
 details{margin:.8rem 0}summary{cursor:pointer;font-weight:600;padding:.3rem 0}
 footer{margin-top:3.5rem;padding-bottom:2.5rem;color:var(--ink-muted);font-size:.85rem}
+.words{white-space:normal;min-width:15rem}
 .lines{padding-left:1.1rem;font-size:.9rem}.lines li{margin:.3rem 0;overflow-wrap:anywhere}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 @media(max-width:42rem){

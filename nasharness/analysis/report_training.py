@@ -46,7 +46,7 @@ def _row(training: Training, number: int, searched: bool, swatch: Callable[[str]
     name = training.network if search is None else f"winner of {search.space}"
     epochs = f"{training.epochs:,}" if training.finished else f"{training.done:,} of {training.epochs:,}"
     cells += [f'<a href="#training-{number}">{_(name)}</a>', _(training.data), _(training.recipe), epochs]
-    cells += [_(training.quality) or "–"]
+    cells += [f'<div class="words">{_(training.quality) or "–"}</div>']
     cells += ["–" if value is None else f"{value:,}" for value in (training.params, training.macs)]
     cells += ["–" if training.seconds is None else duration(training.seconds), _(training.hardware) or "–"]
     cells += ["finished" if training.finished else "<strong>not finished</strong>"]
