@@ -139,6 +139,10 @@ class Session:
             nesterov=recipe.nesterov and recipe.momentum > 0,
             weight_decay=recipe.weight_decay,
         )
+        # Every weight is treated alike in every step: one that a step did not use has gradient zero, never none. So
+        # its momentum runs out and it decays, as in the published code, whichever others share a parameter with it.
+        for weight in self.net.parameters():
+            weight.grad = torch.zeros_like(weight)
         self.steps = len(split.weights[0]) // recipe.batch
         self._score_generator = torch.Generator(device=device)
         self._validation_batch = min(recipe.validation_batch, len(split.arch[0]))
@@ -246,7 +250,7 @@ class Session:
             if self.device.type == "cpu" or (step + 1) % LOOK_EVERY == 0 or step + 1 == steps:
                 self._check(losses, looked, step + 1, epoch)
                 looked = step + 1
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad(set_to_none=False)  # see above
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             _collect(numbers, self.algorithm.search_step(now))

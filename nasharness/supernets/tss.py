@@ -73,8 +73,9 @@ class TssSupernet(Supernet, Skeleton):
     too, and learns nothing; stem and residual blocks have ordinary layers. The published supernet gives the
     convolutions in cells a bias, which that normalisation subtracts again: it is left out here.
 
-    Convolutions that leave the same node share a parameter, so an operation that a step did not sample has gradient
-    zero if another in the stack was sampled, and none at all otherwise.
+    Convolutions that leave the same node share a parameter. An operation that a step did not sample then has gradient
+    zero if another in the stack was sampled; whoever trains sees to it that it is zero, and not None, otherwise too
+    (`nasharness.supernets.session.Session`).
     """
 
     space: ClassVar[Space] = spaces.get("tss")  # type: ignore[misc]
