@@ -44,7 +44,6 @@ def run(algorithm="random.supernet", space="tss", dataset="cifar10", **options):
     """``run_one_shot`` with TINY settings on few digits."""
     defaults = registry.get(algorithm).defaults
     settings = {key: value for key, value in SMALL.items() if key in defaults}
-    given = {"images": few_digits(), "device": "cpu", "settings": settings} | TINY | options
-    if space == "sss":
-        given.pop("channels")
+    tiny = {key: value for key, value in TINY.items() if key != "channels" or space == "tss"}
+    given = {"images": few_digits(), "device": "cpu", "settings": settings} | tiny | options
     return run_one_shot(algorithm, space, dataset, **given)

@@ -30,6 +30,7 @@ from nasharness.supernets.recipe import FAST, Recipe  # noqa: E402
 from nasharness.supernets.request import Request  # noqa: E402
 from nasharness.supernets.run import Interrupted, execute  # noqa: E402
 from nasharness.supernets.session import CHECKPOINT, KIND, entropy  # noqa: E402
+from nasharness.supernets.tss import EdgeGates  # noqa: E402
 from nasharness.training import checkpoint  # noqa: E402
 from tests.one_shot_fixtures import TINY, few_digits, made_up, run  # noqa: E402
 
@@ -400,13 +401,14 @@ def test_images_of_another_data_set_are_refused(images, dataset, message):
         ({"runs": 0}, "--runs 0"),
         ({"settings": {"tua": 1}}, "unknown setting of gdas 'tua'|nearest"),
         ({"space": "sss"}, "gdas works on tss, not on space 'sss'"),
+        ({"algorithm": "tas", "space": "sss", "settings": {}, "channels": 8}, "--channels 8: sss has none, widths are"),
         ({"dataset": "cifar"}, "unknown data set of space 'tss' 'cifar'"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_trained(options, message):
     watch = Watch()
     with pytest.raises(UsageError, match=message):
-        run("gdas", watcher=watch, **options)
+        run(**{"algorithm": "gdas", "watcher": watch} | options)
     assert watch.steps == []
 
 
@@ -489,3 +491,77 @@ def test_results_of_a_request_sent_elsewhere_are_the_same():
     judge = Judge.find("tss", "cifar10")
     sent = pickle.loads(pickle.dumps(request))  # noqa: S301 - our own
     assert execute(request, judge).winner == execute(sent, judge).winner
+
+
+def test_without_torch_every_command_that_trains_says_what_to_install():
+    code = """
+        import sys
+        sys.modules["torch"] = None
+        from nasharness.cli import cli
+        for arguments in (
+            ["run", "--algo", "gdas", "--space", "tss", "--images", "digits"],
+            ["validate", "--supernet", "nowhere"],
+            ["train", "--space", "tss", "--arch", "3", "--images", "digits", "--epochs", "1"],
+        ):
+            try:
+                cli.main(arguments, standalone_mode=False)
+            except Exception as error:
+                print(type(error).__name__, error)
+    """
+    made = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    told = "UsageError this needs PyTorch; install it with: pip install 'nasharness[train]'"
+    assert made.stdout.splitlines() == [told] * 3
+
+
+def test_a_folder_with_another_result_is_left_alone(tmp_path):
+    run("random.supernet", out=tmp_path, epochs=1).write()
+    before = (tmp_path / "result.json").read_bytes()
+    for resume in (False, True):
+        with pytest.raises(UsageError, match="holds the result of other runs, which would be lost"):
+            run("random.supernet", out=tmp_path, epochs=1, seed=7, resume=resume)
+    assert (tmp_path / "result.json").read_bytes() == before
+    more = run("random.supernet", out=tmp_path, epochs=1, runs=2, resume=True)  # the first is done already
+    assert [trained.seed for trained in more.runs] == [0, 1]
+
+
+def test_resuming_what_is_not_there_says_that_it_begins_anew(tmp_path):
+    result = run("random.supernet", out=tmp_path / "mistyped", epochs=1, resume=True)
+    assert "mistyped holds no epoch of these runs, so they begin at the beginning" in str(result)
+
+
+def test_every_weight_is_treated_alike_whichever_were_sampled(plug):
+    """Weights of one parameter or of another: those that no step uses decay, and their momentum runs out."""
+
+    class Once(Fixed):
+        """Train every operation in the first step, and none in the second."""
+
+        def gates(self, step):
+            if step.step == 0:
+                return EdgeGates.mixture(torch.ones(6, 5))
+            self.before = [(weight.detach().clone(), self.momentum(step, weight)) for weight in self.cell()]
+            return EdgeGates.single([1] * 6)
+
+        def momentum(self, step, weight):
+            return step.optimiser.state[weight]["momentum_buffer"].clone()
+
+        def cell(self):
+            return list(self.net.stages[0].parameters())
+
+        def search_step(self, step):
+            if step.step == 1:
+                group = step.optimiser.param_groups[0]
+                for weight, (before, buffer) in zip(self.cell(), self.before, strict=True):
+                    decay = group["weight_decay"] * before
+                    buffer = group["momentum"] * buffer + decay
+                    expected = before - group["lr"] * (decay + group["momentum"] * buffer)
+                    assert torch.allclose(weight, expected, atol=1e-7)
+                    assert not torch.equal(weight, before)
+                self.checked = True
+            return {}
+
+    plug(Once)
+    request = Request.create("plugged.shot", images=few_digits(), device="cpu", **TINY | {"epochs": 1, "batch": 128})
+    session = request.session(0, "cpu")
+    for _ in session.train():
+        pass
+    assert session.algorithm.checked

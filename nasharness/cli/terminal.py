@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nasharness.errors import UsageError
+
 
 class Progress:
     """Progress on standard error: a line rewritten in place on a terminal, else a plain line every ten seconds.
@@ -74,9 +76,12 @@ def use_processors() -> None:
     """Let torch compute with every processor this process may use, unless OMP_NUM_THREADS says otherwise.
 
     ``main`` keeps numpy's matrix products to one thread, and torch would take that for its own. Freed memory is kept:
-    a training step needs the same again.
+    a training step needs the same again. Raises UsageError where there is no torch.
     """
-    import torch
+    try:
+        import torch
+    except ImportError:
+        raise UsageError("this needs PyTorch; install it with: pip install 'nasharness[train]'") from None
 
     from nasharness.training.memory import keep_freed_memory
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nasharness.cli.terminal import Progress, use_processors
-from nasharness.errors import UsageError
 
 if TYPE_CHECKING:
     from nasharness.images import ImageSet, Split
@@ -48,10 +47,6 @@ def command(
     Splits: full trains on all training images (CIFAR-100 and ImageNet16-120 as published: half of the test images
     validate, --split test-halves); halves trains on half of them, as the table's cifar10-valid.
     """  # noqa: D301 - click reads it
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise UsageError("training needs PyTorch; install it with: pip install 'nasharness[train]'") from None
     use_processors()
     from nasharness.training.nats import Recipe
     from nasharness.training.nats_run import Request, Watcher, render, train

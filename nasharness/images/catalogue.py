@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nasharness.errors import DataError, unknown
+from nasharness.errors import DataError, UsageError, nearest
 from nasharness.images import cifar, digits, imagenet16, jpegs
 from nasharness.images.base import ImageSet
 from nasharness.tables.catalogue import data_dir
@@ -64,7 +64,10 @@ def load(name: str | Path, data: str | Path | None = None) -> ImageSet:
         return _parquet(place / path)
     if path.suffix == ".parquet" or "/" in known:
         raise DataError(f"images {known!r}: nothing there; expected a folder or file of parquet, or one of {names()}")
-    raise unknown("set of images", known, names(), "or the path of a parquet file with columns jpeg and label")
+    raise UsageError(
+        f"unknown set of images {known!r}; nearest: {', '.join(nearest(known, names()))}; expected one of these, or "
+        "the path of a parquet file with the columns jpeg and label"
+    )
 
 
 def _cifar(layout: cifar.Layout, place: Path) -> ImageSet:

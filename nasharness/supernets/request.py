@@ -95,13 +95,15 @@ class Request:
         for option, number in (("--keep-every", keep_every), ("--derive-every", derive_every)):
             if number is not None:
                 _whole(option, number, 1)
+        if space == "sss" and recipe.get("channels") is not None:
+            raise UsageError(f"--channels {recipe['channels']}: sss has none, widths are what it searches; use --cells")
         asked = Recipe.of(record, **recipe)
         where = _devices(device, runs)
         for name in where:
             devices.dtype_of(torch.device(name), precision)
         folder = None if out is None else Path(out)
         seeds = tuple(range(seed, seed + runs))
-        _check_folder(folder, seeds, resume)
+        going_on = _check_folder(folder, seeds, resume)
         origin: dict[str, Any] = {
             "images": images if isinstance(images, ImageSet) else _found(images),
             "data": None if data is None else _found(data),
@@ -110,6 +112,8 @@ class Request:
         }
         loaded, split = load_images(dataset, **origin)
         notes = check_images(loaded, dataset)
+        if resume and not going_on:
+            notes += (f"{folder} holds no epoch of these runs, so they begin at the beginning",)
         origin["images"] = images.name if isinstance(images, ImageSet) else origin["images"]
         return cls(
             algorithm=record.name,
@@ -221,16 +225,20 @@ def _devices(device: str | None, runs: int) -> tuple[str, ...]:
     return tuple(str(devices.choose(name)) for name in names)[:runs]
 
 
-def _check_folder(out: Path | None, seeds: Sequence[int], resume: bool) -> None:
+def _check_folder(out: Path | None, seeds: Sequence[int], resume: bool) -> list[int]:
+    """Return the seeds whose runs can go on. Raises UsageError where a run, or another result, would be lost."""
     if out is None:
         if resume:
             raise UsageError("--resume needs --out DIR, the folder of the run that is to go on")
-        return
+        return []
     there = [seed for seed in seeds if (seed_folder(out, seed) / CHECKPOINT).exists()]
     if there and not resume:
         raise UsageError(
             f"{seed_folder(out, there[0])} holds a run already; --resume goes on with it, or choose another --out"
         )
+    if not there and (out / "result.json").exists():
+        raise UsageError(f"--out {out} holds the result of other runs, which would be lost; choose another --out")
+    return there
 
 
 def _whole(option: str, value: Any, least: int) -> int:

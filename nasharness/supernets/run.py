@@ -7,6 +7,7 @@ import multiprocessing
 import queue
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,6 +150,9 @@ def _apart(request: Request) -> Generator[Event | Trained]:
             with contextlib.suppress(queue.Empty):
                 while True:
                     yield told.get_nowait()
+        except BrokenProcessPool:
+            kept = "nothing was kept" if request.out is None else f"--resume goes on with what {request.out} holds"
+            raise DataError(f"the process of a run died (killed, or out of memory); {kept}") from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
