@@ -67,6 +67,7 @@ def without_times(rows):
     return [{key: row[key] for key in row if key not in ("images_per_s", "memory_gib")} for row in rows]
 
 
+@pytest.mark.timeout(900)
 def test_from_folder_to_prediction(folder, tmp_path, capsys):
     winner = {
         "space": "tss", "winner": {"index": 5, "arch": "|x|"}, "dataset": "cifar10", "algorithm": "rea",
@@ -98,7 +99,9 @@ def test_from_folder_to_prediction(folder, tmp_path, capsys):
             pytest.importorskip("onnxscript")
         if model != "run":
             export_cli.command.main([str(out), "-o", str(tmp_path / model)], standalone_mode=False)
-            assert "largest difference" in capsys.readouterr().out
+            written = capsys.readouterr()
+            assert "largest difference" in written.out
+            assert "torchvision" not in written.err  # what torch's exporter does without is not the user's business
         trust = ["--trust"] if model == "net.pt2" else []
         words = [str(out if model == "run" else tmp_path / model), str(image), "--top", "3", "--json", *trust]
         predict_cli.command.main(words, standalone_mode=False)
@@ -115,6 +118,7 @@ def test_from_folder_to_prediction(folder, tmp_path, capsys):
         predict_cli.command.main([str(out), str(tmp_path / "torn.jpg"), str(image)], standalone_mode=False)
 
 
+@pytest.mark.timeout(1500)
 def test_killed_preempted_resumed_is_the_same_run(folder, tmp_path):
     """kill -9, then SIGTERM, then a resume: every bit as if nothing had happened."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -130,7 +134,7 @@ def test_killed_preempted_resumed_is_the_same_run(folder, tmp_path):
     second = process(*words, "--resume")
     wait_for(second, broken / "checkpoints", 1, after=reached)
     second.send_signal(signal.SIGTERM)
-    _, said = second.communicate(timeout=240)
+    _, said = second.communicate(timeout=600)
     assert second.returncode == 75, said
     assert "stopped at step" in said
     assert "--resume goes on" in said
@@ -142,7 +146,7 @@ def test_killed_preempted_resumed_is_the_same_run(folder, tmp_path):
 
 def wait_for(running, checkpoints, count, after=None):
     """Wait until a process has written checkpoints newer than ``after``."""
-    end = time.monotonic() + 240
+    end = time.monotonic() + 600
     while time.monotonic() < end:
         found = [path for path in checkpoints.glob("step-*.pt") if after is None or path.name > after.name]
         if len(found) >= count:

@@ -261,3 +261,43 @@ def test_one_numbered_gpu_for_many_processes(monkeypatch):
         distributed.join("cuda:1"),
     ):
         pass
+
+
+@pytest.mark.parametrize("changed", [
+    {"classes": "many"}, {"classes": 0}, {"size": "x"}, {"recipe": 3}, {"recipe": {"mean": [1], "std": [1]}},
+    {"network": 7}, {"network": {"space": ["tss"]}}, {"class_names": 3}, {"task": "ptb"},
+])  # fmt: skip
+def test_a_damaged_description_of_a_run(folder, tmp_path, changed):
+    from nasharness.training.imagenet.export import load_run
+
+    recipe = {"mean": [0.5] * 3, "std": [0.5] * 3, "eval_crop": 0.9, "eval_square": True, "eval_resizer": "area"}
+    run = {
+        "task": "imagenet",
+        "network": "tiny",
+        "classes": 3,
+        "size": 16,
+        "class_names": list("abc"),
+        "recipe": recipe,
+    }
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with pytest.raises(DataError, match="has no checkpoint yet"):
+        load_run(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps(run | changed))
+    with pytest.raises(DataError, match="run.json"):
+        load_run(tmp_path)
+
+
+def test_a_file_where_the_folder_should_be(folder, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(DataError, match="that is a file, or lies in one"):
+            retrain(folder, out)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_winner_that_is_none(folder, tmp_path):
+    for text in ("[", "[]", '{"space": ["tss"], "winner": {}}', '{"space": "tss"}'):
+        (tmp_path / "winner.json").write_text(text)
+        words = ("--winner", tmp_path, "--task", "imagenet", "--data", folder, "--out", tmp_path / "run")
+        with pytest.raises(DataError, match="--winner .*winner.json"):
+            retrain_cli.command.main([str(word) for word in words], standalone_mode=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def join(device: str | None = None, *, timeout_seconds: float = 600) -> Iterator
 
 @contextlib.contextmanager
 def peers(world: World) -> Iterator[None]:
-    """Turn what the collectives raise when another process has gone into one line.
+    """Turn what the collectives raise when another process has gone into one line; SIGTERM is ignored from then on.
 
     Raises:
         DataError: a peer was lost.
@@ -120,6 +121,9 @@ def peers(world: World) -> Iterator[None]:
         text = str(error)
         if world.size == 1 or not any(sign in text.lower() for sign in _LOST):
             raise
+        # torchrun, too, sees that a process has gone, and tells the others to end: not before this one has said why
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise DataError(
             f"process {world.rank} of {world.size} stops: another process of the run was lost or does not answer "
             f"({text.splitlines()[0][:160]}); start all of them again with --resume"

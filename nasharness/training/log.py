@@ -185,6 +185,8 @@ def _number(value: Any) -> float:
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return DataError(f"cannot write the training log in {folder}: that is a file, or lies in one; choose a folder")
     return DataError(
         f"cannot write the training log in {folder}: {error.strerror or error}; free some space and resume"
     )

@@ -129,7 +129,7 @@ def read_winner(path: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise DataError(f"--winner {path} is not JSON ({error})") from error
-    if not isinstance(winner, dict) or "space" not in winner or "winner" not in winner:
+    if not isinstance(winner, dict) or not isinstance(winner.get("space"), str) or "winner" not in winner:
         raise DataError(
             f"--winner {path}: no winner in it (expected 'space' and 'winner', as nasharness run --out writes)"
         )

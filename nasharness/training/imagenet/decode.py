@@ -48,7 +48,7 @@ def decode(data: bytes, crop: Callable[[int, int], Box], size: int, resizer: str
     Raises:
         BadImage: the bytes cannot be read, end too early, or claim an absurd size.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -75,6 +75,8 @@ def decode(data: bytes, crop: Callable[[int, int], Box], size: int, resizer: str
             return np.asarray(image.resize((size, size), method, box=scaled))
     except BadImage:
         raise
+    except UnidentifiedImageError as error:
+        raise BadImage(f"is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except _DAMAGE as error:
         raise BadImage(str(error) or type(error).__name__) from error
     except Image.DecompressionBombError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,7 @@ def load_run(folder: Path, weights: str = "best") -> tuple[Pixels, Description]:
         raise unknown("weights", weights, ("best", "last", "raw"))
     run = _run_record(folder)
     recipe = run["recipe"]
+    described = Description.read({**run, **recipe, "network": _title(run["network"])}, folder / "run.json")
     network = imagenet.build(run["network"], run["classes"], size=run["size"])
     keeper = Keeper(folder / "checkpoints")
     try:
@@ -91,7 +95,6 @@ def load_run(folder: Path, weights: str = "best") -> tuple[Pixels, Description]:
             _load_last(network, keeper, folder, averaged=weights != "raw")
     except (RuntimeError, KeyError) as error:
         raise DataError(f"{folder}: the checkpoint is of another network ({str(error).splitlines()[0]})") from error
-    described = Description.read({**run, **recipe, "network": _title(run["network"])}, folder / "run.json")
     return Pixels(network, tuple(recipe["mean"]), tuple(recipe["std"])).eval(), described
 
 
@@ -196,7 +199,8 @@ def _write_pt2(program: torch.export.ExportedProgram, path: Path, record: str) -
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
     import onnx
 
-    made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["pixels"], output_names=["logits"])
+    with _quiet():
+        made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["pixels"], output_names=["logits"])
     if made is None:
         raise DataError("torch.onnx gave no model")
     model = made.model_proto
@@ -204,6 +208,20 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) 
     entry.key, entry.value = ENTRY, record
     path.write_bytes(model.SerializeToString())
     onnx.checker.check_model(model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's exporter from telling of packages that it does without, and of its own old ways."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _load_onnx(path: Path) -> tuple[Run, Description]:
@@ -241,6 +259,33 @@ def _needs_onnx() -> None:
         raise UsageError(f"ONNX needs {' and '.join(missing)}: pip install 'nasharness[export]' (or --format pt2)")
 
 
+def _is_recipe(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    pixels = [value.get("mean"), value.get("std")]
+    return all(isinstance(three, list) and len(three) == 3 and all(map(_is_number, three)) for three in pixels)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6
+
+
+#: what ``run.json`` must hold for its network to be built
+_CHECKS: dict[str, Callable[[object], bool]] = {
+    "network": lambda value: (
+        isinstance(value, str) or (isinstance(value, Mapping) and isinstance(value.get("space"), str))
+    ),
+    "classes": _is_count,
+    "size": _is_count,
+    "class_names": lambda value: isinstance(value, list),
+    "recipe": _is_recipe,
+}
+
+
 def _run_record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
@@ -254,6 +299,8 @@ def _run_record(folder: Path) -> dict[str, Any]:
     if not isinstance(run, dict) or run.get("task") != "imagenet" or "recipe" not in run:
         task = run.get("task") if isinstance(run, dict) else None
         raise DataError(f"{path}: expected a run on images (task imagenet), found task {task!r}")
+    if wrong := [key for key, right in _CHECKS.items() if not right(run.get(key))]:
+        raise DataError(f"{path}: {wrong[0]} {run.get(wrong[0])!r:.60}: not what nasharness retrain writes there")
     return run
 
 
