@@ -64,8 +64,9 @@ class Vocabulary:
                 else f"the vocabulary has no {UNKNOWN} either"
             )
             raise DataError(
-                f"{path}, line {number}: {word!r} is not among the {len(self):,} words of the vocabulary, nor are "
-                f"{len(absent) - 1:,} other words of this text; {fix}"
+                f"{path}, line {number}: {word!r} is not among the {len(self):,} words of the vocabulary"
+                + (f", nor are {len(absent) - 1:,} other words of this text" if len(absent) > 1 else "")
+                + f"; {fix}"
             )
         if not tokens:
             raise DataError(f"{path} holds no text")

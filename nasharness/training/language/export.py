@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ def export_text(run: Path, out: Path, *, format: str | None = None) -> dict[str,
     reader = Reader(model).eval()
     tokens, state = torch.arange(3) % len(vocabulary), model.start(3).detach()
     texts = torch.export.Dim("texts", min=1)
-    program = torch.export.export(reader, (tokens, state), dynamic_shapes={"tokens": {0: texts}, "state": {0: texts}})
+    shapes = {"tokens": {0: texts}, "state": {0: texts}}
+    with warnings.catch_warnings():  # of an LSTM's weights, which the library lays side by side as it reads them
+        warnings.filterwarnings("ignore", "The tensor attributes", UserWarning)
+        program = torch.export.export(reader, (tokens, state), dynamic_shapes=shapes)
     record = json.dumps({"words": list(vocabulary.words), "state": state.shape[1]})
 
     def write(path: Path) -> None:
@@ -91,7 +95,9 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) 
     import onnx
 
     names = {"input_names": ["tokens", "state"], "output_names": ["log_probabilities", "next_state"]}
-    made = torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    with warnings.catch_warnings():  # torch warns of itself
+        warnings.simplefilter("ignore", FutureWarning)
+        made = torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
     if made is None:
         raise DataError("torch.onnx gave no model")
     proto = made.model_proto
