@@ -112,14 +112,17 @@ def test_a_run_leaves_what_a_multi_trial_run_leaves(tmp_path):
 
 @pytest.mark.parametrize("name", registry.names(kind="one-shot"))
 def test_every_one_shot_algorithm_runs_end_to_end(name):
+    """On digits: the supernet's own loss falls, the answer is an architecture, and the table knows it."""
     record = registry.get(name)
-    epochs = 1 if name.endswith(".paper") else 2
+    learns = not name.endswith(".paper")  # at its rate, that takes tens of epochs
     for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
-        result = run(name, space, epochs=epochs)
+        result = run(name, space, **{"epochs": 5, "batch": 32} if learns else {"epochs": 1})
         assert 0 <= result.winner < get(space).size
-        assert all(np.isfinite(epoch.loss) for epoch in result.runs[0].epochs)
+        losses = [epoch.loss for epoch in result.runs[0].epochs]
+        assert np.isfinite(losses).all()
+        assert not learns or np.mean(losses[-2:]) < losses[0] - 0.02
         if space == "tss":
-            assert 0 < result.final[0] < 100
+            assert result.final[0] == Problem.create().truth().values[result.winner]
         text = str(result)
         assert get(space).string(result.winner) in text
 

@@ -178,6 +178,24 @@ def test_bad_input_is_one_line(folder, tmp_path, data_home, arguments, kind, mes
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("identity", "origin", "named"),
+    [
+        ({"channels": "many"}, {}, "channels"),
+        ({"cells": -1}, {}, "cells"),
+        ({"classes": 10.5}, {}, "classes"),
+        ({}, {"command": "x"}, "origin"),
+    ],
+)
+def test_a_checkpoint_of_odd_contents_is_refused(folder, tmp_path, identity, origin, named):
+    whole = folder / "seed-0" / "epoch-00001.pt"
+    state, made = checkpoint.load(whole, kind="supernet"), checkpoint.identity_of(whole, kind="supernet")
+    odd = tmp_path / "odd.pt"
+    checkpoint.save(odd, state | {"origin": state["origin"] | origin}, kind="supernet", identity=made | identity)
+    with pytest.raises(DataError, match=f"not the checkpoint of a supernet that this version reads .*{named}"):
+        invoke("--supernet", odd, *QUICK)
+
+
 def test_weights_of_another_run_in_the_folder_are_refused(folder, tmp_path):
     mixed = tmp_path / "mixed"
     mixed.mkdir()

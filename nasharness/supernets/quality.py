@@ -42,6 +42,9 @@ SAMPLE, IMAGES, BATCH = 500, 1_000, 250
 PARTS = ("test", "validation")
 #: what must be known of the run
 _NEEDED = ("algorithm", "space", "dataset", "classes", "images", "channels", "cells", "epochs", "seed")
+_WHOLE = ("classes", "channels", "cells", "epochs", "seed")
+#: how a run was asked for its images
+_ORIGIN = {"images", "data", "validation", "split_file"}
 
 Progress = Callable[[int, int, str], None]
 
@@ -69,6 +72,10 @@ class Weights:
             raise DataError(f"{path}: not the checkpoint of a supernet that this version reads ({error})") from error
         if missing:
             raise DataError(f"{path}: not the checkpoint of a supernet that this version reads (no {missing[0]!r})")
+        wrong = [key for key in _WHOLE if type(identity[key]) is not int or identity[key] < 0]
+        wrong += ["origin"] if set(found.origin) - _ORIGIN else []
+        if wrong:
+            raise DataError(f"{path}: not the checkpoint of a supernet that this version reads (its {wrong[0]!r})")
         return found
 
     def supernet(self, device: torch.device) -> Supernet:
