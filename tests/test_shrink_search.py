@@ -553,7 +553,7 @@ def test_operations_of_the_nodes(tmp_path):
 
 def call(*arguments, **options):
     command = [sys.executable, "-m", "nasharness", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=1000, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=5000, check=False, **options)
 
 
 def kill_and_resume(tmp_path, arguments, lines):
@@ -583,7 +583,7 @@ def kill_and_resume(tmp_path, arguments, lines):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(10_000)
 def test_kill_9_and_resume_on_images(tmp_path):
     pytest.importorskip("matplotlib")
     changed = [part for key, value in (TINY | {"keep_fraction": 0.8}).items() for part in ("--set", f"{key}={value}")]
@@ -597,7 +597,7 @@ def test_kill_9_and_resume_on_images(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(10_000)
 def test_kill_9_and_resume_on_real_images(tmp_path, shared_data):
     arguments = ["--algo", "autoshrink.official", "--space", "shrink-cnn", "--images", "cifar10", "--data", shared_data,
                  "--device", "cpu", "--jobs", 2]  # fmt: skip
@@ -606,7 +606,7 @@ def test_kill_9_and_resume_on_real_images(tmp_path, shared_data):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(10_000)
 def test_kill_9_and_resume_on_real_text(tmp_path, shared_data):
     arguments = ["--algo", "autoshrink", "--space", "shrink-rnn", "--text", shared_data / "ptb", "--device", "cpu"]
     changed = {
