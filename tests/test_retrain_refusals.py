@@ -301,3 +301,11 @@ def test_a_winner_that_is_none(folder, tmp_path):
         words = ("--winner", tmp_path, "--task", "imagenet", "--data", folder, "--out", tmp_path / "run")
         with pytest.raises(DataError, match="--winner .*winner.json"):
             retrain_cli.command.main([str(word) for word in words], standalone_mode=False)
+
+
+def test_a_machine_that_cannot_compile():
+    from torch._inductor.exc import CppCompileError
+
+    with pytest.raises(UsageError, match=r"torch.compile fails here \(C\+\+ compile error\); leave --compile out"):
+        with device.guarded("--batch"):
+            raise CppCompileError(["g++"], "no such program")

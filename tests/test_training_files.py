@@ -123,29 +123,29 @@ def test_a_hostile_checkpoint_is_not_run(tmp_path):
 def test_a_full_disk_leaves_the_last_good_one(tmp_path, monkeypatch, room):
     keeper = checkpoint.Keeper(tmp_path, keep=1)
     keeper.save(1, {"w": torch.zeros(1000)}, **KIND, **IDENTITY)
-    keeper.save_best(0.5, {"w": torch.zeros(1000)}, **KIND, **IDENTITY)
+    checkpoint.save(keeper.best, {"w": torch.zeros(1000)}, **KIND, **IDENTITY)
     with monkeypatch.context() as patch:
         full_disk(patch, room)
         with pytest.raises(DataError, match="No space left on device"):
             keeper.save(2, {"w": torch.ones(1000)}, **KIND, **IDENTITY)
         with pytest.raises(DataError, match="the one written before it is whole"):
-            keeper.save_best(0.9, {"w": torch.ones(1000)}, **KIND, **IDENTITY)
+            checkpoint.save(keeper.best, {"w": torch.ones(1000)}, **KIND, **IDENTITY)
     path, state = keeper.last(**KIND, **IDENTITY)
     assert path.name == "step-000000001.pt"
     assert state["w"].sum() == 0
-    assert checkpoint.load(keeper.best, **KIND)["best_score"] == 0.5
+    assert checkpoint.load(keeper.best, **KIND)["w"].sum() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "step-000000001.pt"]
 
 
-def test_the_keeper_keeps_the_last_and_the_best(tmp_path):
+def test_the_keeper_keeps_the_last(tmp_path):
     keeper = checkpoint.Keeper(tmp_path, keep=2)
     assert keeper.last(**KIND) is None
-    for step, score in enumerate([0.1, 0.9, 0.4, float("nan"), 0.9]):
+    checkpoint.save(keeper.best, {"step": 1}, **KIND, **IDENTITY)
+    for step in range(5):
         keeper.save(step, {"step": step}, **KIND, **IDENTITY)
-        assert keeper.save_best(score, {"step": step}, **KIND, **IDENTITY) == (step in (0, 1))
+    assert checkpoint.load(keeper.best, **KIND)["step"] == 1
     assert [path.name for path in keeper.steps()] == ["step-000000003.pt", "step-000000004.pt"]
     again = checkpoint.Keeper(tmp_path, keep=2)
-    assert again.best_score == 0.9
     keeper.steps()[-1].write_bytes(b"torn")
     assert again.last(**KIND)[1]["step"] == 3
     (tmp_path / ".step-000000009.pt.abcdef01").write_bytes(b"left by a killed process")
@@ -187,6 +187,13 @@ def test_a_damaged_journal_names_the_line(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"step": 1}\nrubbish\n{"step": 2}\n')
     with pytest.raises(DataError, match="line 2"):
         log.Journal(tmp_path)
+
+
+def test_tensorboard_that_is_not_installed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="--tensorboard needs the package tensorboard: pip install"):
+        log.Journal(tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -117,33 +116,10 @@ class Keeper:
             old.unlink(missing_ok=True)
         return path
 
-    def save_best(self, score: float, state: Mapping[str, Any], *, kind: str, identity: Mapping[str, Any]) -> bool:
-        """Write ``best.pt`` when ``score`` (higher is better) beats the one there; return whether it did.
-
-        Raises:
-            DataError: the file cannot be written; the best one so far is untouched.
-        """
-        best = self.best_score
-        if math.isnan(score) or (best is not None and score <= best):
-            return False
-        save(self.best, {**state, "best_score": float(score)}, kind=kind, identity=identity)
-        self._best_score: float | None = float(score)
-        return True
-
     @property
     def best(self) -> Path:
         """Where the best checkpoint lies, once there is one."""
         return self.folder / "best.pt"
-
-    @property
-    def best_score(self) -> float | None:
-        """The score in ``best.pt``; None where there is none or it cannot be read."""
-        if not hasattr(self, "_best_score"):
-            try:
-                self._best_score = float(_read(self.best, "cpu")["state"]["best_score"])
-            except (DataError, KeyError, TypeError):
-                self._best_score = None
-        return self._best_score
 
     def steps(self) -> list[Path]:
         """Return the numbered checkpoints, oldest first."""

@@ -77,10 +77,15 @@ def guarded(what_to_lower: str) -> Iterator[None]:
 
     Raises:
         DataError: the device has too little memory.
+        UsageError: torch.compile cannot work on this machine (no C++ compiler, say).
     """
     try:
         yield
     except RuntimeError as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise UsageError(
+                f"torch.compile fails here ({str(error).splitlines()[0]:.160}); leave --compile out"
+            ) from error
         if "DefaultCPUAllocator" in str(error):  # torch has no class of its own for it
             raise DataError(f"this machine has too little memory; lower {what_to_lower}") from error
         if not isinstance(error, torch.OutOfMemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):

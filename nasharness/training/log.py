@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nasharness.errors import DataError
+from nasharness.errors import DataError, UsageError
 from nasharness.search.result import atomically
 
 
@@ -19,9 +20,10 @@ class Journal:
 
     A row is written with one call and flushed to the disk; a last line that a crash has cut is dropped when the journal
     is opened again. ``key`` (``"step"`` or ``"epoch"``) orders the rows: :meth:`rewind` forgets what a resumed run will
-    do again. With the package ``tensorboard`` installed and ``tensorboard=True``, scalars go to ``folder/tensorboard``.
+    do again. With ``tensorboard=True`` scalars go to ``folder/tensorboard``, too.
 
     Raises:
+        UsageError: the package ``tensorboard`` is asked for and not installed.
         DataError: the files cannot be written, or hold something else than a journal.
     """
 
@@ -29,9 +31,10 @@ class Journal:
         self.folder, self.key = Path(folder), key
         self.jsonl, self.csv = self.folder / "log.jsonl", self.folder / "log.csv"
         self.rows: list[dict[str, Any]] = []
-        self.note = ""
         self._fields: list[str] = []
         self._board: Any = None
+        if tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise UsageError("--tensorboard needs the package tensorboard: pip install 'nasharness[tensorboard]'")
         self._want_board = tensorboard
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +91,8 @@ class Journal:
         if not self._want_board:
             return
         if self._board is None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                self._want_board = False
-                self.note = "no TensorBoard files: the package tensorboard is not installed (pip install tensorboard)"
-                return
+            from torch.utils.tensorboard import SummaryWriter
+
             step = int(_number(row.get(self.key, 0)))
             # what a killed run wrote after this step is hidden by purge_step
             self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)

@@ -96,7 +96,7 @@ def _figure(rows: list[dict[str, Any]], run: Path) -> tuple[Any, list[str]]:
         for label, colour in lines.values():
             named.setdefault(label, Look(COLOURS[colour][0], "-", ""))
     name, places = _axis(rows)
-    note = f"{run.name}: {len(rows)} rows of the log."
+    note = f"{run.name}: {len(rows)} rows of the log. The training loss is what was minimised (augmented, regularised)."
     drawn = sheet(len(panels), legend=list(named.items()), note=note)
     for axes, (title, lines) in zip(drawn.panels[0], panels, strict=True):
         for column, (label, _) in lines.items():
