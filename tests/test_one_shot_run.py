@@ -128,11 +128,15 @@ def test_every_one_shot_algorithm_runs_end_to_end(name):
 
 
 def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
+    """The macro skeleton too: five cells a stage on tss, one on sss (facts of NATS-Bench, 1.3)."""
     for name in registry.names(kind="one-shot"):
-        recipe = Recipe.of(registry.get(name))
-        assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (
-            (5, 100, 0.025, 0.001) if name.endswith(".paper") else (1, FAST["epochs"], FAST["lr"], FAST["lr_end"])
-        )
+        record = registry.get(name)
+        for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
+            recipe = Recipe.of(record, space)
+            paper = (5 if space == "tss" else 1, 100, 0.025, 0.001)
+            assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (
+                paper if name.endswith(".paper") else (1, FAST["epochs"], FAST["lr"], FAST["lr_end"])
+            )
 
 
 @pytest.mark.parametrize(
@@ -157,6 +161,16 @@ def test_interrupted_and_resumed_is_uninterrupted(tmp_path, name, space):
         assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
     again = run(name, space, out=tmp_path / "parts", resume=True, **options)  # nothing left to do
     assert again.winner == whole.winner
+
+
+def test_ctrl_c_while_an_epoch_is_shown_says_what_is_kept(tmp_path):
+    class Slow(Watch):
+        def epoch(self, seed, epoch, final):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"interrupted; the last complete epoch is kept in .*checkpoint.pt"):
+        run(out=tmp_path, watcher=Slow())
+    assert len(kept(tmp_path)["rows"]) == 1
 
 
 KILLED = """
@@ -437,7 +451,7 @@ def test_entropy_is_the_mean_over_positions():
 
 
 def test_the_rate_falls_along_a_cosine():
-    recipe = Recipe.of(registry.get("rsps"), lr=0.2)
+    recipe = Recipe.of(registry.get("rsps"), "tss", lr=0.2)
     assert (recipe.rate(0), recipe.rate(0.5), recipe.rate(1)) == pytest.approx((0.2, 0.1, 0.0))
 
 

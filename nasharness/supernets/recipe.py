@@ -36,12 +36,14 @@ class Recipe:
     weight_decay: float
 
     @classmethod
-    def of(cls, record: Record, **changes: Any) -> Recipe:
+    def of(cls, record: Record, space: str, **changes: Any) -> Recipe:
         """The recipe of NATS-Bench for the variant ``paper`` of an algorithm, else FAST; ``changes`` that are not None.
 
-        Raises UsageError for a value that cannot be.
+        A stage of sss has one cell in both. Raises UsageError for a value that cannot be.
         """
         recipe = dict(NATS_ONE_SHOT if record.name.endswith(".paper") else FAST)
+        if space == "sss":
+            recipe["cells"] = 1
         given = {key: value for key, value in changes.items() if value is not None}
         if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning
             given["lr_end"] = min(recipe["lr_end"], float(given["lr"]))

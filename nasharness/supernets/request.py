@@ -97,7 +97,7 @@ class Request:
                 _whole(option, number, 1)
         if space == "sss" and recipe.get("channels") is not None:
             raise UsageError(f"--channels {recipe['channels']}: sss has none, widths are what it searches; use --cells")
-        asked = Recipe.of(record, **recipe)
+        asked = Recipe.of(record, space, **recipe)
         where = _devices(device, runs)
         for name in where:
             devices.dtype_of(torch.device(name), precision)

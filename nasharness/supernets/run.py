@@ -64,14 +64,21 @@ def run_one_shot(
 def execute(request: Request, judge: Judge, watcher: Watcher | None = None) -> OneShotResult:
     """Do what is requested. The judge looks at what has been derived; no session knows of it."""
     side_by_side = len(request.devices) > 1 and len(request.seeds) > 1
-    with contextlib.closing(_apart(request) if side_by_side else _in_turn(request, watcher)) as events:
-        trained: dict[int, Trained] = {}
-        for event in events:
-            if isinstance(event, Trained):
-                trained[event.seed] = event
-            elif watcher is not None:
-                arch = event.epoch.arch
-                watcher.epoch(event.seed, event.epoch, None if arch is None else judge.final(arch))
+    trained: dict[int, Trained] = {}
+    current = request.seeds[0]
+    try:
+        with contextlib.closing(_apart(request) if side_by_side else _in_turn(request, watcher)) as events:
+            for event in events:
+                current = event.seed
+                if isinstance(event, Trained):
+                    trained[event.seed] = event
+                elif watcher is not None:
+                    arch = event.epoch.arch
+                    watcher.epoch(event.seed, event.epoch, None if arch is None else judge.final(arch))
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:  # while an epoch is shown, or the runs go on in other processes
+        raise Interrupted(f"interrupted{_kept(request.folder(current))}") from None
     return OneShotResult(request=request, judge=judge, runs=[trained[seed] for seed in request.seeds])
 
 

@@ -73,7 +73,7 @@ def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, deriv
     changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 8, "validation_batch": 32}
     return Session(
         record, record.settings({}), space=space, dataset="cifar10", images=images, split=parts,
-        recipe=Recipe.of(record, **changes), seed=seed, device=torch.device("cpu"), derive_every=derive_every,
+        recipe=Recipe.of(record, space, **changes), seed=seed, device=torch.device("cpu"), derive_every=derive_every,
     )  # fmt: skip
 
 
