@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +241,26 @@ def test_runs_on_several_devices_are_the_runs_in_turn(tmp_path):
         one, other = kept(tmp_path / "apart", seed), kept(tmp_path / "turn", seed)
         for key in one["net"]:
             assert torch.allclose(one["net"][key], other["net"][key], atol=1e-4), key
+
+
+def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch):
+    class Dead:
+        """A pool whose process has been killed."""
+
+        def __init__(self, *_, **__):
+            pass
+
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+            return future
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr("nasharness.supernets.run.ProcessPoolExecutor", Dead)
+    with pytest.raises(DataError, match=r"process of a run died \(killed, or out of memory\); --resume goes on with"):
+        run("gdas", runs=2, out=tmp_path, device="cpu,cpu")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_rate():
