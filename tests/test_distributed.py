@@ -11,9 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
+from nasharness.cli import retrain as retrain_cli  # noqa: E402
+from nasharness.nets import imagenet  # noqa: E402
 from nasharness.training import checkpoint, log  # noqa: E402
 from nasharness.training.sync_batch_norm import SyncBatchNorm2d  # noqa: E402
-from tests.retrain_fixtures import pictures, process  # noqa: E402
+from tests.retrain_fixtures import pictures, process, tiny  # noqa: E402
 
 #: Relative difference of losses in float64: sums over images are made in another order. In float32 the same rounding
 #: begins at 1e-7 and grows with every step, as fast as the network is ill-conditioned.
@@ -41,12 +43,12 @@ def losses(out):
 
 
 @pytest.mark.timeout(1500)
-def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path):
+def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path, monkeypatch):
     """Losses of one process = those of two; kill one, the other stops in one line, and a resume ends the run."""
     data = pictures(tmp_path / "data", classes=5, train=6, val=5)
-    single = process(*words(data, tmp_path / "one", "--epochs", 8))
-    _, said = single.communicate(timeout=600)
-    assert single.returncode == 0, said
+    monkeypatch.setattr(imagenet, "build", tiny)
+    alone = words(data, tmp_path / "one", "--epochs", 8)[1:]
+    retrain_cli.command.main([str(word) for word in alone], standalone_mode=False)
     often = ["--epochs", 8, "--checkpoint-minutes", 0.00001, "--timeout", 60]
     first, second = pair(*words(data, tmp_path / "two", *often))
     end = time.monotonic() + 600

@@ -306,6 +306,6 @@ def test_a_winner_that_is_none(folder, tmp_path):
 def test_a_machine_that_cannot_compile():
     from torch._inductor.exc import CppCompileError
 
-    with pytest.raises(UsageError, match=r"torch.compile fails here \(C\+\+ compile error\); leave --compile out"):
-        with device.guarded("--batch"):
-            raise CppCompileError(["g++"], "no such program")
+    said = r"torch.compile fails here \(C\+\+ compile error\); leave --compile out"
+    with pytest.raises(UsageError, match=said), device.guarded("--batch"):
+        raise CppCompileError(["g++"], "no such program")
