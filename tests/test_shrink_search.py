@@ -496,12 +496,20 @@ def test_search_on_images_end_to_end(tmp_path):
     assert json.loads((tmp_path / "winner.json").read_text()) == winner
 
     pytest.importorskip("matplotlib")
+    from click.testing import CliRunner
+
     from nasharness.analysis import graph_shrinking
+    from nasharness.cli import figures
 
     files = graph_shrinking.write(tmp_path)
     assert {path.name for path in files} == {"shrinking.csv", "shrinking.png", "shrinking.pdf"}
     table = (tmp_path / "shrinking.csv").read_text().splitlines()
     assert len(table) == 1 + found.trajectory.trainings
+    drawn = CliRunner().invoke(figures.command, [str(tmp_path), "--out", str(tmp_path / "drawn"), "--format", "svg"])
+    assert drawn.exit_code == 0, drawn.output
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"shrinking.csv", "shrinking.svg"}
+    with pytest.raises(UsageError, match="'gif'"):
+        graph_shrinking.write(tmp_path, formats=["gif"])
     lived = graph_shrinking.survival(graph_shrinking.read(tmp_path))
     kept = {edge for edge, until in lived.items() if until > len(found.trajectory.steps)}
     last = found.trajectory.steps[-1].chosen.graph

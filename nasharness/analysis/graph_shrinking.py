@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness import spaces
 from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, looks, save, sheet
+from nasharness.analysis.figures.training import FORMATS
 from nasharness.analysis.layout import comma_separated
-from nasharness.errors import DataError, UsageError
+from nasharness.errors import DataError, UsageError, unknown
 from nasharness.search.result import atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NAME = "trajectory.json"
 _HEAD = ("step", "removed", "edges", "quality", "cost", "score", "chosen", "stopped", "arch")
 _DOT, _LINE, _BEST = COLOURS["sky"][0], COLOURS["vermilion"][0], COLOURS["green"][0]
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the content of ``trajectory.json`` in ``folder``; DataError where there is none or it is damaged."""
-    path = Path(folder) / "trajectory.json"
+    path = Path(folder) / NAME
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,25 +136,37 @@ def _survival(axes: Axes, trajectory: dict[str, Any], lived: dict[str, int]) -> 
     axes.spines["left"].set_color(MUTED)
 
 
-def write(folder: str | os.PathLike[str]) -> list[Path]:
-    """Write ``shrinking.png``, ``shrinking.pdf`` and ``shrinking.csv`` beside the trajectory.
+def is_search(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds the trajectory of such a search."""
+    return (Path(folder) / NAME).is_file()
 
-    The CSV has all that the figure shows. Raises UsageError without matplotlib, and where the folder cannot be written.
+
+def write(
+    folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, formats: Sequence[str] = FORMATS[:2]
+) -> list[Path]:
+    """Write ``shrinking.csv``, with all that is drawn, and ``shrinking.png``, ``.pdf``, ``.svg`` as asked; return them.
+
+    ``out``: a folder; none is that of the search, which may be unfinished. Raises UsageError for an unknown format,
+    without matplotlib, and where ``out`` cannot be written; DataError as ``read``.
     """
-    place = Path(folder)
-    trajectory = read(place)
+    for kind in formats:
+        if kind not in FORMATS:
+            raise unknown("format of figures", kind, FORMATS, "nasharness figures --help")
+    place = Path(folder if out is None else out)
+    trajectory = read(folder)
     table = comma_separated(_HEAD, [[row[key] for key in _HEAD] for row in rows(trajectory)]) + "\n"
     files = {"shrinking.csv": table.encode()}
     with looks():
         drawn = figure(trajectory)
-        files |= {f"shrinking.{kind}": save(drawn, kind) for kind in ("png", "pdf")}
+        files |= {f"shrinking.{kind}": save(drawn, kind) for kind in formats}
     for name, content in files.items():
 
         def fill(temporary: Path, content: bytes = content) -> None:
             temporary.write_bytes(content)
 
         try:
+            place.mkdir(parents=True, exist_ok=True)
             atomically(place / name, fill)
         except OSError as error:
-            raise UsageError(f"cannot write {place / name}: {error.strerror or error}") from error
+            raise UsageError(f"cannot write {place / name}: {error.strerror or error}; choose another --out") from error
     return [place / name for name in files]

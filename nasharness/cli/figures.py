@@ -26,14 +26,21 @@ from nasharness.errors import UsageError
 def command(
     studies: tuple[Path, ...], out: Path | None, only: str | None, formats: str, average: str, partial: bool
 ) -> None:
-    """Draw the figures of a study, or the course of a training run: PNG and PDF, and the numbers drawn as CSV."""
-    from nasharness.analysis import figures
+    """Draw the figures of a study, the course of a training run, or a search of shrink-cnn or shrink-rnn so far: PNG
+    and PDF, and the numbers drawn as CSV.
+    """  # noqa: D205 - click reads it
+    from nasharness.analysis import figures, graph_shrinking
     from nasharness.analysis.figures import training
 
     if len(studies) == 1 and training.is_run(studies[0]):
         target = out if out is not None else studies[0] / "figures"
         files = training.draw_run(studies[0], target, formats=_words(formats) or ())
         click.echo(f"written    {len(files)} files in {target}: training")
+        return
+    if len(studies) == 1 and graph_shrinking.is_search(studies[0]):
+        target = out if out is not None else studies[0]
+        files = graph_shrinking.write(studies[0], target, formats=_words(formats) or ())
+        click.echo(f"written    {len(files)} files in {target}: shrinking")
         return
     from nasharness.studies import load
 
