@@ -195,6 +195,9 @@ def test_hostile_shards(tmp_path):
     shard(tmp_path / "a" / "train" / "0.tar", ("1.jpg", b"x"), ("1.json", deep))
     with pytest.raises(DataError, match="1.json holds no label"):
         sources.open_split(tmp_path / "a", "train")
+    shard(tmp_path / "d" / "train" / "0.tar", ("1.jpg", b"x"), ("1.cls", b"2000000000"))
+    with pytest.raises(DataError, match="1.cls holds no label; expected a number from 0 to 999999"):
+        sources.open_split(tmp_path / "d", "train")
     path = shard(tmp_path / "b" / "train" / "0.tar", ("1.jpg", b"x"), ("1.cls", b"0"))
     raw = bytearray(path.read_bytes())
     raw[124:136] = b"\xff" * 10 + b"\xfe\x00"  # a negative size, in base 256
@@ -309,3 +312,10 @@ def test_a_machine_that_cannot_compile():
     said = r"torch.compile fails here \(C\+\+ compile error\); leave --compile out"
     with pytest.raises(UsageError, match=said), device.guarded("--batch"):
         raise CppCompileError(["g++"], "no such program")
+
+
+def test_every_processor_is_used(folder, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(retrain_cli, "use_processors", lambda: asked.append(True))
+    retrain(folder, tmp_path / "run", "--epochs", 1)
+    assert asked

@@ -23,6 +23,8 @@ from nasharness.errors import DataError
 SUFFIXES = (".jpg", ".jpeg", ".png")
 #: No photograph is larger; a member of an archive that says so is not read.
 LARGEST = 256 * 2**20
+#: A label decides how large the network is: a larger one is a mistake, and would take all memory.
+MOST_CLASSES = 1_000_000
 _LAYOUT = "expected {root}/{split}/CLASS/*.jpg, or {root}/{split}/*.tar with NAME.jpg and NAME.cls"
 
 
@@ -191,10 +193,12 @@ def _label(path: Path, member: str, data: bytes) -> int:
         value = json.loads(data)
         if isinstance(value, dict):
             value = value["label"] if "label" in value else value["cls"]
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST_CLASSES:
             raise ValueError
     except (ValueError, KeyError, RecursionError) as error:
-        raise DataError(f'{path}: {member} holds no label; expected a number from 0, or {{"label": 3}}') from error
+        raise DataError(
+            f'{path}: {member} holds no label; expected a number from 0 to {MOST_CLASSES - 1}, or {{"label": 3}}'
+        ) from error
     return value
 
 
