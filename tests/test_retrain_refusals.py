@@ -319,3 +319,27 @@ def test_every_processor_is_used(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(retrain_cli, "use_processors", lambda: asked.append(True))
     retrain(folder, tmp_path / "run", "--epochs", 1)
     assert asked
+
+
+def test_a_faster_decoder_is_used_and_pillow_has_the_last_word(folder, monkeypatch):
+    from nasharness.training.imagenet import decode as module
+
+    class Library:
+        """``decode_jpeg`` as simplejpeg's: a grey picture at the scale asked for; damage is a ValueError."""
+
+        @staticmethod
+        def decode_jpeg(data, *, colorspace, min_width, min_height, min_factor):
+            if len(data) < len(whole_file):
+                raise ValueError("Premature end of JPEG file")
+            assert (colorspace, min_factor) == ("RGB", 1)
+            return np.full((min_height, min_width, 3), 77, dtype=np.uint8)
+
+    data = whole_file = next((folder / "train" / "class00").iterdir()).read_bytes()
+    whole = decode(data, central(1, square=False), 8, "bilinear")
+    monkeypatch.setattr(module, "_simplejpeg", lambda: Library)
+    assert module.decoder() == "simplejpeg"
+    assert (decode(data, central(0.5, square=False), 8, "bilinear") == 77).all()
+    with pytest.raises(BadImage, match="truncated"):
+        decode(data[:-100], central(1, square=False), 8, "bilinear")
+    monkeypatch.setattr(Library, "decode_jpeg", lambda data, **_: (_ for _ in ()).throw(RuntimeError("cannot")))
+    assert np.array_equal(decode(data, central(1, square=False), 8, "bilinear"), whole)
