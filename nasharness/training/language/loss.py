@@ -42,9 +42,10 @@ class _Loss(torch.autograd.Function):
         for first in range(0, count, ROWS):
             rows, wanted = hidden[first : first + ROWS].to(dtype), targets[first : first + ROWS, None]
             chances = torch.softmax(torch.addmm(low_bias, rows, low.t()), dim=1)
+            right = chances.gather(1, wanted)
             # below the smallest normal number the logarithm would be infinite; such a loss is huge all the same
-            total += -chances.gather(1, wanted).to(hidden.dtype).clamp_min(1e-37).log().sum()
-            chances.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=dtype))
+            total += -right.to(hidden.dtype).clamp_min(1e-37).log().sum()
+            chances.scatter_(1, wanted, right - 1)  # adding in place walks over the whole matrix in bf16
             to_hidden.append(torch.mm(chances, low).to(hidden.dtype) / count)
             made = [torch.mm(chances.t(), rows), torch.mm(chances.new_ones(1, len(rows)), chances)[0]]
             part = [grad.to(weight.dtype) / count for grad in made]
