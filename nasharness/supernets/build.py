@@ -33,3 +33,8 @@ def build(space: str, classes: int, *, channels: int, cells: int, generator: tor
     from nasharness.supernets.sss import SssSupernet
 
     return SssSupernet(classes, cells=cells, generator=generator)
+
+
+def uses_batch_statistics(algorithm: str) -> bool:
+    """Whether the supernet of an algorithm scores with the statistics of the batch: always but in paper variants."""
+    return not algorithm.endswith(".paper")

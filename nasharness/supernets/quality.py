@@ -25,7 +25,7 @@ from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.base import Supernet
-from nasharness.supernets.build import build
+from nasharness.supernets.build import build, uses_batch_statistics
 from nasharness.supernets.ranking import rank
 from nasharness.supernets.request import load_images
 from nasharness.supernets.session import CHECKPOINT, KIND, WHAT_TO_LOWER
@@ -87,6 +87,7 @@ class Weights:
             cells=self.identity["cells"],
             generator=torch.Generator(),
         )
+        net.batch_statistics = uses_batch_statistics(str(self.identity["algorithm"]))
         try:
             net.load_state_dict(self.state)
         except RuntimeError as error:

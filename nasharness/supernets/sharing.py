@@ -132,6 +132,7 @@ def _plain(x: Tensor, weight: Tensor) -> Tensor:
 
 def _sliced(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     width = x.shape[1]
-    state: Sequence[Tensor | None] = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    running = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
+    state: Sequence[Tensor | None] = (*running, norm.weight, norm.bias)
     mean, variance, weight, bias = (None if value is None else value[:width] for value in state)
     return functional.batch_norm(x, mean, variance, weight, bias, training=mean is None, eps=norm.eps)
