@@ -85,7 +85,7 @@ class Sectioned(click.Command):
 @click.option("--batch", type=int, metavar="N", help="Images in a batch (64).")
 @click.option("--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1; paper 0.025).")
 @click.option("--channels", type=int, metavar="C", help="Channels of the first stage of tss (16).")
-@click.option("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper 5).")
+@click.option("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper: 5 on tss).")
 @click.option("--device", metavar="NAME,...", help="cpu, cuda, cuda:1, mps; several: a run on each (default: GPUs).")
 @click.option("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
