@@ -237,10 +237,10 @@ def test_show_tells_everything_known(cli, data_home):
 
 def test_list(cli):
     algos = cli("list", "algos").stdout
-    for name in ("random", "rea.paper", "autoshrink.official", "bohb", "darts.table"):
+    for name in ("random", "rea.paper", "autoshrink.official", "bohb", "darts.table", "gdas.paper"):
         assert re.search(rf"^{re.escape(name)} ", algos, re.M)
     assert "broken" not in algos
-    assert cli("list", "algos", "auto*").stdout.count("Zhang et al.") == 4
+    assert cli("list", "algos", "auto*").stdout.count("Zhang et al.") == 5
     assert "15,625" in cli("list", "spaces").stdout
     assert "tss/embedded" in cli("list", "tables").stdout
     assert "ImageNet16-120" in cli("list", "datasets").stdout
