@@ -47,7 +47,7 @@ from nasharness.errors import UsageError, unknown
               help="For --supernet: the images, neither of which trained weights.")  # fmt: skip
 @click.option("--score-images", type=click.IntRange(1), metavar="N",
               help="For --supernet: images that score an architecture (1,000).")  # fmt: skip
-@click.option("--batch", type=click.IntRange(2), metavar="N", help="For --supernet: images in a batch (250).")
+@click.option("--batch", type=click.IntRange(2), metavar="N", help="For --supernet: images in a batch (500).")
 @click.option("--images", metavar="NAME|PATH", help="For --supernet: other images than those of the run.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="For --supernet: where they are now.")
 @click.option("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="For --supernet: their split.")

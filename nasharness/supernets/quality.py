@@ -38,7 +38,7 @@ SCORES: Mapping[str, bool] = {"accuracy": False, "loss": True}
 #: Architectures, and images for each, from which the curve over the epochs is made: a tenth of the work or less.
 CURVE_ARCHS, CURVE_IMAGES = 100, 250
 #: Architectures and images of the ranking itself, unless asked for otherwise.
-SAMPLE, IMAGES, BATCH = 500, 1_000, 250
+SAMPLE, IMAGES, BATCH = 500, 1_000, 500
 PARTS = ("test", "validation")
 #: what must be known of the run
 _NEEDED = ("algorithm", "space", "dataset", "classes", "images", "channels", "cells", "epochs", "seed")
