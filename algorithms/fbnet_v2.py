@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from nasharness.algorithms.policy_search import Annealed
 
 from nasharness.search import register
-from nasharness.search.one_shot import OneShotTask
 
 if TYPE_CHECKING:
     from nasharness.supernets.base import Gates
@@ -36,20 +35,6 @@ class FbnetV2(Annealed):
     most probable width of each layer. Defaults: ten times the paper's rate and the warm-up; ``fbnet-v2.paper`` and
     ``fbnet-v2.warm.paper`` have the paper's (facts, nats_bench.md 4.3).
     """
-
-    def __init__(
-        self,
-        task: OneShotTask,
-        *,
-        lr: float = 3e-3,
-        weight_decay: float = 1e-3,
-        warmup: float = 0.3,
-        tau_first: float = 10.0,
-        tau_last: float = 0.1,
-    ) -> None:
-        super().__init__(
-            task, lr=lr, weight_decay=weight_decay, warmup=warmup, tau_first=tau_first, tau_last=tau_last
-        )  # fmt: skip
 
     def relaxed(self, epoch: int, learn: bool) -> Gates:
         from nasharness.supernets.sss import Prefix

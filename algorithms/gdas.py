@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from nasharness.algorithms.policy_search import Annealed
 
 from nasharness.search import register
-from nasharness.search.one_shot import OneShotTask
 
 if TYPE_CHECKING:
     from nasharness.supernets.base import Gates
@@ -31,20 +30,6 @@ class Gdas(Annealed):
     The answer is the most probable operation of each edge. Defaults: ten times the paper's rate and a warm-up, for
     searches of tens of epochs on thousands of images; ``gdas.paper`` has the paper's (facts, nats_bench.md 4.2).
     """
-
-    def __init__(
-        self,
-        task: OneShotTask,
-        *,
-        lr: float = 3e-3,
-        weight_decay: float = 1e-3,
-        warmup: float = 0.3,
-        tau_first: float = 10.0,
-        tau_last: float = 0.1,
-    ) -> None:
-        super().__init__(
-            task, lr=lr, weight_decay=weight_decay, warmup=warmup, tau_first=tau_first, tau_last=tau_last
-        )  # fmt: skip
 
     def relaxed(self, epoch: int, learn: bool) -> Gates:
         from torch.nn import functional

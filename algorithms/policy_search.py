@@ -99,10 +99,17 @@ class PolicySearch(OneShot):
 
 
 class Annealed(PolicySearch):
-    """Base of searches by Gumbel noise, whose temperature falls linearly over the epochs."""
+    """Base of searches by Gumbel noise, whose temperature falls linearly over the epochs; its settings are theirs."""
 
     def __init__(
-        self, task: OneShotTask, *, lr: float, weight_decay: float, warmup: float, tau_first: float, tau_last: float
+        self,
+        task: OneShotTask,
+        *,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-3,
+        warmup: float = 0.3,
+        tau_first: float = 10.0,
+        tau_last: float = 0.1,
     ) -> None:
         super().__init__(task, lr=lr, weight_decay=weight_decay, warmup=warmup)
         require(self, tau_first > 0, "tau_first", tau_first, "more than 0")
