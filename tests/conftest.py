@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before anything imports numpy
+# One thread each, in this process and in those that tests start, so that their bits can be compared: sums are split by
+# thread. OPENBLAS as the command line does; before anything imports numpy or torch.
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 import pytest  # noqa: E402
 

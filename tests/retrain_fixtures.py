@@ -86,7 +86,7 @@ def process(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """Start ``nasharness`` with the tiny network."""
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(ROOT), *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -33,14 +33,6 @@ from nasharness.supernets.unrolled import unrolled_gradient  # noqa: E402
 TSS, SSS = spaces.get("tss"), spaces.get("sss")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make_task(space="tss", *, epochs=5, seed=0, score=None, net=None):
     if net is None:
         generator = torch.Generator().manual_seed(seed)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import random
 import signal
 import subprocess
@@ -198,7 +197,6 @@ def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
     assert process.stdout is not None
     for line in process.stdout:

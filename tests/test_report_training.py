@@ -31,7 +31,7 @@ GRAPH = {"space": "shrink-rnn", "winner": {"arch": "tanh@0/relu@0,1"}, "dataset"
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Folders that training writes: images (a winner of tss), text (a graph, and a known network), one cut short."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     pytest.importorskip("PIL")
     from nasharness.nets import imagenet
     from nasharness.training.imagenet.retrain import retrain_images
@@ -41,8 +41,6 @@ def runs(tmp_path_factory):
     from tests.text_fixtures import options, write_corpus
 
     folder = tmp_path_factory.mktemp("trained")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(imagenet, "build", tiny)
         data = pictures(folder / "data", classes=3, train=2, val=2)
@@ -51,7 +49,6 @@ def runs(tmp_path_factory):
     text = write_corpus(folder / "corpus")
     retrain_text(options(text, folder / "graph", network=GRAPH, epochs=1))
     retrain_text(options(text, folder / "named", network="shrinkrnn", epochs=2))
-    torch.set_num_threads(threads)
     for name in ("graph", "images"):
         stopped = shutil.copytree(folder / name, folder / f"{name}-stopped", ignore=shutil.ignore_patterns("*.pt"))
         (stopped / "retrained.json").unlink()

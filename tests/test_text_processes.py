@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from nasharness.training import checkpoint
 from nasharness.training.language.task import retrain_text
@@ -18,14 +17,6 @@ from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
 #: a machine that does ten other things at once takes minutes to start a process
 pytestmark = pytest.mark.timeout(2000)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +28,6 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
 from nasharness.training.options import Options
 from nasharness.training.language.task import retrain_text
 from nasharness.errors import NasharnessError

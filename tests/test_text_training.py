@@ -25,14 +25,6 @@ from nasharness.training.watch import Diverged
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("text"))

@@ -116,8 +116,6 @@ def test_an_epoch_is_the_plain_loop_of_the_recipe():
 
 KILLED = """
 import os, signal, sys
-import torch
-torch.set_num_threads(int(sys.argv[2]))
 from pathlib import Path
 from nasharness.training.nats import Recipe
 from nasharness.training.nats_run import Request, Watcher, train
@@ -127,14 +125,14 @@ def step(done, total, loss):
         os.kill(os.getpid(), signal.SIGKILL)
 
 recipe = Recipe(epochs=3, batch=128, channels=2, cells=1)
-train(Request("tss", sys.argv[3], "digits", recipe, device="cpu", out=Path(sys.argv[1]), split="validation"),
+train(Request("tss", sys.argv[2], "digits", recipe, device="cpu", out=Path(sys.argv[1]), split="validation"),
       Watcher(lambda *_: None, step, lambda _: None))
 """
 
 
 def test_killed_in_mid_epoch_and_resumed_it_ends_with_the_same_bits(whole, tmp_path):
     made, out = whole
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path / "run"), str(torch.get_num_threads()), ARCH]
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path / "run"), ARCH]
     assert subprocess.run(arguments, check=False).returncode == -9
     assert len(last_state(tmp_path / "run")["rows"]) == 1  # killed in the second epoch
     with pytest.raises(UsageError, match="add --resume"):

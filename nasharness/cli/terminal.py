@@ -73,10 +73,11 @@ def ascii_only() -> bool:
 
 
 def use_processors() -> None:
-    """Let torch compute with every processor this process may use, unless OMP_NUM_THREADS says otherwise.
+    """Let torch compute with every processor this process may use, or with OMP_NUM_THREADS threads.
 
-    ``main`` keeps numpy's matrix products to one thread, and torch would take that for its own. Freed memory is kept:
-    a training step needs the same again. Raises UsageError where there is no torch.
+    ``main`` keeps numpy's matrix products to one thread, and torch would take that for its own: hence said in so many
+    words, and the bits of a run do not depend on how it was started. Freed memory is kept: a training step needs the
+    same again. Raises UsageError where there is no torch, or OMP_NUM_THREADS is no number.
     """
     try:
         import torch
@@ -87,6 +88,8 @@ def use_processors() -> None:
 
     keep_freed_memory()
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(allowed)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", str(allowed)).split(",")[0]  # a list is for nested loops
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise UsageError(f"OMP_NUM_THREADS={wanted!r}: expected a whole number of at least 1")
+    torch.set_num_threads(int(wanted))
