@@ -38,12 +38,13 @@ class Enas(OneShot):
     """ENAS: trains shared weights on cells that an LSTM controller draws, and the controller by REINFORCE.
 
     After each epoch the controller takes ``updates`` steps of Adam (rate ``lr``, eps 1e-3, betas (0.5, 0.999), gradient
-    norm at most 5), each on ``samples`` cells. The reward is the accuracy with the shared weights in [0, 1] plus 1e-4
-    times the entropy, a constant to the gradient; all cells of a step on the same validation batch, or with ``fresh``
-    each on another, as published. ``baseline``: ``others``, the mean reward of the step's other cells; or ``epoch``,
-    the previous epoch's mean baseline moved 1 % towards the reward (first epoch: the accuracy itself). The answer is
-    the best scored of ``candidates`` cells that the controller draws. Defaults: a twentieth of the paper's cells, ten
-    times its rate, compared on one batch; ``enas.paper`` has the paper's (facts, nats_bench.md 4.2).
+    norm at most 5), each on ``samples`` cells. The reward is the score with the shared weights in [0, 1] (in
+    ``enas.paper`` accuracy) plus 1e-4 times the entropy, a constant to the gradient; all cells of a step on the same
+    validation batch, or with ``fresh`` each on another, as published. ``baseline``: ``others``, the mean reward of the
+    step's other cells; or ``epoch``, the previous epoch's mean baseline moved 1 % towards the reward (first epoch: the
+    score itself). The answer is the best scored of ``candidates`` cells that the controller draws. Defaults: a
+    twentieth of the paper's cells, ten times its rate, compared on one batch; ``enas.paper`` has the paper's (facts,
+    nats_bench.md 4.2).
     """
 
     derives_by_scoring = True
@@ -90,25 +91,25 @@ class Enas(OneShot):
         rewards, baselines = [], []
         for _ in range(self._updates):
             choices = self._draw(self._samples)
-            accuracy = self.task.score(self.space.index(choices), self._fresh)
-            reward, baseline = self.update(choices, accuracy)
+            scores = self.task.score(self.space.index(choices), self._fresh)
+            reward, baseline = self.update(choices, scores)
             rewards.append(reward)
             baselines.append(baseline)
         self._epoch_baseline = float(np.mean(baselines))
         return {"arch_reward": float(np.mean(rewards)), "arch_baseline": self._epoch_baseline}
 
-    def update(self, choices: Choices, accuracy: Floats) -> tuple[float, float]:
-        """Take one step on cells ``[n, positions]`` of ``accuracy [n]``; return the mean reward and baseline."""
+    def update(self, choices: Choices, scores: Floats) -> tuple[float, float]:
+        """Take one step on cells ``[n, positions]`` of ``scores [n]``; return the mean reward and baseline."""
         import torch
 
         self._adam.zero_grad()
-        loss, rewards, baselines = self.policy_loss(choices, accuracy)
+        loss, rewards, baselines = self.policy_loss(choices, scores)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.controller.parameters(), 5.0)
         self._adam.step()
         return float(rewards.mean()), float(baselines.mean())
 
-    def policy_loss(self, choices: Choices, accuracy: Floats) -> tuple[torch.Tensor, Floats, Floats]:
+    def policy_loss(self, choices: Choices, scores: Floats) -> tuple[torch.Tensor, Floats, Floats]:
         """Return minus the mean of (reward - baseline) * log probability; rewards and baselines ``[n]``."""
         import torch
 
@@ -116,12 +117,12 @@ class Enas(OneShot):
 
         picked = torch.from_numpy(choices.astype(np.int64))
         log_p = self.controller(picked)
-        accuracy = np.asarray(accuracy, dtype=np.float64)
-        rewards = accuracy + 1e-4 * entropy(log_p).detach().double().numpy()
+        scores = np.asarray(scores, dtype=np.float64)
+        rewards = scores + 1e-4 * entropy(log_p).detach().double().numpy()
         if self._others:
             baselines = (rewards.sum() - rewards) / (len(rewards) - 1)
         elif self._epoch_baseline is None:
-            baselines = accuracy
+            baselines = scores
         else:
             baselines = self._epoch_baseline + 0.01 * (rewards - self._epoch_baseline)
         advantages = torch.from_numpy(rewards - baselines).to(log_p.dtype)

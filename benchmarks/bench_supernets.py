@@ -65,7 +65,7 @@ def ranking(setting, count, sample):
     archs = setting.rng.integers(0, setting.net.space.size, count)
     chosen = setting.net.space.choices(archs[:sample])
     setting.eager.eval()
-    setting.net.batch_statistics = False  # as the eager network evaluates
+    setting.net.published = True  # as the eager network evaluates
 
     @torch.no_grad()
     def theirs(rows):

@@ -54,8 +54,9 @@ class OneShotTask:
     supernet. ``device``: where everything lives. ``rng``, ``generator``: the run's random streams, numpy's and torch's
     (the latter on ``device``); the harness seeds both anew at the start of every epoch and of every ``derive`` from
     (seed, epoch), so that nothing of them needs to be saved. ``autocast()``: the precision of a forward pass.
-    ``score(archs, fresh)``: accuracy in [0, 1], float64 ``[n]``, of architectures ``[n]`` with the shared weights,
-    without gradients, on one batch of validation images: the same for all, or with ``fresh`` another for each.
+    ``score(archs, fresh)``: mean probability of the right class, in paper variants accuracy, float64 ``[n]`` in [0, 1],
+    of architectures ``[n]`` with the shared weights, without gradients, on one batch of validation images: the same for
+    all, or with ``fresh`` another for each.
     """
 
     space: Space

@@ -35,6 +35,6 @@ def build(space: str, classes: int, *, channels: int, cells: int, generator: tor
     return SssSupernet(classes, cells=cells, generator=generator)
 
 
-def uses_batch_statistics(algorithm: str) -> bool:
-    """Whether the supernet of an algorithm scores with the statistics of the batch: always but in paper variants."""
-    return not algorithm.endswith(".paper")
+def scores_as_published(algorithm: str) -> bool:
+    """Whether the supernet of an algorithm scores as NATS-Bench's do: in paper variants; see `Supernet.published`."""
+    return algorithm.endswith(".paper")

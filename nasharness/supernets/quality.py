@@ -25,16 +25,16 @@ from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.base import Supernet
-from nasharness.supernets.build import build, uses_batch_statistics
-from nasharness.supernets.ranking import rank
+from nasharness.supernets.build import build, scores_as_published
+from nasharness.supernets.ranking import Scores, rank
 from nasharness.supernets.request import load_images
 from nasharness.supernets.session import CHECKPOINT, KIND, WHAT_TO_LOWER
 from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
 
-#: scores that shared weights give, and whether small ones are good
-SCORES: Mapping[str, bool] = {"accuracy": False, "loss": True}
+#: scores that shared weights give, and whether small ones are good; the verdict is about the first
+SCORES: Mapping[str, bool] = {"probability": False, "accuracy": False, "loss": True}
 #: Architectures, and images for each, from which the curve over the epochs is made: a tenth of the work or less.
 CURVE_ARCHS, CURVE_IMAGES = 100, 250
 #: Architectures and images of the ranking itself, unless asked for otherwise.
@@ -87,7 +87,7 @@ class Weights:
             cells=self.identity["cells"],
             generator=torch.Generator(),
         )
-        net.batch_statistics = uses_batch_statistics(str(self.identity["algorithm"]))
+        net.published = scores_as_published(str(self.identity["algorithm"]))
         try:
             net.load_state_dict(self.state)
         except RuntimeError as error:
@@ -128,12 +128,11 @@ def _kept(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Architectures ``index`` ``[n]`` by the weights after an epoch: ``accuracy`` in [0, 1] and ``loss``, nats."""
+    """Architectures ``index`` ``[n]`` and their ``scores`` by the weights after an epoch."""
 
     epoch: int
     index: NDArray[np.int64]
-    accuracy: Floats
-    loss: Floats
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -217,8 +216,7 @@ def assess(
         even = -(-len(on) // steps)  # no small batch at the end: cells are normalised by the statistics of their batch
         with devices.guarded(WHAT_TO_LOWER), devices.autocast(where, precision):
             batches = on.batches(even, shuffle=False, augment=False)
-            accuracy, loss = rank(weights.supernet(where), archs, batches, told, steps)
-        return Ranked(weights.epoch, archs, accuracy, loss)
+            return Ranked(weights.epoch, archs, rank(weights.supernet(where), archs, batches, told, steps))
 
     points = []
     if curve and len(files) > 1:
@@ -259,7 +257,7 @@ def _tau(ranked: Ranked, name: str, truth: Floats, seed: int) -> tuple[float, In
 
 
 def _quality(ranked: Ranked, name: str, truth: Floats, seed: int, **options: Any) -> Quality:
-    return quality(name, getattr(ranked, name), truth, lower_is_better=SCORES[name], seed=seed, **options)
+    return quality(name, getattr(ranked.scores, name), truth, lower_is_better=SCORES[name], seed=seed, **options)
 
 
 def _each_epoch(files: list[Path], last: Weights) -> Iterator[Weights]:

@@ -22,17 +22,17 @@ RISING = 0.03
 
 def verdict(report: Report) -> str:
     """What the numbers say about whether this supernet may be trusted."""
-    best = max(report.found, key=lambda one: _or_less(one.tau["all"][0]))
-    tau, (low, high) = best.tau["all"]
+    first = report.found[0]
+    tau, (low, high) = first.tau["all"]
     if not low > 0:
         return (
-            f"the shared weights rank no better than chance (tau by {best.name} {bracket(tau, (low, high), 2)}): what "
+            f"the shared weights rank no better than chance (tau by {first.name} {bracket(tau, (low, high), 2)}): what "
             "was derived from them says nothing; train longer (--epochs) or with a larger --lr"
         )
-    text = f"the shared weights rank better than chance (tau by {best.name} {bracket(tau, (low, high), 2)})"
+    text = f"the shared weights rank better than chance (tau by {first.name} {bracket(tau, (low, high), 2)})"
     if len(report.curve) > 2:
-        last = report.curve[-1].tau[best.name][0]
-        earlier = report.curve[-1 - math.ceil(len(report.curve) / 3)].tau[best.name][0]
+        last = report.curve[-1].tau[first.name][0]
+        earlier = report.curve[-1 - math.ceil(len(report.curve) / 3)].tau[first.name][0]
         if last - earlier > RISING:
             return f"{text}; tau still rises ({earlier:.2f} to {last:.2f} over the last third): longer training may pay"
     return text
@@ -93,7 +93,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 
 def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
-    """Write columns index, accuracy, loss: a file that ``nasharness validate --scores`` reads.
+    """Write columns index, probability, accuracy, loss: a file that ``nasharness validate --scores`` reads.
 
     Raises UsageError where the file cannot be written.
     """
@@ -102,8 +102,8 @@ def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", *SCORES])
     ranked = report.ranked
-    for index, accuracy, loss in zip(ranked.index, ranked.accuracy, ranked.loss, strict=True):
-        writer.writerow([int(index), repr(float(accuracy)), repr(float(loss))])
+    for index, *scores in zip(ranked.index, *ranked.scores, strict=True):
+        writer.writerow([int(index), *(repr(float(score)) for score in scores)])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         atomically(file, lambda temporary: _write(temporary, text.getvalue()))
@@ -126,9 +126,9 @@ def frame(report: Report) -> Any:
             {"part": "end", "epoch": report.weights.epoch, "score": one.name, "tau": tau, "low": low, "high": high}
         )
     ranked = report.ranked
-    for index, accuracy, loss, final in zip(ranked.index, ranked.accuracy, ranked.loss, report.truth, strict=True):
+    for index, final, *scores in zip(ranked.index, report.truth, *ranked.scores, strict=True):
         rows.append(
-            {"part": "architecture", "index": int(index), "accuracy": 100 * accuracy, "loss": loss, "final": final}
+            {"part": "architecture", "index": int(index), "final": final} | dict(zip(SCORES, scores, strict=True))
         )
     made = pd.DataFrame(rows)
     for column in ("epoch", "index"):
@@ -166,10 +166,6 @@ def _plain(value: float) -> float | None:
 
 def _interval(bounds: proxies.Interval) -> list[float] | None:
     return None if math.isnan(bounds[0]) else list(bounds)
-
-
-def _or_less(value: float) -> float:
-    return -2.0 if math.isnan(value) else value
 
 
 def _write(path: Path, text: str) -> None:

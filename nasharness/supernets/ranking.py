@@ -1,18 +1,31 @@
-"""Ranking architectures by shared weights: accuracy and loss of each on batches of images."""
+"""Ranking architectures by shared weights: how well each does on batches of images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.nn import functional
 
 from nasharness.errors import UsageError
 from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Supernet
+
+
+class Scores(NamedTuple):
+    """What images say of architectures, float64 ``[n]`` each.
+
+    ``probability``: mean probability of the right class, in [0, 1]: the expected accuracy of answers drawn from the
+    softmax. ``accuracy`` in [0, 1]. ``loss``: mean cross-entropy, nats. Accuracy has few different values and the noise
+    of answers that could fall either way; the loss is ruled by the few images an architecture is most wrong about.
+    """
+
+    probability: Floats
+    accuracy: Floats
+    loss: Floats
 
 
 def rank(
@@ -21,32 +34,32 @@ def rank(
     batches: Iterable[tuple[Tensor, Tensor]],
     progress: Callable[[int, int], None] | None = None,
     total: int = 0,
-) -> tuple[Floats, Floats]:
-    """Return accuracy in [0, 1] and mean cross-entropy in nats, float64 ``[n]`` each, of architectures ``[n]``.
+) -> Scores:
+    """Return the scores of architectures ``[n]``.
 
     ``batches``: images and labels, on the network's device; all architectures see all of them, and each batch is gone
-    through once. The loss ranks more finely than the accuracy, of which there are few different values.
-    ``progress(done, total)`` counts architectures times batches, of ``total`` batches (0: unknown). Raises `UsageError`
-    where there are no images.
+    through once. ``progress(done, total)`` counts architectures times batches, of ``total`` batches (0: unknown).
+
+    Raises `UsageError` where there are no images.
     """
     asked = np.asarray(archs).ravel()
-    right, loss = np.zeros(len(asked)), np.zeros(len(asked))
+    sums = np.zeros((len(asked), len(Scores._fields)))
     images_seen = done = 0
     for images, labels in batches:
         places, numbers = [], []
         for where, logits in net.each(images, asked):
             precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            hits = (precise.argmax(-1) == labels).sum().to(precise.dtype)
+            logs = precise.log_softmax(-1).gather(-1, labels[:, None])
+            hits = (precise.argmax(-1) == labels).to(precise.dtype)
             places.append(where)
-            numbers.append(torch.stack([hits, functional.cross_entropy(precise, labels)]))
+            numbers.append(torch.stack([logs.exp().sum(), hits.sum(), -logs.sum()]))
             done += len(where)
             if progress is not None:
                 progress(done, total * len(asked))
         images_seen += len(labels)
         measured = torch.stack(numbers).cpu().numpy() if numbers else ()  # one transfer a batch
-        for where, (hits, mean) in zip(places, measured, strict=True):
-            right[where] += hits
-            loss[where] += mean * len(labels)
+        for where, found in zip(places, measured, strict=True):
+            sums[where] += found
     if not images_seen:
         raise UsageError("there are no images to rank architectures on: got no batch, expected at least one")
-    return right / images_seen, loss / images_seen
+    return Scores(*(sums / images_seen).T)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: how each score is drawn
 LOOKS = {
+    "probability": Look(COLOURS["green"][0], (0, (1, 1.2)), "^"),
     "accuracy": Look(COLOURS["blue"][0], "-", "o"),
     "loss": Look(COLOURS["vermilion"][0], (0, (5, 1.4)), "s"),
 }
@@ -60,9 +61,9 @@ def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:
     """Draw ``data``, whose rows are told apart by ``part``. Call within ``style.looks()``.
 
     ``epoch``: ``epoch``, ``score``, ``tau`` with its interval ``low`` to ``high``; without such rows there is no left
-    panel. ``end``: the same at the end of the run, on all that was ranked. ``architecture``: ``index``, ``accuracy``
-    with the shared weights in percent, ``loss``, ``final`` metric of the table in percent. ``captions``: ``title``,
-    ``truth``, ``note``.
+    panel. ``end``: the same at the end of the run, on all that was ranked. ``architecture``: ``index``, its scores
+    with the shared weights (``probability`` and ``accuracy`` in [0, 1], ``loss``), ``final`` metric of the table in
+    percent. ``captions``: ``title``, ``truth``, ``note``.
     """
     curve, cells = data[data["part"] == "epoch"], data[data["part"] == "architecture"]
     columns = 2 if len(curve) else 1
@@ -100,7 +101,7 @@ def _curve(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
-    score, final = cells["accuracy"].to_numpy(dtype=float), cells["final"].to_numpy(dtype=float)
+    score, final = cells["probability"].to_numpy(dtype=float), cells["final"].to_numpy(dtype=float)
     floor, best = float(np.quantile(final, LOWEST)), float(final.max())
     floor = min(floor, best - 1.0)
     inside = final >= floor
@@ -119,7 +120,7 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
         for _, row in end.iterrows()
     ]
     axes.text(1.0, 1.02, "tau " + ", ".join(words), transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
-    axes.set_xlabel("accuracy with shared weights (%)")
+    axes.set_xlabel("probability of the right class with shared weights")
 
 
 def _write_bytes(content: bytes, path: Path) -> None:
