@@ -150,7 +150,7 @@ def captions(report: Report) -> dict[str, str]:
     return {
         "title": f"{weights.identity['algorithm']} on {space}, seed {weights.identity['seed']}",
         "truth": f"{problem.final} on {problem.dataset} (%)",
-        "note": f"{curve}{len(report.truth):,} of {size:,} architectures, {report.images.partition(',')[0]} "
+        "note": f"{curve}{len(report.truth):,} of {size:,} architectures, {report.images.partition(', which')[0]} "
         f"after epoch {weights.epoch}. Table {problem.table.name}, checksum {problem.table.checksum[:12]}. Images: "
         f"{weights.origin.get('images', '')}.",
     }

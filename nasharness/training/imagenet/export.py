@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +17,11 @@ from torch import Tensor, nn
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.nets import imagenet
-from nasharness.search.result import atomically
 from nasharness.training.checkpoint import Keeper, load
+from nasharness.training.exported import format_of, require_onnx, write
 from nasharness.training.imagenet.loop import KIND
 from nasharness.training.imagenet.statistics import settled
 
-FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
 #: where the description lies in an exported file
 ENTRY = "nasharness.json"
 
@@ -124,23 +120,13 @@ def export(folder: Path, out: Path, *, format: str | None = None, weights: str =
         UsageError: unknown format, or a package for it is not installed.
         DataError: as :func:`load_run`; or the file's answers differ from the module's; or it cannot be written.
     """
-    kind = format or {suffix: name for name, suffix in FORMATS.items()}.get(out.suffix, "pt2")
-    if kind not in FORMATS:
-        raise unknown("format", kind, FORMATS)
-    if kind == "onnx":
-        _needs_onnx()
+    kind = format_of(out, format)
     module, described = load_run(folder, weights)
     generator = torch.Generator().manual_seed(0)
     batch = torch.rand(3, 3, described.size, described.size, generator=generator)
     program = torch.export.export(module, (batch,), dynamic_shapes={"pixels": {0: torch.export.Dim("images", min=1)}})
     record = json.dumps({**described.__dict__, "class_names": list(described.class_names)})
-    write: Callable[[Path], None] = (lambda path: _write_onnx(program, path, record)) if kind == "onnx" else (
-        lambda path: _write_pt2(program, path, record))  # fmt: skip
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        atomically(out, write)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    write(program, out, kind, entry=ENTRY, record=record, inputs=["pixels"], outputs=["logits"])
     expected = as_function(module)(batch.numpy())
     run, _ = load_file(out, trust=True)  # written a moment ago
     difference = float(np.abs(run(batch.numpy()) - expected).max() / max(1.0, float(np.abs(expected).max())))
@@ -191,41 +177,8 @@ def as_function(module: nn.Module) -> Run:
     return run
 
 
-def _write_pt2(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={ENTRY: record})
-
-
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
-    import onnx
-
-    with _quiet():
-        made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["pixels"], output_names=["logits"])
-    if made is None:
-        raise DataError("torch.onnx gave no model")
-    model = made.model_proto
-    entry = model.metadata_props.add()
-    entry.key, entry.value = ENTRY, record
-    path.write_bytes(model.SerializeToString())
-    onnx.checker.check_model(model)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's exporter from telling of packages that it does without, and of its own old ways."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
-
-
 def _load_onnx(path: Path) -> tuple[Run, Description]:
-    _needs_onnx()
+    require_onnx()
     import onnx
 
     try:
@@ -251,12 +204,6 @@ def _load_onnx(path: Path) -> tuple[Run, Description]:
         return logits
 
     return run, described
-
-
-def _needs_onnx() -> None:
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"ONNX needs {' and '.join(missing)}: pip install 'nasharness[export]' (or --format pt2)")
 
 
 def _is_recipe(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -12,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasharness.errors import DataError, UsageError, unknown
+from nasharness.errors import DataError
 from nasharness.nets.shrinkrnn import RecurrentCell
-from nasharness.search.result import atomically
+from nasharness.training.exported import format_of, write
 from nasharness.training.language.model import LanguageModel
 from nasharness.training.language.task import load
 
-FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
 #: where the vocabulary lies in an exported file, as JSON: {"words": [...], "state": width of the state}
 ENTRY = "nasharness-text.json"
 
@@ -57,12 +55,7 @@ def export_text(run: Path, out: Path, *, format: str | None = None) -> dict[str,
         UsageError: unknown format, or a package for it is not installed.
         DataError: there is no trained model in ``run``, the file cannot be written, or its answers differ.
     """
-    kind = format or {suffix: name for name, suffix in FORMATS.items()}.get(out.suffix, "pt2")
-    if kind not in FORMATS:
-        raise unknown("format", kind, FORMATS)
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if kind == "onnx" and missing:
-        raise UsageError(f"ONNX needs {' and '.join(missing)}: pip install 'nasharness[export]' (or --format pt2)")
+    kind = format_of(out, format)
     model, vocabulary = load(run)
     reader = Reader(model).eval()
     tokens, state = torch.arange(3) % len(vocabulary), model.start(3).detach()
@@ -72,39 +65,12 @@ def export_text(run: Path, out: Path, *, format: str | None = None) -> dict[str,
         warnings.filterwarnings("ignore", "The tensor attributes", UserWarning)
         program = torch.export.export(reader, (tokens, state), dynamic_shapes=shapes)
     record = json.dumps({"words": list(vocabulary.words), "state": state.shape[1]})
-
-    def write(path: Path) -> None:
-        if kind == "pt2":
-            with path.open("wb") as file:
-                torch.export.save(program, file, extra_files={ENTRY: record})
-        else:
-            _write_onnx(program, path, record)
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        atomically(out, write)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    names = {"inputs": ["tokens", "state"], "outputs": ["log_probabilities", "next_state"]}
+    write(program, out, kind, entry=ENTRY, record=record, **names)
     difference = _difference(reader, out, kind)
     if not difference < 1e-3:
         raise DataError(f"{out} does not compute what the model does: it differs by {difference:.2g}; please report it")
     return {"format": kind, "difference": difference, "bytes": out.stat().st_size}
-
-
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, record: str) -> None:
-    import onnx
-
-    names = {"input_names": ["tokens", "state"], "output_names": ["log_probabilities", "next_state"]}
-    with warnings.catch_warnings():  # torch warns of itself
-        warnings.simplefilter("ignore", FutureWarning)
-        made = torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
-    if made is None:
-        raise DataError("torch.onnx gave no model")
-    proto = made.model_proto
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = ENTRY, record
-    onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString())
 
 
 def _difference(reader: Reader, out: Path, kind: str) -> float:
