@@ -190,6 +190,19 @@ KILLED = """
 """
 
 
+def test_preempted_it_says_what_is_kept_and_asks_to_be_started_again(tmp_path):
+    command = [sys.executable, "-c", "from nasharness.cli import main; main()"]
+    asked = "run --algo gdas --space tss --dataset cifar10 --images digits --channels 2 --epochs 500 --device cpu --out"
+    process = subprocess.Popen([*command, *asked.split(), str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "2/500" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    assert "--resume goes on from it" in process.communicate()[1].splitlines()[-1]
+    assert process.returncode == 75
+
+
 def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path):
     root = Path(__file__).resolve().parents[1]
     process = subprocess.Popen(

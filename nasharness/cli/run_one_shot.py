@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nasharness.cli.terminal import ascii_only, use_processors
-from nasharness.errors import NasharnessError
 
 if TYPE_CHECKING:
     from nasharness.supernets.session import Epoch
@@ -26,6 +25,7 @@ def train(
     from nasharness.supernets.request import Request
     from nasharness.supernets.run import Interrupted, execute
     from nasharness.supernets.text import header, render
+    from nasharness.training.signals import Stopped, preemptible
 
     request = Request.create(algorithm, space, dataset, **asked)
     judge = Judge.find(space, dataset, **judged)
@@ -33,12 +33,13 @@ def train(
         click.echo(header(request, judge))
         click.echo()
     watcher = Watch(space, dataset, len(request.seeds) > 1)
-    try:
-        result = execute(request, judge, watcher)
-    except Interrupted as interrupted:
-        raise InterruptedRunError(str(interrupted)) from None
-    finally:
-        watcher.close()
+    with preemptible() as code:
+        try:
+            result = execute(request, judge, watcher)
+        except Interrupted as interrupted:
+            raise Stopped(str(interrupted), code()) from None
+        finally:
+            watcher.close()
     written = None if request.out is None else result.write()
     if as_json:
         click.echo(json.dumps(result.summary(), allow_nan=False))
@@ -47,12 +48,6 @@ def train(
     click.echo(f"written    {written if written is not None else 'nothing; --out DIR keeps everything'}")
     if written is not None:
         click.echo(f"next       nasharness validate --supernet {written}   how well the shared weights rank")
-
-
-class InterruptedRunError(NasharnessError):
-    """Ctrl-C: what is kept has been said."""
-
-    exit_code = 130
 
 
 class Watch:

@@ -10,14 +10,7 @@ from typing import Any
 import click
 
 from nasharness.cli.terminal import Progress, ascii_only
-from nasharness.errors import NasharnessError, UsageError
-
-
-class InterruptedSearchError(NasharnessError):
-    """Ctrl-C: what is paid for is kept."""
-
-    exit_code = 130
-
+from nasharness.errors import UsageError
 
 #: options of ``nasharness run`` that are settings of the search too
 SETTINGS = ("epochs", "batch", "lr")
@@ -49,6 +42,7 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
     _need_torch()
     from nasharness.training.proxy_search.run import Request
     from nasharness.training.proxy_search.run import search as shrink
+    from nasharness.training.signals import Stopped, preemptible
 
     settings = {name: options[name] for name in SETTINGS if name in options} | dict(asked["settings"])
     given = {name: options[name] for name in OPTIONS if name in options and name != "resume"}
@@ -58,12 +52,13 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
         for line in _header(request):
             click.echo(line)
     progress = Progress("trainings")
-    try:
-        found = shrink(request, resume=resume, progress=progress.update)
-    except KeyboardInterrupt:
-        raise InterruptedSearchError(f"interrupted; what was trained is in {out}: go on with --resume") from None
-    finally:
-        progress.close()
+    with preemptible() as code:
+        try:
+            found = shrink(request, resume=resume, progress=progress.update)
+        except KeyboardInterrupt:
+            raise Stopped(f"interrupted; what was trained is in {out}: go on with --resume", code()) from None
+        finally:
+            progress.close()
     drawn = _draw(out)
     if as_json:
         click.echo(json.dumps(found.winner() | {"trainings_replayed": found.replayed}, allow_nan=False))

@@ -1,10 +1,13 @@
-"""Being told to stop: preemption (SIGTERM) and Ctrl-C, answered after the step in hand with a checkpoint."""
+"""Being told to stop, by preemption (SIGTERM) or Ctrl-C."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -25,8 +28,9 @@ class Stopped(NasharnessError):  # noqa: N818 - what happened, and no mistake
 
 
 class Stop:
-    """While entered, SIGTERM and SIGINT only set ``code``, which the loop reads between steps; the second Ctrl-C acts.
+    """While entered, SIGTERM and SIGINT only set ``code``, which the loop reads between steps to leave a checkpoint.
 
+    The second Ctrl-C acts at once.
     Outside the main thread, where Python allows no handlers, nothing is caught.
     """
 
@@ -52,6 +56,33 @@ class Stop:
         if number == signal.SIGINT and self.code:
             raise KeyboardInterrupt
         self.code = self.code or (REQUEUE if number == signal.SIGTERM else INTERRUPTED)
+
+
+@contextlib.contextmanager
+def preemptible() -> Iterator[Callable[[], int]]:
+    """While entered, SIGTERM interrupts as Ctrl-C does, here and in the processes started from here.
+
+    For work whose checkpoints are made on the way. Yields a function that gives the exit code, 75 or 130. Outside the
+    main thread, where Python allows no handlers, SIGTERM acts as ever.
+    """
+    code = INTERRUPTED
+
+    def told(number: int, frame: FrameType | None) -> None:
+        nonlocal code
+        code = REQUEUE
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGINT)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: code
+        return
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield lambda: code
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def ignore_in_worker(_: int) -> None:
