@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasharness.algorithms.policy_search import Annealed
+from nasharness.algorithms.policy_search import Annealed, require
 
 from nasharness.search import register
+from nasharness.search.one_shot import OneShotTask
 
 if TYPE_CHECKING:
     from nasharness.supernets.base import Gates
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     citation="Dong & Yang, Searching for a Robust Neural Architecture in Four GPU Hours, CVPR 2019, arXiv 1910.04465",
     kind="one-shot",
     spaces=("tss",),
-    variants={"paper": ("GDAS with NATS-Bench's settings.", {"lr": 3e-4, "warmup": 0.0})},
+    variants={"paper": ("GDAS with NATS-Bench's settings.", {"lr": 3e-4, "warmup": 0.0, "share": 1.0})},
 )
 class Gdas(Annealed):
     """GDAS: trains and judges one cell at a time, drawn by hard Gumbel-softmax, the same in all cells of the network.
@@ -27,11 +28,35 @@ class Gdas(Annealed):
     weights of the others to the features as bare numbers, whose gradient says nothing about an operation). The
     temperature falls linearly from ``tau_first`` to ``tau_last`` over the epochs. ``lr``, ``weight_decay``: of Adam on
     the architecture parameters, which rest during the first ``warmup`` of the epochs: drawing is uniform until then.
-    The answer is the most probable operation of each edge. Defaults: ten times the paper's rate and a warm-up, for
-    searches of tens of epochs on thousands of images; ``gdas.paper`` has the paper's (facts, nats_bench.md 4.2).
+    The answer is the most probable operation of each edge.
+
+    ``share``: in a pass that judges, a drawn operation counts with a factor drawn from [``share``, 1]. The gradient at
+    factor one, as published, says whether a little less of the operation would help; summed inputs and an output that
+    is normalised afterwards let that be true of nearly every operation of a trained supernet, and ``none``, whose
+    gradient is zero, is preferred everywhere. What matters is the whole way from nothing to one, and the mean of the
+    gradients along it is the gain over ``none``; close to nothing they are too large to average.
+
+    Defaults: ten times the paper's rate, a warm-up and a share of a quarter, for searches of tens of epochs on
+    thousands of images; ``gdas.paper`` has the paper's (facts, nats_bench.md 4.2).
     """
 
+    def __init__(
+        self,
+        task: OneShotTask,
+        *,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-3,
+        warmup: float = 0.3,
+        tau_first: float = 10.0,
+        tau_last: float = 0.1,
+        share: float = 0.25,
+    ) -> None:
+        super().__init__(task, lr=lr, weight_decay=weight_decay, warmup=warmup, tau_first=tau_first, tau_last=tau_last)
+        require(self, 0 < share <= 1, "share", share, "more than 0 and at most 1")
+        self._share = share
+
     def relaxed(self, epoch: int, learn: bool) -> Gates:
+        import torch
         from torch.nn import functional
 
         from nasharness.supernets.tss import EdgeGates
@@ -41,6 +66,7 @@ class Gdas(Annealed):
         if not learn:
             return EdgeGates.single(drawn.numpy())
         soft = logits.softmax(dim=1)
-        hard = functional.one_hot(drawn, soft.shape[1])
+        factors = torch.from_numpy(self.task.rng.uniform(self._share, 1.0, len(drawn))).to(soft.dtype)
+        hard = functional.one_hot(drawn, soft.shape[1]) * factors[:, None]
         weights = hard + (soft - soft.detach())  # in this order, one is exactly one
         return EdgeGates.straight_through(drawn.numpy(), weights.to(self.task.device))

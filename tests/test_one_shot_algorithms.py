@@ -239,24 +239,27 @@ def test_second_order_darts_on_the_supernet_agrees_with_differentiating_twice(mo
 # ---- GDAS
 
 
-def test_gdas_passes_the_gradient_straight_through(monkeypatch):
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_gdas_passes_the_gradient_straight_through(monkeypatch, share):
     """The gradient is that of the soft weights, at the loss's slope by the weight of the operation that was drawn."""
     task = make_task()
-    gdas = Gdas(task, warmup=0.0)
+    gdas = Gdas(task, warmup=0.0, share=share)
     spread(gdas.policy)
     step = make_step(task, epoch=2)
     tau = 10 + (0.1 - 10) * 2 / 4
     assert gdas.tau(2) == pytest.approx(tau)
     assert gdas.tau(0) == 10
     assert gdas.tau(4) == pytest.approx(0.1)
-    noise = torch.from_numpy(rewound(task, lambda: task.rng.gumbel(size=(6, 5))))
+    noise, factors = rewound(task, lambda: (task.rng.gumbel(size=(6, 5)), task.rng.uniform(share, 1, 6)))
+    noise, factors = torch.from_numpy(noise), torch.from_numpy(factors)
     gates = rewound(task, lambda: gdas.relaxed(2, learn=True))
     found = caught_gradient(gdas, step, monkeypatch)
 
     logits = gdas.policy.logits.detach().clone().requires_grad_()
     soft = ((logits.log_softmax(1) + noise) / tau).softmax(1)
     drawn = soft.argmax(1)
-    assert torch.equal(gates.weights[0].detach(), F.one_hot(drawn, 5).double())
+    hard = F.one_hot(drawn, 5) * factors[:, None]
+    torch.testing.assert_close(gates.weights[0].detach(), hard, rtol=0, atol=0 if share == 1 else 1e-15)
     assert np.array_equal(gates.active[0], F.one_hot(drawn, 5).bool().numpy())
 
     from nasharness.supernets.tss import EdgeGates
@@ -266,7 +269,7 @@ def test_gdas_passes_the_gradient_straight_through(monkeypatch):
         return F.cross_entropy(task.net(step.arch_images, EdgeGates(gates.active, full[None])), step.arch_labels)
 
     with torch.no_grad():
-        slope = differences(loss, torch.ones(6, dtype=torch.float64))
+        slope = differences(loss, factors)
     (expected,) = torch.autograd.grad(soft.gather(1, drawn[:, None])[:, 0] @ slope, logits)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
     assert float(expected.abs().max()) > 1e-6
@@ -628,6 +631,7 @@ def test_autoshrink_can_charge_for_cost():
         (Darts, "tss", {"order": 3}, "darts: order = 3"),
         (Darts, "tss", {"lr": 0.0}, "darts: lr = 0"),
         (Gdas, "tss", {"tau_last": 0.0}, "gdas: tau_last = 0"),
+        (Gdas, "tss", {"share": 0.0}, "gdas: share = 0"),
         (Setn, "tss", {"candidates": 0}, "setn: candidates = 0"),
         (Setn, "tss", {"weight_decay": -1.0}, "setn: weight_decay = -1"),
         (Rsps, "tss", {"candidates": 0}, "rsps: candidates = 0"),

@@ -81,7 +81,7 @@ class Sectioned(click.Command):
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
 @click.option("--validation", type=float, metavar="SHARE", help="Share of the training images that judge (0.2).")
 @click.option("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split instead.")
-@click.option("--epochs", type=int, metavar="N", help="Epochs of training (60; 100 for NAME.paper).")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of training (75; 100 for NAME.paper).")
 @click.option("--batch", type=int, metavar="N", help="Images in a batch (64).")
 @click.option("--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1; paper 0.025).")
 @click.option("--channels", type=int, metavar="C", help="Channels of the first stage of tss (16).")

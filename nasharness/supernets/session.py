@@ -29,6 +29,7 @@ from nasharness.search.run import named
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.build import build, scores_as_published
+from nasharness.supernets.ranking import rank
 from nasharness.supernets.recipe import Recipe
 from nasharness.training import checkpoint
 from nasharness.training import device as devices
@@ -306,7 +307,8 @@ class Session:
                 f"{self.record.name} derived architecture {arch!r}; expected an index, 0 to {self.space.size - 1}"
             )
         images, labels = next(self._arch.batches(min(SIGNAL_IMAGES, len(self._arch)), shuffle=False, augment=False))
-        return index, 100 * float(self._rated(images, labels, [index])[0])
+        with self._autocast():
+            return index, 100 * float(rank(self.net, [index], [(images, labels)]).accuracy[0])
 
     def _score(self, archs: ArrayLike, fresh: bool) -> Floats:
         """``OneShotTask.score``."""

@@ -50,9 +50,10 @@ class EdgeGates(Gates):
     def straight_through(cls, choices: ArrayLike, weights: Tensor) -> EdgeGates:
         """One operation an edge, ``choices`` ``[6]``, and gradients to its weight (GDAS, arXiv 1910.04465).
 
-        ``weights`` ``[6, 5]`` (or both with a leading axis of cells): of one-hot value and with the gradient of soft
-        weights, such as ``hard - soft.detach() + soft``. Only the chosen operations are computed, so only their
-        entries receive a gradient: <upstream gradient, output of the operation>, which softmax spreads to the others.
+        ``weights`` ``[6, 5]`` (or both with a leading axis of cells): zero but for the chosen operations, and with the
+        gradient of soft weights, such as ``hard - soft.detach() + soft``. Only the chosen operations are computed, so
+        only their entries receive a gradient: <upstream gradient, output of the operation>, which softmax spreads to
+        the others.
         """
         gates = cls.single(choices)
         return cls(gates.active, weights if weights.ndim == 3 else weights[None])
