@@ -75,7 +75,7 @@ RECIPES = {
             name="small",
             source="Ours: Penn Treebank in minutes on two CPU cores. Adam and many small segments, because time allows "
             "few epochs only; wider initial weights, because the network is narrower.",
-            width=200, epochs=5, batch=20, lr=1e-2, optimiser="adam", warmup=0.02, drop_output=0.25,
+            width=200, epochs=3, batch=20, lr=1e-2, optimiser="adam", warmup=0.02, drop_output=0.25,
             drop_embedded=0.1, initial=0.1,
         ),
     )

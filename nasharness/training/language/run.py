@@ -257,7 +257,6 @@ class TextRun:
             "width": self.recipe.width,
             "valid_loss": loss,
             "epoch": trainer.epoch + 1,
-            "best_score": -loss,
         }
         checkpoint.save(self.keeper.best, state, kind=MODEL_KIND, identity=self.identity)
 
