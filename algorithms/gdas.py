@@ -30,23 +30,25 @@ class Gdas(Annealed):
     the architecture parameters, which rest during the first ``warmup`` of the epochs: drawing is uniform until then.
     The answer is the most probable operation of each edge.
 
-    ``share``: in a pass that judges, a drawn operation counts with a factor drawn from [``share``, 1]. The gradient at
-    factor one, as published, says whether a little less of the operation would help; summed inputs and an output that
-    is normalised afterwards let that be true of nearly every operation of a trained supernet, and ``none``, whose
-    gradient is zero, is preferred everywhere. What matters is the whole way from nothing to one, and the mean of the
-    gradients along it is the gain over ``none``; close to nothing they are too large to average.
+    ``share``: a pass that judges looks at one edge, drawn at random, whose operation counts with a factor drawn from
+    [``share``, 1]; with 1, as published, at all edges and factor one. There the gradient says whether a little less of
+    an operation would help, which is true of nearly every one: inputs of a node are summed, and what leaves it is
+    normalised. So ``none``, whose gradient is zero, is preferred everywhere. What matters is the way from nothing to
+    one while the other edges stay as they are: the mean gradient along it is the gain over ``none``. Close to nothing
+    it is too large to average.
 
-    Defaults: ten times the paper's rate, a warm-up and a share of a quarter, for searches of tens of epochs on
-    thousands of images; ``gdas.paper`` has the paper's (facts, nats_bench.md 4.2).
+    Defaults: shared weights alone for three fifths of the epochs (convolutions are the last to become good), then more
+    than ten times the paper's rate, and a share of a quarter; for searches of tens of epochs on thousands of images.
+    ``gdas.paper`` has the paper's (facts, nats_bench.md 4.2).
     """
 
     def __init__(
         self,
         task: OneShotTask,
         *,
-        lr: float = 3e-3,
+        lr: float = 5e-3,
         weight_decay: float = 1e-3,
-        warmup: float = 0.3,
+        warmup: float = 0.6,
         tau_first: float = 10.0,
         tau_last: float = 0.1,
         share: float = 0.25,
@@ -66,7 +68,12 @@ class Gdas(Annealed):
         if not learn:
             return EdgeGates.single(drawn.numpy())
         soft = logits.softmax(dim=1)
-        factors = torch.from_numpy(self.task.rng.uniform(self._share, 1.0, len(drawn))).to(soft.dtype)
-        hard = functional.one_hot(drawn, soft.shape[1]) * factors[:, None]
-        weights = hard + (soft - soft.detach())  # in this order, one is exactly one
-        return EdgeGates.straight_through(drawn.numpy(), weights.to(self.task.device))
+        hard = functional.one_hot(drawn, soft.shape[1]).to(soft.dtype)
+        ahead = soft - soft.detach()  # zeros with a gradient
+        if self._share < 1:
+            edge = int(self.task.rng.integers(len(drawn)))
+            hard[edge] *= self.task.rng.uniform(self._share, 1)
+            judged = torch.zeros(len(drawn), 1, dtype=soft.dtype)
+            judged[edge] = 1
+            ahead = ahead * judged
+        return EdgeGates.straight_through(drawn.numpy(), (hard + ahead).to(self.task.device))
