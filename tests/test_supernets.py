@@ -246,11 +246,15 @@ def test_rank_accumulates_over_batches():
     archs = np.random.default_rng(2).integers(0, TSS.size, 20)
     batches = [(batch(5, 6), torch.arange(6)), (batch(6, 3), torch.tensor([1, 1, 4]))]
     calls = []
-    probability, accuracy, loss = rank(net, archs, batches, lambda done, total: calls.append((done, total)), total=2)
+    affinity, probability, accuracy, loss = rank(
+        net, archs, batches, lambda done, total: calls.append((done, total)), total=2
+    )
     parts = [(net.logits(images, archs), labels) for images, labels in batches]
     hits = sum((logits.argmax(-1) == labels).sum(-1) for logits, labels in parts)
     nats = sum(-logits.log_softmax(-1)[:, torch.arange(len(labels)), labels].sum(-1) for logits, labels in parts)
     chances = sum(logits.softmax(-1)[:, torch.arange(len(labels)), labels].sum(-1) for logits, labels in parts)
+    roots = sum(logits.softmax(-1)[:, torch.arange(len(labels)), labels].sqrt().sum(-1) for logits, labels in parts)
+    np.testing.assert_allclose(affinity, roots.numpy() / 9)
     np.testing.assert_allclose(probability, chances.numpy() / 9)
     np.testing.assert_allclose(accuracy, hits.numpy() / 9)
     np.testing.assert_allclose(loss, nats.numpy() / 9)
@@ -340,9 +344,9 @@ def test_half_precision_ranks_and_learns():
     images, labels = batch(dtype=torch.float32, count=32), torch.arange(32) % 10
     tss, sss = TssSupernet(10, channels=8, cells=1, generator=seeded()), SssSupernet(10, generator=seeded())
     for net, archs in ((tss, np.arange(1_000, 1_020)), (sss, np.array([0, 5_000, 32_767]))):
-        _, accuracy, loss = rank(net, archs, [(images, labels)])
+        *_, accuracy, loss = rank(net, archs, [(images, labels)])
         with torch.autocast("cpu", torch.bfloat16):
-            _, half_accuracy, half_loss = rank(net, archs, [(images, labels)])
+            *_, half_accuracy, half_loss = rank(net, archs, [(images, labels)])
         np.testing.assert_allclose(half_loss, loss, rtol=0.02)
         np.testing.assert_allclose(half_accuracy, accuracy, atol=0.15)
     weights = torch.full((6, 5), 0.2, requires_grad=True)

@@ -58,10 +58,10 @@ def test_scores_are_those_of_the_shared_weights_and_tau_is_kendalls(folder):
     images = few_digits()
     held = DeviceImages(images.test_x, images.test_y, images.mean, images.std)
     whole = quick(folder / "seed-1", count=None, batch=len(images.test_y))
-    probability, accuracy, loss = rank(
+    affinity, _, accuracy, loss = rank(
         weights.supernet(torch.device("cpu")), whole.ranked.index, held.batches(len(held), shuffle=False, augment=False)
     )
-    assert np.allclose(probability, whole.ranked.scores.probability, atol=1e-5)
+    assert np.allclose(affinity, whole.ranked.scores.affinity, atol=1e-5)
     assert np.allclose(accuracy, whole.ranked.scores.accuracy, atol=1e-6)
     assert np.allclose(loss, whole.ranked.scores.loss, atol=1e-4)
     truth = Problem.create().truth().values[report.ranked.index]
@@ -95,7 +95,7 @@ def test_the_command_reports_writes_and_draws(folder, tmp_path, monkeypatch):
     for word in ("Kendall tau", "precision@1", "by accuracy", "verdict", "which train no weights", "seed-0 of"):
         assert word in text
     rows = list(csv.DictReader(scores.open()))
-    assert list(rows[0]) == ["index", "probability", "accuracy", "loss"]
+    assert list(rows[0]) == ["index", "affinity", "accuracy", "loss"]
     assert len(rows) == 12
     again = json.loads(invoke("--scores", scores, "--column", "loss", "--lower-is-better", "--k", "1,5", "--json"))
     answer = json.loads(invoke("--supernet", folder / "seed-0", *QUICK, "--no-curve", "--json"))
@@ -134,7 +134,7 @@ def test_a_supernet_that_learnt_a_little_puts_constant_cells_last(tmp_path):
     images = few_digits()
     held = DeviceImages(images.test_x, images.test_y, images.mean, images.std)
     net = Weights.read(tmp_path / "seed-0" / "checkpoint.pt").supernet(torch.device("cpu"))
-    _, accuracy, loss = rank(net, archs, held.batches(len(held), shuffle=False, augment=False))
+    *_, accuracy, loss = rank(net, archs, held.batches(len(held), shuffle=False, augment=False))
     assert accuracy[:10].max() <= np.quantile(accuracy[10:], 0.25)
     assert loss[:10].min() > np.median(loss[10:])
     assert len(set(loss[:10].tolist())) == 1, "constant cells are one and the same network"

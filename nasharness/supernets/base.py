@@ -46,9 +46,8 @@ class Supernet(nn.Module):
     space: Space
     #: Whether architectures are scored as in NATS-Bench: by accuracy, with running statistics in stem and residual
     #: blocks. Those are means over all architectures that were trained and fit none of them; the batch's own are used
-    #: otherwise, as cells use them in both (one supernet, CIFAR-10, 300 cells: Kendall tau 0.49 instead of 0.37). And
-    #: of a few hundred images the probability of the right class is the less noisy measure (another, 500 cells, 500
-    #: images: 0.54 instead of 0.51, and between two halves of 2,000 images 0.92 instead of 0.72).
+    #: otherwise, as cells use them in both (one supernet, CIFAR-10, 300 cells: Kendall tau 0.49 instead of 0.37), and
+    #: the probability of the right class, which chooses better (see `nasharness.supernets.ranking.Scores`).
     published: bool = False
 
     def forward(self, images: Tensor, gates: Gates) -> Tensor:

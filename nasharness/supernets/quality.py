@@ -34,7 +34,7 @@ from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
 
 #: scores that shared weights give, and whether small ones are good; the verdict is about the first
-SCORES: Mapping[str, bool] = {"probability": False, "accuracy": False, "loss": True}
+SCORES: Mapping[str, bool] = {"affinity": False, "accuracy": False, "loss": True}
 #: Architectures, and images for each, from which the curve over the epochs is made: a tenth of the work or less.
 CURVE_ARCHS, CURVE_IMAGES = 100, 250
 #: Architectures and images of the ranking itself, unless asked for otherwise.
@@ -133,6 +133,10 @@ class Ranked:
     epoch: int
     index: NDArray[np.int64]
     scores: Scores
+
+    def columns(self) -> list[Floats]:
+        """The scores in the order of SCORES."""
+        return [getattr(self.scores, name) for name in SCORES]
 
 
 @dataclass(frozen=True)

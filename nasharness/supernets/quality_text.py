@@ -93,7 +93,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 
 def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
-    """Write columns index, probability, accuracy, loss: a file that ``nasharness validate --scores`` reads.
+    """Write columns index, affinity, accuracy, loss: a file that ``nasharness validate --scores`` reads.
 
     Raises UsageError where the file cannot be written.
     """
@@ -102,7 +102,7 @@ def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", *SCORES])
     ranked = report.ranked
-    for index, *scores in zip(ranked.index, *ranked.scores, strict=True):
+    for index, *scores in zip(ranked.index, *ranked.columns(), strict=True):
         writer.writerow([int(index), *(repr(float(score)) for score in scores)])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def frame(report: Report) -> Any:
             {"part": "end", "epoch": report.weights.epoch, "score": one.name, "tau": tau, "low": low, "high": high}
         )
     ranked = report.ranked
-    for index, final, *scores in zip(ranked.index, report.truth, *ranked.scores, strict=True):
+    for index, final, *scores in zip(ranked.index, report.truth, *ranked.columns(), strict=True):
         rows.append(
             {"part": "architecture", "index": int(index), "final": final} | dict(zip(SCORES, scores, strict=True))
         )

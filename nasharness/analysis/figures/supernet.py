@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: how each score is drawn
 LOOKS = {
-    "probability": Look(COLOURS["green"][0], (0, (1, 1.2)), "^"),
+    "affinity": Look(COLOURS["green"][0], (0, (1, 1.2)), "^"),
     "accuracy": Look(COLOURS["blue"][0], "-", "o"),
     "loss": Look(COLOURS["vermilion"][0], (0, (5, 1.4)), "s"),
 }
@@ -62,7 +62,7 @@ def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:
 
     ``epoch``: ``epoch``, ``score``, ``tau`` with its interval ``low`` to ``high``; without such rows there is no left
     panel. ``end``: the same at the end of the run, on all that was ranked. ``architecture``: ``index``, its scores
-    with the shared weights (``probability`` and ``accuracy`` in [0, 1], ``loss``), ``final`` metric of the table in
+    with the shared weights (``affinity`` and ``accuracy`` in [0, 1], ``loss``), ``final`` metric of the table in
     percent. ``captions``: ``title``, ``truth``, ``note``.
     """
     curve, cells = data[data["part"] == "epoch"], data[data["part"] == "architecture"]
@@ -101,7 +101,7 @@ def _curve(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
-    score, final = cells["probability"].to_numpy(dtype=float), cells["final"].to_numpy(dtype=float)
+    score, final = cells["affinity"].to_numpy(dtype=float), cells["final"].to_numpy(dtype=float)
     floor, best = float(np.quantile(final, LOWEST)), float(final.max())
     floor = min(floor, best - 1.0)
     inside = final >= floor
@@ -120,7 +120,7 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
         for _, row in end.iterrows()
     ]
     axes.text(1.0, 1.02, "tau " + ", ".join(words), transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
-    axes.set_xlabel("probability of the right class with shared weights")
+    axes.set_xlabel("affinity: mean root of the right class's probability")
 
 
 def _write_bytes(content: bytes, path: Path) -> None:
