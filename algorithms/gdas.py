@@ -74,6 +74,6 @@ class Gdas(Annealed):
             edge = int(self.task.rng.integers(len(drawn)))
             hard[edge] *= self.task.rng.uniform(self._share, 1)
             judged = torch.zeros(len(drawn), 1, dtype=soft.dtype)
-            judged[edge] = 1
+            judged[edge] = len(drawn)  # each edge is looked at so seldom: on the average, all count once
             ahead = ahead * judged
         return EdgeGates.straight_through(drawn.numpy(), (hard + ahead).to(self.task.device))

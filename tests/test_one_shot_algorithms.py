@@ -256,7 +256,7 @@ def test_gdas_passes_the_gradient_straight_through(monkeypatch, share):
     )
     noise, factors, judged = torch.from_numpy(noise), torch.ones(6).double(), torch.ones(6).double()
     if share < 1:
-        factors[edge], judged = factor, F.one_hot(torch.tensor(edge), 6).double()
+        factors[edge], judged = factor, 6 * F.one_hot(torch.tensor(edge), 6).double()
     gates = rewound(task, lambda: gdas.relaxed(2, learn=True))
     found = caught_gradient(gdas, step, monkeypatch)
 
