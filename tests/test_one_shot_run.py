@@ -1,5 +1,6 @@
 """One-shot runs end to end: what they leave, that they resume exactly, and what they say to bad input."""
 
+import dataclasses
 import io
 import json
 import random
@@ -188,6 +189,15 @@ KILLED = """
 
     run("gdas", out=sys.argv[1], watcher=Watch(), epochs=3)
 """
+
+
+def test_a_search_that_has_not_decided_says_so(tmp_path):
+    result = run("gdas", out=tmp_path, epochs=2)
+    assert sum("the search has hardly decided" in note for note in result.notes) == 1
+    last = result.runs[0].epochs[-1]
+    decided = dataclasses.replace(last, entropy=1.0)
+    result.runs[0] = dataclasses.replace(result.runs[0], epochs=[*result.runs[0].epochs[:-1], decided])
+    assert not any("decided" in note for note in result.notes)
 
 
 def test_preempted_it_says_what_is_kept_and_asks_to_be_started_again(tmp_path):

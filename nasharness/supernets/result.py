@@ -54,6 +54,10 @@ class Trained:
         return self.epochs[-1].seconds
 
 
+#: A distribution over options with more than this share of the greatest entropy has not decided.
+UNDECIDED = 0.95
+
+
 @dataclass
 class OneShotResult:
     """What ``run_one_shot`` returns: the runs, in the order of their seeds, and the judge of what they derived."""
@@ -93,6 +97,14 @@ class OneShotResult:
             for run in self.runs
             if run.resumed_elsewhere
         ]
+        most = float(np.mean(np.log(spaces.get(self.request.space).sizes)))
+        for run in self.runs:
+            left = run.epochs[-1].entropy
+            if left is not None and left > UNDECIDED * most:
+                notes.append(
+                    f"seed {run.seed}: entropy {left:.2f} of at most {most:.2f}: the search has hardly decided, and "
+                    "what was derived says little; train longer (--epochs) or let it learn faster (--set lr=RATE)"
+                )
         return notes + ([] if self.judge.problem is not None else [f"no table can judge: {self.judge.why}"])
 
     def summary(self) -> dict[str, Any]:
