@@ -114,12 +114,10 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
             score[~inside], edge, s=7, marker="v", facecolors="none", edgecolors=MUTED, linewidths=0.5, clip_on=False
         )
     axes.set_ylim(floor - 0.07 * (best - floor), best + 0.05 * (best - floor))
-    words = [
-        f"by {row['score']} {row['tau']:.2f}"
-        + ("" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]")
-        for _, row in end.iterrows()
-    ]
-    axes.text(1.0, 1.02, "tau " + ", ".join(words), transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
+    for _, row in end[end["score"] == "affinity"].iterrows():
+        interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+        words = f"tau {row['tau']:.2f}{interval}"
+        axes.text(1.0, 1.02, words, transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
     axes.set_xlabel("affinity: mean root of the right class's probability")
 
 
