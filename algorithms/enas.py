@@ -43,8 +43,8 @@ class Enas(OneShot):
     validation batch, or with ``fresh`` each on another, as published. ``baseline``: ``others``, the mean reward of the
     step's other cells; or ``epoch``, the previous epoch's mean baseline moved 1 % towards the reward (first epoch: the
     score itself). The answer is the best scored of ``candidates`` cells that the controller draws. Defaults: a
-    twentieth of the paper's cells, ten times its rate, compared on one batch; ``enas.paper`` has the paper's (facts,
-    nats_bench.md 4.2).
+    twentieth of the paper's cells, ten times its rate, compared on the same batches; ``enas.paper`` has the paper's
+    (facts, nats_bench.md 4.2).
     """
 
     derives_by_scoring = True

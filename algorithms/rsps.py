@@ -28,7 +28,7 @@ class Rsps(OneShot):
     """RSPS: trains shared weights on random cells, every cell of the network another, and scores random candidates.
 
     Operations are drawn uniformly for each edge of each cell, and again for a node all of whose inputs are ``none``.
-    The answer is the best scored of ``candidates`` cells drawn uniformly: all on the same validation batch, or with
+    The answer is the best scored of ``candidates`` cells drawn uniformly, in two rounds (`best_scored`), or with
     ``fresh`` each on another, as published and in ``rsps.paper`` (facts, nats_bench.md 4.2).
     """
 

@@ -27,10 +27,10 @@ class Setn(PolicySearch):
     """SETN: trains shared weights on uniform cells and softmaxes on the mixture, then scores the likeliest cells.
 
     Each weight step trains one uniformly drawn cell; each architecture step descends the loss of the softmax mixture of
-    all operations. The answer is the best scored of the ``candidates`` most probable of all cells: all on the same
-    validation batch, or with ``fresh`` each on another, as published. ``lr``, ``weight_decay``: of Adam on the
+    all operations. The answer is the best scored of the ``candidates`` most probable of all cells, in two rounds
+    (`best_scored`), or with ``fresh`` each on another, as published. ``lr``, ``weight_decay``: of Adam on the
     architecture parameters, which rest during the first ``warmup`` of the epochs. Defaults: ten times the paper's rate,
-    a warm-up and one batch for all; ``setn.paper`` has the paper's (facts, nats_bench.md 4.2).
+    a warm-up and the two rounds; ``setn.paper`` has the paper's (facts, nats_bench.md 4.2).
     """
 
     derives_by_scoring = True

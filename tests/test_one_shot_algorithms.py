@@ -14,6 +14,7 @@ from nasharness.algorithms.darts import Darts  # noqa: E402
 from nasharness.algorithms.enas import Enas  # noqa: E402
 from nasharness.algorithms.fbnet_v2 import FbnetV2  # noqa: E402
 from nasharness.algorithms.gdas import Gdas  # noqa: E402
+from nasharness.algorithms.policy_search import FINAL, best_scored  # noqa: E402
 from nasharness.algorithms.random_supernet import RandomSupernet  # noqa: E402
 from nasharness.algorithms.rsps import Rsps  # noqa: E402
 from nasharness.algorithms.setn import Setn  # noqa: E402
@@ -346,6 +347,18 @@ def test_rsps_answers_with_the_best_scored_of_random_cells():
     answer = rsps.derive()
     assert len(seen[0]) == 50
     assert np.sin(answer) == np.sin(seen[0]).max()
+
+
+def test_the_best_quarter_is_scored_again_on_other_batches():
+    """A lucky first batch does not decide; whoever is not in the best quarter is out."""
+    rounds = []
+
+    def score(archs, fresh):
+        rounds.append(np.array(archs))
+        return archs / 100 if len(rounds) == 1 else 1 - np.abs(archs - 6.0)
+
+    assert best_scored(make_task(score=score), np.arange(8), fresh=False) == 6
+    assert [asked.tolist() for asked in rounds] == [list(range(8)), *[[6, 7]] * FINAL]
 
 
 # ---- ENAS

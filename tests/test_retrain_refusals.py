@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
 from nasharness.cli import retrain as retrain_cli  # noqa: E402
+from nasharness.cli.terminal import use_processors  # noqa: E402
 from nasharness.errors import DataError, UsageError  # noqa: E402
 from nasharness.nets import imagenet  # noqa: E402
 from nasharness.training import checkpoint, device, distributed, log, signals  # noqa: E402
@@ -312,6 +313,12 @@ def test_a_machine_that_cannot_compile():
     said = r"torch.compile fails here \(C\+\+ compile error\); leave --compile out"
     with pytest.raises(UsageError, match=said), device.guarded("--batch"):
         raise CppCompileError(["g++"], "no such program")
+
+
+def test_a_number_of_threads_that_is_none(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    with pytest.raises(UsageError, match="OMP_NUM_THREADS='many': expected a whole number"):
+        use_processors()
 
 
 def test_every_processor_is_used(folder, tmp_path, monkeypatch):

@@ -33,8 +33,3 @@ def build(space: str, classes: int, *, channels: int, cells: int, generator: tor
     from nasharness.supernets.sss import SssSupernet
 
     return SssSupernet(classes, cells=cells, generator=generator)
-
-
-def scores_as_published(algorithm: str) -> bool:
-    """Whether the supernet of an algorithm scores as NATS-Bench's do: in paper variants; see `Supernet.published`."""
-    return algorithm.endswith(".paper")

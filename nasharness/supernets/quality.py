@@ -25,8 +25,9 @@ from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.base import Supernet
-from nasharness.supernets.build import build, scores_as_published
+from nasharness.supernets.build import build
 from nasharness.supernets.ranking import Scores, rank
+from nasharness.supernets.recipe import as_published
 from nasharness.supernets.request import load_images
 from nasharness.supernets.session import CHECKPOINT, KIND, WHAT_TO_LOWER
 from nasharness.training import checkpoint
@@ -87,7 +88,7 @@ class Weights:
             cells=self.identity["cells"],
             generator=torch.Generator(),
         )
-        net.published = scores_as_published(str(self.identity["algorithm"]))
+        net.published = as_published(str(self.identity["algorithm"]))
         try:
             net.load_state_dict(self.state)
         except RuntimeError as error:

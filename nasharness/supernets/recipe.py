@@ -13,8 +13,13 @@ from nasharness.search.registry import Record
 
 #: Good on two processor cores within minutes: one cell a stage instead of five, and a learning rate at which shared
 #: weights rank cells after tens of epochs instead of hundreds. Architectures are scored on half as many images, by a
-#: measure with less than half of the noise (see `Supernet.published`). The rest is NATS-Bench's.
+#: less noisy measure (see `Supernet.published`). The rest is NATS-Bench's.
 FAST = dict(NATS_ONE_SHOT) | {"cells": 1, "epochs": 75, "lr": 0.1, "lr_end": 0.0, "validation_batch": 256}
+
+
+def as_published(algorithm: str) -> bool:
+    """Whether an algorithm trains and scores its supernet as NATS-Bench did: the variants ``paper``."""
+    return algorithm.endswith(".paper")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Recipe:
 
         A stage of sss has one cell in both. Raises UsageError for a value that cannot be.
         """
-        recipe = dict(NATS_ONE_SHOT if record.name.endswith(".paper") else FAST)
+        recipe = dict(NATS_ONE_SHOT if as_published(record.name) else FAST)
         if space == "sss":
             recipe["cells"] = 1
         given = {key: value for key, value in changes.items() if value is not None}

@@ -28,9 +28,9 @@ from nasharness.search.registry import Record
 from nasharness.search.run import named
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
-from nasharness.supernets.build import build, scores_as_published
+from nasharness.supernets.build import build
 from nasharness.supernets.ranking import rank
-from nasharness.supernets.recipe import Recipe
+from nasharness.supernets.recipe import Recipe, as_published
 from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
@@ -129,7 +129,7 @@ class Session:
                 cells=recipe.cells,
                 generator=streams.torch_stream(seed, streams.BEFORE, streams.WEIGHTS),
             ).to(device)
-            self.net.published = scores_as_published(record.name)
+            self.net.published = as_published(record.name)
             self._weights, self._arch = (
                 DeviceImages(x, y, images.mean, images.std, device, flip=images.mirrored)
                 for x, y in (split.weights, split.arch)
