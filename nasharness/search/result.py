@@ -20,7 +20,7 @@ from nasharness.errors import UsageError
 from nasharness.search.interval import summarise
 from nasharness.search.loop import Trajectories
 from nasharness.search.problem import Problem
-from nasharness.spaces.base import Floats, Indices
+from nasharness.spaces.base import Floats, Indices, Space
 from nasharness.tables import Table
 from nasharness.version import __version__
 
@@ -29,10 +29,11 @@ from nasharness.version import __version__
 class Result:
     """What ``nasharness.run`` returns. Arrays have one entry a run.
 
-    ``incumbent``: best architecture by the search signal; ``final``: its final metric, percent. ``recommended``: the
-    algorithm's own answer; ``recommended_final``: that one's. ``regret``: the table's optimum minus ``final``.
-    ``evaluations``: charged evaluations; ``seconds``: simulated ones. ``overhead_seconds``: real time of all runs
-    together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
+    ``incumbent``: best architecture by the search signal; ``final``: its final metric, NaN where a run found nothing
+    that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``: how
+    far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to break
+    a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time of all
+    runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
     """
 
     algorithm: str
@@ -47,6 +48,7 @@ class Result:
     seconds: Floats
     final: Floats
     recommended_final: Floats
+    refused: NDArray[np.int64]
     optimum: float
     overhead_seconds: float
     needs: tuple[str, ...] = ()
@@ -58,14 +60,15 @@ class Result:
 
     @property
     def regret(self) -> Floats:
-        """Optimum of the table's final metric minus the incumbent's, percentage points ``[runs]``."""
-        return self.optimum - self.final
+        """How far the incumbent's final metric is from the table's optimum, in its unit, ``[runs]``: 0 is best."""
+        return self.problem.sign * (self.optimum - self.final)
 
     @property
-    def winner(self) -> int:
-        """Index of the architecture that most runs recommend; of equals, the one that the earliest run recommends."""
-        ids, first, votes = np.unique(self.recommended, return_index=True, return_counts=True)
-        return int(ids[np.lexsort((first, -votes))[0]])
+    def winner(self) -> Any:
+        """The architecture that most runs recommend; of equals, the one that the earliest run recommends."""
+        ids, first, votes = np.unique(self.recommended, return_index=True, return_counts=True, axis=0)
+        best = ids[np.lexsort((first, -votes))[0]]
+        return best if self.problem.space.arch_shape else int(best)
 
     def summary(self) -> dict[str, Any]:
         """The outcome as plain values: the object that ``nasharness run --json`` prints."""
@@ -85,11 +88,11 @@ class Result:
             "runs": self.runs,
             "seed": int(self.seeds[0]),
             "evaluations": {"mean": float(self.evaluations.mean())},
-            "cost_seconds": {"mean": float(self.seconds.mean())},
+            "cost_seconds": {"mean": number(self.seconds.mean())},
             "overhead_seconds": self.overhead_seconds,
-            "winner": {"index": self.winner, "arch": problem.space.string(self.winner)},
-            "final": summarise(self.final) | {"values": self.final.tolist()},
-            "recommended": summarise(self.recommended_final) | {"values": self.recommended_final.tolist()},
+            "winner": named(problem.space, self.winner),
+            "final": summarise(self.final) | {"values": numbers(self.final)},
+            "recommended": summarise(self.recommended_final) | {"values": numbers(self.recommended_final)},
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
             "reads_whole_table": "whole-signal" in self.needs,
             "notes": list(problem.notes),
@@ -160,6 +163,23 @@ class Result:
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
         return provenance(self.problem.table, self.seeds)
+
+
+def named(space: Space, arch: Any) -> dict[str, Any]:
+    """An architecture as plain values: ``arch``, its string, and ``index`` where it has one."""
+    if not (arch[0] if space.arch_shape else arch) >= 0:
+        return {"index": None, "arch": None}
+    return {"index": None if space.arch_shape else int(arch), "arch": space.string(arch)}
+
+
+def number(value: Any) -> float | None:
+    """A number that JSON can hold; None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def numbers(values: Floats) -> list[float | None]:
+    """The same for many."""
+    return [number(value) for value in values]
 
 
 def provenance(table: Table | None, seeds: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import UsageError
+from nasharness.search.evaluator import Known
+from nasharness.search.objective import Objective
 from nasharness.search.streams import Streams
-from nasharness.spaces.base import Floats, Space
+from nasharness.spaces.base import Floats, Indices, Space
 
 
 class Task:
@@ -22,7 +24,8 @@ class Task:
     ``space``: the search space. ``dataset``: its name, e.g. ``"cifar10"``. ``seeds``: int64 ``[runs]``.
     ``streams``: the batch's random streams. ``epochs``: fidelities that may be asked, ascending; the last is the full
     one. ``evaluations``, ``seconds``: the budget, either may be None. ``free_repeats``: whether asking a run's
-    architecture again costs nothing.
+    architecture again costs nothing. ``objectives``: what is wanted, the first is what an evaluation pays for.
+    ``several``: whether ``tell`` brings them all, ``[runs, k, objectives]`` instead of ``[runs, k]``.
     """
 
     def __init__(
@@ -37,6 +40,9 @@ class Task:
         free_repeats: bool,
         costs: Callable[[int], Floats],
         whole_signal: Callable[[], Floats] | None,
+        objectives: tuple[Objective, ...] = (),
+        several: bool = False,
+        known: Known | None = None,
     ) -> None:
         self.space = space
         self.dataset = dataset
@@ -47,6 +53,9 @@ class Task:
         self.evaluations = evaluations
         self.seconds = seconds
         self.free_repeats = free_repeats
+        self.objectives = objectives
+        self.several = several
+        self._known = known
         self._costs = {epoch: np.array(costs(epoch)) for epoch in epochs}
         self._whole_signal = None if whole_signal is None else np.array(whole_signal())
 
@@ -57,6 +66,22 @@ class Task:
             raise UsageError(f"epochs {epochs}: this problem can be asked at {', '.join(map(str, self.epochs))}")
         seconds: Floats = self._costs[epochs][np.asarray(ids)]
         return seconds
+
+    def known(self, number: int, ids: Indices) -> Floats:
+        """Values of the known objective ``number``, adjusted (higher is better), of architectures ``[...]``.
+
+        Costs nothing. Raises UsageError for an objective that has to be paid for.
+        """
+        objective = self.objectives[number]
+        if not objective.known or self._known is None:
+            raise UsageError(f"objective {objective.name!r} is told by evaluations alone")
+        return self._known.values(number, ids)
+
+    def excess(self, ids: Indices) -> Floats:
+        """How far architectures ``[...]`` are known to break the limits, 0 where they keep them. Costs nothing."""
+        if self._known is None or not self._known.limited:
+            return np.zeros(np.shape(ids)[: np.ndim(ids) - len(self.space.arch_shape)])
+        return self._known.excess(ids)
 
     def whole_signal(self) -> Floats:
         """The expected signal of every architecture at full fidelity, float64 ``[n]``.

@@ -46,12 +46,10 @@ def _row(space: str, name: str) -> dict[str, Any]:
 
 
 def missing() -> list[dict[str, str]]:
-    """Tables of the look-up order that are not here: ``space, name, command``, the command that brings each."""
+    """Published tables that are not here: ``space, name, command``, the command that brings each."""
     return [
         {"space": space, "name": name, "command": catalogue.how_to_get(space, name)}
-        for space in spaces.names()
-        for name in catalogue.ORDER
-        if name not in catalogue.table_names(space) and not (space == "sss" and name != "official")
+        for space, name in catalogue.missing()
     ]
 
 
