@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nasharness.analysis import cells, figures
-from nasharness.analysis.figures import curves, finals, landscape, shrinking
+from nasharness.analysis import figures
+from nasharness.analysis.figures import cells, curves, finals, landscape, shrinking
 from nasharness.analysis.figures.source import Source
 from nasharness.analysis.figures.style import COLOURS, KNOWN, algorithm_looks, looks, themed_svg
 from nasharness.cli import cli, main

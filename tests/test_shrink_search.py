@@ -498,7 +498,7 @@ def test_search_on_images_end_to_end(tmp_path):
     pytest.importorskip("matplotlib")
     from click.testing import CliRunner
 
-    from nasharness.analysis import graph_shrinking
+    from nasharness.analysis.figures import graph_shrinking
     from nasharness.cli import figures
 
     files = graph_shrinking.write(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nasharness import spaces
-from nasharness.analysis.graph_picture import write
+from nasharness.analysis.figures.graph_picture import write
 from nasharness.errors import UsageError
 from nasharness.spaces import shrink_card
 from nasharness.spaces.drawing_graph import draw_graph
@@ -164,8 +164,8 @@ def test_drawing_says_who_reads_whom():
 
 def test_picture_has_an_arrow_an_edge(tmp_path):
     pytest.importorskip("matplotlib")
+    from nasharness.analysis.figures.graph_picture import figure
     from nasharness.analysis.figures.style import looks
-    from nasharness.analysis.graph_picture import figure
 
     with looks():
         axes = figure(SHRINKCNN).axes[0]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import spaces
-from nasharness.analysis.comparison_runs import same_protocol
+from nasharness.analysis.comparison.runs import same_protocol
 from nasharness.analysis.figures.style import Look, algorithm_looks
 from nasharness.errors import DataError
 from nasharness.spaces.base import Space

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.sequential import ALPHA, BETTER, SAME, WORSE, Hypothesis, judge, looks
+from nasharness.analysis.statistics.sequential import ALPHA, BETTER, SAME, WORSE, Hypothesis, judge, looks
 from nasharness.errors import UsageError, unknown
 from nasharness.search import Problem
 from nasharness.search import run as search

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasharness.analysis.cells import FORMATS
+from nasharness.analysis.figures.cells import FORMATS
 from nasharness.analysis.figures.style import COLOURS, MUTED, PAPER, TEXT, looks, save
 from nasharness.errors import UsageError
 from nasharness.search.result import atomically

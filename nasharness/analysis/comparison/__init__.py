@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.comparison_runs import Runs, pair, reach, runs_of, same_protocol
-from nasharness.analysis.significance import critical_difference, friedman, holm, wilcoxon
+from nasharness.analysis.comparison.runs import Runs, pair, reach, runs_of, same_protocol
+from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:

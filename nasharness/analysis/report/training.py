@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 
 from nasharness import spaces
-from nasharness.analysis import cells, graph_picture
+from nasharness.analysis.figures import cells, graph_picture
 from nasharness.analysis.figures.style import looks, themed_svg
-from nasharness.analysis.page import escape as _
-from nasharness.analysis.retrained import Search, Training, duration
+from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
+from nasharness.training.retrained import Search, Training, duration
 
 
 def section(trainings: Sequence[Training], swatch: Callable[[str], str] = lambda algorithm: "") -> str:
