@@ -78,10 +78,10 @@ def render(
         name = title or ", ".join(training.name for training in trainings)
         top = header(name, f"{count(len(trainings), 'full training')}.", "", [])
         return document(name, top, [training.section(trainings)])
-    source = Source(results)
+    source = Source(results, average)
     compared = compare(results.frame, results.cells)
     name = title or ", ".join(path.resolve().name for path in results.paths)
-    sections = [_boards(source, compared), _figures(source, average, progress), _winners(source)]
+    sections = [_boards(source, compared), _figures(source, progress), _winners(source)]
     if trainings:
         sections.append(training.section(trainings, lambda label: _swatch(source, label)))
     sections += [_settings(source), _provenance(results)]
@@ -215,13 +215,13 @@ def _p_value(p: float, prefix: str = "") -> str:
 # ---- figures and winners
 
 
-def _figures(source: Source, average: str, progress: Callable[[int, int], None] | None) -> str:
+def _figures(source: Source, progress: Callable[[int, int], None] | None) -> str:
     parts = ['<h2 id="figures">Figures</h2>']
     left_out = []
     with looks():
         for number, (name, kind) in enumerate(figures.KINDS.items()):
             try:
-                figure, _data = figures.render(source, name, average)
+                figure, _data = figures.render(source, name)
             except (UsageError, DataError) as error:
                 left_out.append(f"<li>{_(kind.title)}: {_(error)}</li>")
                 continue
