@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nasharness.analysis import figures
-from nasharness.analysis.figures import cells, curves, finals, landscape, shrinking
+from nasharness.analysis.figures import curves, finals, landscape, pictures, shrinking
 from nasharness.analysis.figures.source import Source
 from nasharness.analysis.figures.style import COLOURS, algorithm_looks, looks, themed_svg
 from nasharness.cli import cli, main
@@ -335,16 +335,16 @@ def test_long_labels_leave_room_for_the_picture(tmp_path):
 
 @pytest.mark.parametrize(("space", "arch"), [("tss", 1462), ("tss", 13), ("sss", 12345)])
 def test_architectures_are_drawn(tmp_path, space, arch):
-    for kind in cells.FORMATS:
-        path = cells.write(space, arch, tmp_path / f"cell.{kind}")
+    for kind in figures.FORMATS:
+        path = pictures.write(space, arch, tmp_path / f"cell.{kind}")
         assert path.stat().st_size > 1000
-    tree = ElementTree.fromstring(cells.svg(space, arch, "x", 'a "title" & <more>'))
+    tree = ElementTree.fromstring(pictures.svg(space, arch, "x", 'a "title" & <more>'))
     assert tree.attrib["aria-label"] == 'a "title" & <more>'
 
 
 def test_drawn_cells_show_what_is_live():
     with looks():
-        figure = cells.figure("tss", 13)
+        figure = pictures.figure("tss", 13)
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words.count("none") == 1
     assert "(skip)" in words  # it leaves node 1, which nothing reaches

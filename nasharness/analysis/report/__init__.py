@@ -14,7 +14,7 @@ import numpy as np
 from nasharness import spaces
 from nasharness.analysis import figures
 from nasharness.analysis.comparison import Comparison, Row, Section, compare
-from nasharness.analysis.figures import cells as pictures
+from nasharness.analysis.figures import pictures
 from nasharness.analysis.figures.source import Panel, Source, budget_text
 from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
 from nasharness.analysis.report import training
