@@ -7,7 +7,9 @@ from nasharness.search.algorithm import Asked
 
 
 @register(
-    "random", citation="Bergstra & Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; as in NATS-Bench"
+    "random",
+    citation="Bergstra & Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; as in NATS-Bench",
+    control=True,
 )
 class RandomSearch(Algorithm):
     """Uniform random search, with replacement.

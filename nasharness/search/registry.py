@@ -49,6 +49,7 @@ class Record:
 
     ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
     ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
+    ``control``: others are held against it, as against random search.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Record:
     citation: str
     summary: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    control: bool = False
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -127,11 +129,12 @@ def register(
     spaces: tuple[str, ...] = ("*",),
     needs: Sequence[str] = (),
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+    control: bool = False,
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
-    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. The first line of the class's
-    docstring is its summary. A name that is taken raises UsageError.
+    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``: see `Record`. The
+    first line of the class's docstring is its summary. A name that is taken raises UsageError.
     """
 
     def decorate(cls: Registered) -> Registered:
@@ -151,7 +154,7 @@ def register(
         if missing:
             raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults)
+        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control)
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():
             variant = replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes))

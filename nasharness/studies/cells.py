@@ -74,6 +74,7 @@ class Study:
                     "settings": record.settings(choice.changed),
                     "changed": dict(choice.changed),
                     "needs": list(record.needs),
+                    "control": record.control,
                     "space": plan.space,
                     "dataset": problem.dataset,
                     "table": {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.analysis.layout import plain
-from nasharness.analysis.published import DATASETS, SOURCES, STATUS, Published, published
+from nasharness.analysis.validation.published import DATASETS, SOURCES, STATUS, Published, published
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
