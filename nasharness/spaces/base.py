@@ -174,16 +174,13 @@ class Space:
         if not isinstance(value, str):
             return self._one(value)
         text = value.strip()
-        if _WHOLE_NUMBER.fullmatch(text) and not self._digits_are_strings:
+        if _WHOLE_NUMBER.fullmatch(text):
             # Python refuses to convert thousands of digits; no index has more than ten.
             number = int(text) if len(text) <= 20 else None
             if number is None or not 0 <= number < self.size:
                 raise self._out_of_range(text if len(text) <= 40 else f"{text[:40]}...")
             return number
         return self.from_string(text)
-
-    #: whether published strings are digits themselves, so that a text of digits is one of them and no index
-    _digits_are_strings: bool = False
 
     def _one(self, arch: object) -> int:
         try:

@@ -41,7 +41,6 @@ class _Rows(Space):
         self.features = features
         self.string_form = f"one of its {len(strings):,} strings, as in {bytes(strings[0]).decode()}"
         self._bytes = strings
-        self._digits_are_strings = all(bytes(text).isdigit() for text in strings[:20])
 
     def definition(self) -> dict[str, Any]:
         """What it takes to make this space again: the arguments of its class."""
@@ -78,6 +77,12 @@ class _Rows(Space):
     @cached_property
     def _index_of_string(self) -> Mapping[str, int]:
         return {text: row for row, text in enumerate(self._strings)}
+
+    def parse(self, value: Any) -> int:
+        """See `Space.parse`; digits are a published string before they are an index."""
+        if isinstance(value, str) and value.strip().isdigit() and value.strip() in self._index_of_string:
+            return self._index_of_string[value.strip()]
+        return int(super().parse(value))
 
     def from_string(self, text: str) -> int:
         """See `Space.from_string`."""
