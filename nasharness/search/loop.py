@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
 from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm
-from nasharness.search.evaluator import Evaluator
+from nasharness.search.evaluator import Evaluator, Truth
 from nasharness.search.problem import Problem
 from nasharness.search.streams import NOISE, Streams
 from nasharness.spaces.base import Floats, Indices, Space
@@ -445,6 +445,13 @@ class _State:
         trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
         clock = self.clock if self.evaluator.clocked else np.full(len(self.clock), np.nan)
         return Searched(trajectories.padded(), self.incumbent, self.recommended, self.refused, self.used, clock)
+
+
+def scores(truth: Truth, space: Space, ids: Indices, shown: NDArray[np.int64] | None = None) -> Floats:
+    """Final metric of answers ``[n, *arch_shape]``, NaN where a run has none; ``shown`` as in `Truth.score`."""
+    good = present(ids, space)
+    where = np.where(good[:, None] if space.arch_shape else good, ids, 0)
+    return np.asarray(np.where(good, truth.score(where, shown), np.nan))
 
 
 def expected_steps(problem: Problem, evaluator: Evaluator) -> int:

@@ -49,7 +49,8 @@ class Record:
 
     ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
     ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
-    ``control``: others are held against it, as against random search.
+    ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how many
+    evaluations go by before the algorithm learns from any, or empty.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Record:
     summary: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
+    learns_after: str = ""
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -130,6 +132,7 @@ def register(
     needs: Sequence[str] = (),
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     control: bool = False,
+    learns_after: str = "",
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
@@ -154,7 +157,7 @@ def register(
         if missing:
             raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control)
+        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, learns_after)
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():
             variant = replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes))

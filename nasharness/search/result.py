@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
+from nasharness.search import caveats
+from nasharness.search.caveats import Caveat
+from nasharness.search.front import Fronts, fronts_of
 from nasharness.search.interval import summarise
-from nasharness.search.loop import Trajectories
+from nasharness.search.loop import Trajectories, scores
 from nasharness.search.problem import Problem
+from nasharness.search.registry import Record
 from nasharness.spaces.base import Floats, Indices, Space
 from nasharness.tables import Table
 from nasharness.version import __version__
@@ -51,7 +56,12 @@ class Result:
     refused: NDArray[np.int64]
     optimum: float
     overhead_seconds: float
-    needs: tuple[str, ...] = ()
+    record: Record
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the algorithm needs beyond evaluations."""
+        return self.record.needs
 
     @property
     def runs(self) -> int:
@@ -62,6 +72,11 @@ class Result:
     def regret(self) -> Floats:
         """How far the incumbent's final metric is from the table's optimum, in its unit, ``[runs]``: 0 is best."""
         return self.problem.sign * (self.optimum - self.final)
+
+    @cached_property
+    def front(self) -> Fronts | None:
+        """What each run found of several objectives; None where there is one."""
+        return fronts_of(self.problem, self.trajectories)
 
     @property
     def winner(self) -> Any:
@@ -96,7 +111,29 @@ class Result:
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
             "reads_whole_table": "whole-signal" in self.needs,
             "notes": list(problem.notes),
+            "caveats": [caveat.as_dict() for caveat in self.caveats],
+            **({"front": self.front.summary()} if self.front is not None else {}),
+            **({"refused": {"mean": float(self.refused.mean())}} if problem.limits else {}),
+            **({"feasible": float(np.isfinite(self.final).mean())} if problem.limits else {}),
         }
+
+    @cached_property
+    def caveats(self) -> list[Caveat]:
+        """What a reader must know before believing the numbers."""
+        truth, trajectories = self.problem.truth(), self.trajectories
+        rows = np.arange(self.runs)
+        seen = trajectories.shown(rows, self.incumbent)
+        first = trajectories.ids[:, 0]
+        return caveats.before(self.problem, self.record, self.settings) + caveats.after(
+            self.problem,
+            final=self.final,
+            recommended=self.recommended_final,
+            optimum=self.optimum,
+            seconds=self.seconds,
+            first=scores(truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))),
+            seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
+            votes=None if self.runs < 2 else float((self.recommended == self.winner).reshape(self.runs, -1).all(axis=1).mean()),
+        )
 
     def __str__(self) -> str:
         from nasharness.search.text import render

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from nasharness.errors import NasharnessError, UsageError, unknown
 from nasharness.search import registry
-from nasharness.search.evaluator import Evaluator, Truth
-from nasharness.search.loop import Searched, Trajectories, expected_steps, present, search
+from nasharness.search.evaluator import Evaluator
+from nasharness.search.loop import Searched, Trajectories, expected_steps, scores, search
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record
 from nasharness.search.result import Result
 from nasharness.search.task import Task
-from nasharness.spaces.base import Floats, Indices, Space
 
 #: Runs that advance together at most. Larger batches save little Python and lose the processor's cache.
 BATCH = 1_000
@@ -123,7 +122,7 @@ def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDA
         evaluations=problem.evaluations,
         seconds=problem.seconds,
         free_repeats=problem.repeats == "free",
-        costs=evaluator.cost_column,
+        costs=evaluator.cost_column if isinstance(evaluator, Evaluator) and evaluator.clocked else None,
         whole_signal=evaluator.expected_signal if "whole-signal" in record.needs else None,
         objectives=problem.objectives,
         several="objectives" in record.needs and len(problem.objectives) > 1,
@@ -200,15 +199,8 @@ def _score(
         refused=refused,
         optimum=truth.optimum,
         overhead_seconds=overhead,
-        needs=record.needs,
+        record=record,
     )
-
-
-def scores(truth: Truth, space: Space, ids: Indices, shown: NDArray[np.int64] | None = None) -> Floats:
-    """Final metric of answers ``[n, *arch_shape]``, NaN where a run has none; ``shown`` as in `Truth.score`."""
-    good = present(ids, space)
-    where = np.where(good[:, None] if space.arch_shape else good, ids, 0)
-    return np.asarray(np.where(good, truth.score(where, shown), np.nan))
 
 
 def _report(
