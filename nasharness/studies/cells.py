@@ -40,6 +40,17 @@ _OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "rep
 _NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
 
 
+def described(problem: Problem) -> dict[str, Any]:
+    """What must be equal for results to be compared: space, data set, table, protocol."""
+    table = problem.table
+    return {
+        "space": problem.space.name,
+        "dataset": problem.dataset,
+        "table": {"source": table.name, "version": table.version, "checksum": table.checksum},
+        "protocol": problem.describe(),
+    }
+
+
 @dataclass(frozen=True)
 class Study:
     """A plan worked out: ``questions`` one a data set, ``cells`` as in study.json, ``identity`` of all that counts."""
@@ -76,14 +87,7 @@ class Study:
                     "changed": dict(choice.changed),
                     "needs": list(record.needs),
                     "control": record.control,
-                    "space": plan.space,
-                    "dataset": problem.dataset,
-                    "table": {
-                        "source": problem.table.name,
-                        "version": problem.table.version,
-                        "checksum": problem.table.checksum,
-                    },
-                    "protocol": problem.describe(),
+                    **described(problem),
                     "optimum": question.truth.optimum,
                     "runs": plan.runs,
                     "seed": plan.seed,
@@ -93,8 +97,8 @@ class Study:
                 cells.append(json.loads(json.dumps(cell)))
         made = versions(records)
         _check_count(plan, cells)
-        described = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
-        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        content = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
+        identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return cls(plan, tuple(problems), tuple(questions), tuple(cells), made, identity)
 
     def shards(self) -> list[Shard]:
