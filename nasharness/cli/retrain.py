@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from nasharness.cli.options import assignments as read_assignments
 from nasharness.cli.terminal import Progress, use_processors
 from nasharness.errors import UsageError, unknown
 
@@ -92,7 +93,7 @@ def command(
     from nasharness.training.retrained import line
 
     chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
-    options = Options(task=task, network=chosen, extra=_assignments(assignments), **given)
+    options = Options(task=task, network=chosen, extra=read_assignments(assignments), **given)
     use_processors()
     progress = Progress(unit)
     try:
@@ -121,13 +122,3 @@ def _first_process() -> bool:
     import os
 
     return os.environ.get("RANK", "0") == "0"
-
-
-def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
-    settings = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            raise UsageError(f"--set {text!r}: expected KEY=VALUE")
-        settings[key.strip()] = value
-    return settings

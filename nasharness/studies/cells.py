@@ -38,7 +38,18 @@ MOST_SHARDS = 100_000
 _INSTALLED = ("site-packages", "dist-packages")
 _OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits")
 #: Files of the search that only show or check results.
-_NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
+_NO_MATTER = ("__init__.py", "caveats.py", "front.py", "interval.py", "result.py", "testing.py", "text.py")
+
+
+def described(problem: Problem) -> dict[str, Any]:
+    """What must be equal for results to be compared: space, data set, table, protocol."""
+    table = problem.table
+    return {
+        "space": problem.space.name,
+        "dataset": problem.dataset,
+        "table": {"source": table.name, "version": table.version, "checksum": table.checksum},
+        "protocol": problem.describe(),
+    }
 
 
 @dataclass(frozen=True)
@@ -75,14 +86,7 @@ class Study:
                     "changed": dict(choice.changed),
                     "needs": list(record.needs),
                     "control": record.control,
-                    "space": plan.space,
-                    "dataset": problem.dataset,
-                    "table": {
-                        "source": problem.table.name,
-                        "version": problem.table.version,
-                        "checksum": problem.table.checksum,
-                    },
-                    "protocol": problem.describe(),
+                    **described(problem),
                     "optimum": number(problem.truth().optimum),
                     "runs": plan.runs,
                     "seed": plan.seed,
@@ -92,8 +96,8 @@ class Study:
                 cells.append(json.loads(json.dumps(cell)))
         made = versions(records)
         _check_count(plan, cells)
-        described = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
-        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        content = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
+        identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return cls(plan, tuple(problems), tuple(cells), made, identity)
 
     def shards(self) -> list[Shard]:

@@ -16,24 +16,11 @@ from nasharness.analysis.validation import SCORES, Live
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem
 from nasharness.search.result import atomically
+from nasharness.studies.cells import described
 from nasharness.version import __version__
 
 Floats = NDArray[np.float64]
 FORMAT = "nasharness-baseline/1"
-
-
-def identity(problem: Problem) -> dict[str, Any]:
-    """What must be equal for scores to be compared: table, protocol, data set."""
-    return {
-        "space": problem.space.name,
-        "dataset": problem.dataset,
-        "table": {
-            "source": problem.table.name,
-            "version": problem.table.version,
-            "checksum": problem.table.checksum,
-        },
-        "protocol": problem.describe(),
-    }
 
 
 def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
@@ -48,7 +35,7 @@ def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
     cells = []
     for number, problem in enumerate(side.problems):
         scores = side.scores(number, 0, runs)
-        cells.append(identity(problem) | {name: values.tolist() for name, values in scores.items()})
+        cells.append(described(problem) | {name: values.tolist() for name, values in scores.items()})
     content = {
         "format": FORMAT,
         "algorithm": side.label,
@@ -134,7 +121,7 @@ class Recorded:
         """Find every problem among the cells. Raises DataError saying what differs from the nearest one."""
         self._place = []
         for problem in problems:
-            wanted = identity(problem)
+            wanted = described(problem)
             differing = [_differences(cell, wanted) for cell in self.cells]
             best = min(range(len(differing)), key=lambda i: len(differing[i]))
             if differing[best]:
