@@ -98,8 +98,10 @@ def best_first(points: ArrayLike) -> NDArray[np.intp]:
     # the sweep that ranks has sorted every rank already
     order, x, y, ranked = _ranks_of_two(sets)
     by_rank = np.argsort(ranked, axis=1, kind="stable")
-    order, x, y, ranked = (np.take_along_axis(a, by_rank, axis=1) for a in (order, x, y, ranked))
-    lonely = np.lexsort((order, -_gaps([x, y], ranked), ranked), axis=-1)
+    order, ranked = np.take_along_axis(order, by_rank, axis=1), np.take_along_axis(ranked, by_rank, axis=1)
+    gaps = _gaps([np.take_along_axis(values, by_rank, axis=1) for values in (x, y)], ranked)
+    gaps[ranked == sets.shape[1]] = 0  # points with NaN: none is lonelier than another
+    lonely = np.lexsort((order, -gaps, ranked), axis=-1)
     return np.take_along_axis(order, lonely, axis=1).reshape(array.shape[:-1])
 
 
