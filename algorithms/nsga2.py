@@ -56,7 +56,7 @@ class NSGA2(Algorithm):
         self._children = children
         self._crossover = crossover
         # only where an architecture is a choice at each position has a mixture of two a meaning
-        self._positions = len(getattr(self.space, "sizes", ()))
+        self._positions = len(getattr(self.space, "sizes", None) or ())
         self._rows = np.arange(self.runs)[:, None]
         self._seen: Indices = np.empty((self.runs, 0), dtype=np.int32)  # the latest evaluations
         self._ids = self._seen  # [runs, members], best first
