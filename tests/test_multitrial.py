@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from nasharness.algorithms import bohb, categorical
-from nasharness.algorithms import darts_table as darts
 from nasharness.algorithms.rungs import promoted, rungs
 
 from nasharness import spaces
+from nasharness.algorithms import bohb, categorical
+from nasharness.algorithms import darts_table as darts
 from nasharness.errors import UsageError
 from nasharness.search import run
 from nasharness.search.algorithm import NOTHING

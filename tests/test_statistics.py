@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.correlation import codes, inversions, kendall, spearman
-from nasharness.analysis.distributions import chi2_sf, normal_quantile, studentized_range_sf, t_to_z
-from nasharness.analysis.proxies import quality
-from nasharness.analysis.sequential import BETTER, WORSE, Hypothesis, boundaries, judge, looks
-from nasharness.analysis.significance import critical_difference, friedman, holm, midranks, nemenyi, wilcoxon
+from nasharness.analysis.statistics.correlation import codes, inversions, kendall, spearman
+from nasharness.analysis.statistics.distributions import chi2_sf, normal_quantile, studentized_range_sf, t_to_z
+from nasharness.analysis.statistics.sequential import BETTER, WORSE, Hypothesis, boundaries, judge, looks
+from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, midranks, nemenyi, wilcoxon
+from nasharness.analysis.validation.proxies import quality
 from nasharness.errors import UsageError
 
 scipy_stats = pytest.importorskip("scipy.stats")

@@ -9,10 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from nasharness.analysis import paper, proxies, published, table_check
-from nasharness.analysis.baseline import record
-from nasharness.analysis.sequential import BETTER, SAME, WORSE
-from nasharness.analysis.validation import Live, validate
+from nasharness.analysis.statistics.sequential import BETTER, SAME, WORSE
+from nasharness.analysis.validation import Live, paper, proxies, published, table_check, validate
+from nasharness.analysis.validation.baseline import record
 from nasharness.cli import cli
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry

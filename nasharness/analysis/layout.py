@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Rows = Sequence[Sequence[str]]
@@ -90,3 +90,10 @@ def p_value(p: float) -> str:
 def quantity(value: float) -> str:
     """A whole number with thousands separated, ``-`` where there is none."""
     return f"{value:,.0f}" if math.isfinite(value) else "-"
+
+
+def budget(protocol: Mapping[str, Any]) -> str:
+    """The budget of a protocol in words."""
+    parts = [] if protocol["evaluations"] is None else [f"{protocol['evaluations']:,} evaluations"]
+    parts += [] if protocol["seconds"] is None else [f"{protocol['seconds']:,.0f} simulated s"]
+    return " and ".join(parts)

@@ -40,7 +40,7 @@ def command(
     improvement, paired Wilcoxon with Holm's correction, time to target.
     """
     from nasharness.analysis.comparison import SCORES, compare
-    from nasharness.analysis.comparison_text import FORMATS, render
+    from nasharness.analysis.comparison.text import FORMATS, render
     from nasharness.errors import unknown
     from nasharness.studies import load
 

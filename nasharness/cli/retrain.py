@@ -88,8 +88,8 @@ def command(
         raise UsageError("give one of --winner winner.json and --network NAME")
     module, function, unit = TASKS[task]
     train = _load(module, function)
-    from nasharness.analysis.retrained import line
     from nasharness.training.options import Options, read_winner
+    from nasharness.training.retrained import line
 
     chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
     options = Options(task=task, network=chosen, extra=_assignments(assignments), **given)

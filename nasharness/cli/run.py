@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import NasharnessError, UsageError
 
 #: headings of ``nasharness run --help``, and the options under them
 SECTIONS = {
-    "Search a table": ("evaluations", "seconds", "budget", "signal", "repeats"),
+    "Search a table": ("evaluations", "seconds", "budget", "signal", "repeats", "objectives", "limits"),
     "Train a supernet on images (one-shot algorithms)": (
         "images", "data", "validation", "split_file", "epochs", "batch", "lr", "channels", "cells",
         "device", "precision", "resume", "derive_every", "keep_every",
@@ -44,10 +43,8 @@ class Sectioned(click.Command):
 
 @click.command("run", cls=Sectioned)
 @click.option("--algo", required=True, metavar="NAME", help="Algorithm (nasharness list algos).")
-@click.option("--space", required=True, metavar="NAME", help="tss, sss, shrink-cnn or shrink-rnn.")
-@click.option(
-    "--dataset", default="cifar10", show_default=True, metavar="NAME", help="cifar10, cifar100 or ImageNet16-120."
-)
+@click.option("--space", required=True, metavar="NAME", help="Search space (nasharness list spaces).")
+@click.option("--dataset", metavar="NAME", help="Data set (default: the space's first; nasharness list datasets).")
 @click.option("--runs", default=1, show_default=True, help="Number of runs, each with a seed of its own.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the first run; the next has the next one.")
 @click.option("--evaluations", type=int, metavar="N", help="Budget in evaluations (default 200).")
@@ -57,6 +54,14 @@ class Sectioned(click.Command):
 )
 @click.option("--signal", metavar="MEASURE", help="What the search sees: val@12, val@12:mean, val@200:777 ...")
 @click.option("--final", metavar="MEASURE", help="What results are scored by: test@200:mean ...")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="NAME",
+    help="What is wanted besides: error, params, macs ...; repeatable.",
+)
+@click.option("--limit", "limits", multiple=True, metavar="'NAME <= X'", help="What an answer must keep; repeatable.")
 @click.option("--repeats", metavar="charged|free", help="Whether asking an architecture again costs again (charged).")
 @click.option(
     "--table",
@@ -96,7 +101,7 @@ class Sectioned(click.Command):
 def command(
     algo: str,
     space: str,
-    dataset: str,
+    dataset: str | None,
     runs: int,
     seed: int,
     assignments: tuple[str, ...],
@@ -123,7 +128,7 @@ def command(
     settings = _assignments(assignments)
     searching, training, candidates = (
         # 0 is a value, and wrong: `is`, not `==`
-        {name: given[name] for name in names if given[name] is not None and given[name] is not False}
+        {name: given[name] for name in names if not any(given[name] is absent for absent in (None, False, ()))}
         for names in SECTIONS.values()
     )
     if space not in spaces.graph_names() and space not in spaces.names():
@@ -135,7 +140,7 @@ def command(
 
         measured = searching | {name: value for name, value in (("table", table), ("final", given["final"])) if value}
         _refuse(measured, f"space {space} has no table, its networks are trained")
-        if click.get_current_context().get_parameter_source("dataset") is not ParameterSource.DEFAULT:
+        if dataset is not None:
             raise UsageError(
                 f"--dataset {dataset}: of tables; space {space} trains on what {spaces.graphs(space).needs} gives"
             )
@@ -153,7 +158,7 @@ def command(
 
         judged = {"table": table, "final": given["final"]}
         asked = {"runs": runs, "seed": seed, "settings": settings, "out": out} | training
-        train(algo, space, dataset, judged, asked, as_json)
+        train(algo, space, dataset or spaces.get(space).datasets[0], judged, asked, as_json)
         return
     _refuse(training, f"{algo} asks a table and trains nothing; such options go with one-shot algorithms")
     settings = record.settings(settings)

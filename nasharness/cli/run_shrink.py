@@ -93,7 +93,7 @@ def _header(request: Any) -> list[str]:
 
 def _draw(out: Path) -> str:
     """Draw the search; figures are no reason to fail after hours of training."""
-    from nasharness.analysis.graph_shrinking import write
+    from nasharness.analysis.figures.graph_shrinking import write
 
     try:
         return ", ".join(path.name for path in write(out))

@@ -94,9 +94,9 @@ def command(**options: Any) -> int:
 
 
 def _algorithms(options: dict[str, Any]) -> int:
-    from nasharness.analysis.baseline import Recorded, record
-    from nasharness.analysis.sequential import BETTER, WORSE
+    from nasharness.analysis.statistics.sequential import BETTER, WORSE
     from nasharness.analysis.validation import SCORES, Live, as_dict, render, validate
+    from nasharness.analysis.validation.baseline import Recorded, record
     from nasharness.search import registry
     from nasharness.studies.plan import Choice
 
@@ -233,7 +233,7 @@ def _whole_numbers(option: str, text: str) -> list[int]:
 
 
 def _paper(options: dict[str, Any]) -> int:
-    from nasharness.analysis.paper import agreement, failures, render
+    from nasharness.analysis.validation.paper import agreement, failures, render
 
     if options["paper"] != "nats-bench":
         raise unknown("paper", options["paper"], ["nats-bench"])
@@ -254,7 +254,7 @@ def _paper(options: dict[str, Any]) -> int:
 
 
 def _table(options: dict[str, Any]) -> int:
-    from nasharness.analysis.table_check import WRONG, check_table, render
+    from nasharness.analysis.validation.table_check import WRONG, check_table, render
     from nasharness.tables import candidates, open_table
 
     space = options["space"] or "tss"
@@ -270,7 +270,7 @@ def _table(options: dict[str, Any]) -> int:
 
 
 def _scores(options: dict[str, Any]) -> int:
-    from nasharness.analysis.proxies import KS, as_dict, quality, read_scores, render
+    from nasharness.analysis.validation.proxies import KS, as_dict, quality, read_scores, render
     from nasharness.search import Problem
 
     dataset = "cifar10" if options["datasets"] is None else options["datasets"]

@@ -66,11 +66,16 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
         f"final      {spread(final)} %  {metric} of the incumbent (best by signal)",
         f"recommend  {spread(recommended)} %  {metric} of the algorithm's own answer",
         f"regret     {spread(regret)}  of the incumbent, against the table's optimum {result.optimum:.2f} %",
-        f"spent      {result.evaluations.mean():,.1f} evaluations, {result.seconds.mean():,.0f} simulated seconds"
+        f"spent      {result.evaluations.mean():,.1f} evaluations{_clock(result)}"
         + (" (means over runs)" if result.runs > 1 else ""),
         f"overhead   {result.overhead_seconds:.3f} s of real time for all runs",
     ]
     return "\n".join(lines)
+
+
+def _clock(result: Result) -> str:
+    mean = result.seconds.mean()
+    return "" if mean != mean else f", {mean:,.0f} simulated seconds"  # noqa: PLR0124 - NaN differs from itself
 
 
 def spread(stats: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nasharness import spaces
-from nasharness.analysis import proxies
 from nasharness.analysis.layout import bracket, plain
+from nasharness.analysis.validation import proxies
 from nasharness.errors import UsageError
 from nasharness.search.result import atomically
 from nasharness.supernets.quality import SCORES, Report

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
+from nasharness.tables import own_files
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.light_columns import kind, parse
 from nasharness.tables.light_files import Raw, read_columns
@@ -101,6 +102,10 @@ def align(raw: Raw, what: str, *, partial: bool = False) -> Part:
     not the closed form's.
     """
     space = spaces.get("tss")
+    if "index" not in raw and not any(parse(name) for name in raw):
+        raise UsageError(
+            f"{what}: none of its columns is a published measurement; {own_files.as_it_should_read([Path(what)], {})}"
+        )
     kinds = {name: kind(name, what) for name in raw}
     if "index" not in raw:
         raise DataError(f"{what}: it has no column 'index' (the NATS-Bench index, 0 to {space.size - 1})")

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 #: Numbers that ranks are computed from at a time (64 MB).
 CHUNK = 8_000_000
 AXES = {"simulated_seconds": "simulated seconds", "step": "evaluations"}
-AVERAGES = {
+AVERAGE_NOTES = {
     "mean": "Lines: mean over runs; bands: 95 % interval of the mean.",
     "median": "Lines: median over runs; bands: middle half of the runs.",
 }
 RANK_NOTE = "Lines: mean rank over runs with equal seeds, 1 the best; bands: 95 % interval of the mean."
 
 
-def incumbent(source: Source, axis: str, average: str) -> pd.DataFrame:
-    """Final metric of the incumbent over the budget: dataset, algorithm, budget, ``average``, low, high, runs."""
+def incumbent(source: Source, axis: str) -> pd.DataFrame:
+    """Final metric of the incumbent over the budget: dataset, algorithm, budget, mean or median, low, high, runs."""
     import pandas as pd
 
     parts = []
@@ -36,14 +36,14 @@ def incumbent(source: Source, axis: str, average: str) -> pd.DataFrame:
         grid = panel.grid(axis)
         for runs in panel.runs:
             own = grid[grid >= runs.first(axis)]
-            centre, low, high = _centre_and_band(runs.at(axis, own), average)
+            centre, low, high = _centre_and_band(runs.at(axis, own), source.average)
             parts.append(
                 pd.DataFrame(
                     {
                         "panel": panel.title,
                         "algorithm": runs.algorithm,
                         axis: own,
-                        average: centre,
+                        source.average: centre,
                         "low": low,
                         "high": high,
                         "runs": len(runs.last),
@@ -70,17 +70,17 @@ def _interval(values: Floats, centre: Floats) -> tuple[Floats, Floats]:
     return centre - half, centre + half
 
 
-def draw_incumbent(source: Source, data: pd.DataFrame, axis: str, average: str) -> Figure:
+def draw_incumbent(source: Source, data: pd.DataFrame, axis: str) -> Figure:
     """One panel a data set, logarithmic in the budget."""
     key = {"step": "evaluations", "simulated_seconds": "seconds"}[axis]
     cells = [cell for panel in source.panels for runs in panel.runs for cell in runs.cells]
     ended = "" if all(cell["protocol"][key] for cell in cells) else "A run that has ended keeps its incumbent. "
-    made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGES[average]} {ended}{source.note}")
+    made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGE_NOTES[source.average]} {ended}{source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
         axes.axhline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
-        _lines(axes, source, rows, axis, average)
-        axes.set_ylim(*_zoom(rows, axis, average, panel.optimum))
+        _lines(axes, source, rows, axis, source.average)
+        axes.set_ylim(*_zoom(rows, axis, source.average, panel.optimum))
         axes.set_title(panel.title)
         axes.set_xlabel(AXES[axis])
         axes.annotate(
@@ -123,7 +123,7 @@ def _lines(axes: Axes, source: Source, rows: pd.DataFrame, axis: str, column: st
             markersize=3.2 * look.size,
             markevery=list(dict.fromkeys(marks.tolist())),
             label=str(label),
-            zorder=3 if label != "random" else 3.5,
+            zorder=3.5 if label in source.controls else 3,
         )
     start = float(rows[axis].min())
     end = float(rows[axis].max())

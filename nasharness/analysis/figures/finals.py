@@ -169,9 +169,9 @@ def critical_difference(source: Source) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from nasharness.analysis.significance import critical_difference as nemenyi_difference
-    from nasharness.analysis.significance import friedman
     from nasharness.analysis.statistics import ranks
+    from nasharness.analysis.statistics.significance import critical_difference as nemenyi_difference
+    from nasharness.analysis.statistics.significance import friedman
 
     labels = [
         label for label in source.algorithms if all(label in [r.algorithm for r in p.runs] for p in source.panels)

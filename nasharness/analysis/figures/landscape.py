@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasharness.analysis.correlation import kendall
 from nasharness.analysis.figures.source import Floats, Panel, Runs, Source
 from nasharness.analysis.figures.style import MUTED, PAPER, TEXT, Look, sheet
+from nasharness.analysis.statistics.correlation import kendall
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, save, sheet
-from nasharness.errors import UsageError
-from nasharness.search.result import atomically
+from nasharness.analysis.figures.files import FORMATS, as_csv, write_figure
+from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,21 +38,9 @@ def write(
     ``file``: with or without an ending. Raises UsageError where they cannot be written, or matplotlib is absent.
     """
     base = Path(file)
-    base = base.with_suffix("") if base.suffix.lower() in (".png", ".pdf", ".svg", ".csv") else base
+    name = base.stem if base.suffix.lower() in (".csv", *("." + kind for kind in FORMATS)) else base.name
     with looks():
-        figure = draw(data, captions)
-        content = {"csv": data.to_csv(index=False, lineterminator="\n").encode("utf-8")}
-        content |= {kind: save(figure, kind) for kind in formats}
-    written = []
-    try:
-        base.parent.mkdir(parents=True, exist_ok=True)
-        for ending, bytes_ in content.items():
-            path = base.with_name(f"{base.name}.{ending}")
-            atomically(path, functools.partial(_write_bytes, bytes_))
-            written.append(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {base}.png: {error.strerror or error}; choose another --figure") from error
-    return written
+        return write_figure(base.parent, name, draw(data, captions), as_csv(data), formats, "--figure")
 
 
 def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:
@@ -119,7 +105,3 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
         words = f"tau {row['tau']:.2f}{interval}"
         axes.text(1.0, 1.02, words, transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
     axes.set_xlabel("affinity: mean root of the right class's probability")
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.write_bytes(content)

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.analysis.layout import plain
-from nasharness.analysis.published import DATASETS, SOURCES, STATUS, Published, published
+from nasharness.analysis.validation.published import DATASETS, SOURCES, STATUS, Published, published
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.loop import Trajectories
-from nasharness.search.problem import BUDGETS
 from nasharness.tables import Table, candidates, open_table
 
 Floats = NDArray[np.float64]
@@ -139,7 +138,7 @@ def _search(row: Published, dataset: str, here: _Here, runs: int, seed: int) -> 
     """Incumbents at the budget: ``[4, runs]``, two architectures and the weights of their accuracies, or a reason."""
     if row.algorithm is None:
         raise AssertionError("no algorithm")
-    budget = BUDGETS["nb201" if row.source == "nb201" else "nats"][row.space][dataset]
+    budget = spaces.get(row.space).protocol.budgets["nb201" if row.source == "nb201" else "nats"][dataset]
     reason = ""
     for table in here.tables:
         # the final metric of the problem is never read: incumbents are scored by columns of any table here

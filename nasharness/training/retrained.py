@@ -12,9 +12,9 @@ from typing import Any
 
 from nasharness.errors import DataError, UsageError
 from nasharness.studies.plan import count
+from nasharness.training import log
+from nasharness.training.record import FORMAT
 
-#: format of ``retrained.json`` and ``run.json``, see :mod:`nasharness.training.record`
-FORMAT = 1
 TASKS = ("imagenet", "ptb")
 #: bytes and characters; a record is a thousandth of it, and its longest text an architecture
 _LARGEST, _LONGEST = 2**20, 5000
@@ -147,18 +147,16 @@ def parse(record: object, source: str | os.PathLike[str] = "the record") -> Trai
 
 def _unfinished(run: Path) -> Training:
     """What is known of a run that has not written its record: what was asked for, and its log."""
-    from nasharness.analysis.figures.training import read_log
-
     file = run / "run.json"
     fields = _Fields(_json(file), file)
     task = _task(fields)
-    log = read_log(run / "log.jsonl") if (run / "log.jsonl").is_file() else []
-    last = _Fields(log[-1] if log else {"epoch": 0}, run / "log.jsonl")
+    rows = log.read(run) if (run / log.NAME).is_file() else []
+    last = _Fields(rows[-1] if rows else {"epoch": 0}, run / log.NAME)
     columns = ("valid_perplexity",) if task == "ptb" else ("val_top1", "ema_top1")
-    seen = [value for row in log for name in columns if (value := _finite(row.get(name))) is not None]
+    seen = [value for row in rows for name in columns if (value := _finite(row.get(name))) is not None]
     # an epoch of images is behind it when it has been evaluated; the log has rows within one
-    behind = [row for row in log if task == "ptb" or "val_top1" in row]
-    done = _Fields(behind[-1], run / "log.jsonl").integer("epoch") if behind else 0
+    behind = [row for row in rows if task == "ptb" or "val_top1" in row]
+    done = _Fields(behind[-1], run / log.NAME).integer("epoch") if behind else 0
     if task == "ptb":
         quality = f"perplexity {min(seen):.2f} valid so far" if seen else ""
         recipe = fields.text("recipe")

@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasharness import spaces
-from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, looks, save, sheet
-from nasharness.analysis.figures.training import FORMATS
+from nasharness.analysis.figures.files import FORMATS, check_formats, write_figure
+from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, looks, sheet
 from nasharness.analysis.layout import comma_separated
-from nasharness.errors import DataError, UsageError, unknown
-from nasharness.search.result import atomically
+from nasharness.training.proxy_search.trajectory import NAME, read, rows, survival
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAME = "trajectory.json"
 _HEAD = ("step", "removed", "edges", "quality", "cost", "score", "chosen", "stopped", "arch")
 _DOT, _LINE, _BEST = COLOURS["sky"][0], COLOURS["vermilion"][0], COLOURS["green"][0]
-
-
-def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the content of ``trajectory.json`` in ``folder``; DataError where there is none or it is damaged."""
-    path = Path(folder) / NAME
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: no JSON ({str(error)[:80]})") from error
-    if not isinstance(found, dict) or not {"space", "start", "steps", "quality"} <= set(found):
-        raise DataError(f"{path}: no trajectory of AutoShrink's own search")
-    return found
-
-
-def rows(trajectory: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for every candidate: step (0 is the complete graph), edge removed, value, cost, score, chosen or not."""
-    found = []
-    if trajectory["scored_start"] is not None:
-        found.append(_row(0, trajectory["scored_start"], True, trajectory["quality"]))
-    for number, step in enumerate(trajectory["steps"], 1):
-        for place, one in enumerate(step["candidates"]):
-            found.append(_row(number, one, place == step["chosen"], trajectory["quality"]))
-    return found
-
-
-def _row(step: int, one: dict[str, Any], chosen: bool, quality: str) -> dict[str, Any]:
-    return {
-        "step": step,
-        "removed": one["removed"] or "",
-        "edges": one["edges"],
-        "quality": math.nan if one[quality] is None else one[quality],
-        "cost": one["cost"],
-        "score": math.nan if one["score"] is None else one["score"],
-        "chosen": chosen,
-        "stopped": one["stopped"],
-        "arch": one["arch"],
-    }
-
-
-def survival(trajectory: dict[str, Any]) -> dict[str, int]:
-    """Edge -> the step that removed it, or the number of steps + 1 where it is still there."""
-    space = spaces.graphs(trajectory["space"])
-    steps = trajectory["steps"]
-    graphs = [space.parse(trajectory["start"])]
-    graphs += [space.parse(step["candidates"][step["chosen"]]["arch"]) for step in steps]
-    return {
-        f"{source}->{target}": next(
-            (number for number, graph in enumerate(graphs) if (source, target) not in graph.present), len(graphs)
-        )
-        for source, target in graphs[0].present
-    }
 
 
 def figure(trajectory: dict[str, Any]) -> Figure:
@@ -136,37 +78,19 @@ def _survival(axes: Axes, trajectory: dict[str, Any], lived: dict[str, int]) -> 
     axes.spines["left"].set_color(MUTED)
 
 
-def is_search(folder: str | os.PathLike[str]) -> bool:
+def is_search(folder: Path) -> bool:
     """Whether a folder holds the trajectory of such a search."""
-    return (Path(folder) / NAME).is_file()
+    return (folder / NAME).is_file()
 
 
-def write(
-    folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, formats: Sequence[str] = FORMATS[:2]
-) -> list[Path]:
+def write(folder: Path, out: Path | None = None, *, formats: Sequence[str] = FORMATS[:2]) -> list[Path]:
     """Write ``shrinking.csv``, with all that is drawn, and ``shrinking.png``, ``.pdf``, ``.svg`` as asked; return them.
 
     ``out``: a folder; none is that of the search, which may be unfinished. Raises UsageError for an unknown format,
-    without matplotlib, and where ``out`` cannot be written; DataError as ``read``.
+    without matplotlib, and where ``out`` cannot be written; DataError for a trajectory that is damaged.
     """
-    for kind in formats:
-        if kind not in FORMATS:
-            raise unknown("format of figures", kind, FORMATS, "nasharness figures --help")
-    place = Path(folder if out is None else out)
+    check_formats(formats)
     trajectory = read(folder)
     table = comma_separated(_HEAD, [[row[key] for key in _HEAD] for row in rows(trajectory)]) + "\n"
-    files = {"shrinking.csv": table.encode()}
     with looks():
-        drawn = figure(trajectory)
-        files |= {f"shrinking.{kind}": save(drawn, kind) for kind in formats}
-    for name, content in files.items():
-
-        def fill(temporary: Path, content: bytes = content) -> None:
-            temporary.write_bytes(content)
-
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            atomically(place / name, fill)
-        except OSError as error:
-            raise UsageError(f"cannot write {place / name}: {error.strerror or error}; choose another --out") from error
-    return [place / name for name in files]
+        return write_figure(folder if out is None else out, "shrinking", figure(trajectory), table.encode(), formats)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.sequential import ALPHA, BETTER, SAME, WORSE, Hypothesis, judge, looks
+from nasharness.analysis import layout
+from nasharness.analysis.statistics.sequential import ALPHA, BETTER, SAME, WORSE, Hypothesis, judge, looks
 from nasharness.errors import UsageError, unknown
 from nasharness.search import Problem
 from nasharness.search import run as search
@@ -156,7 +157,7 @@ def _cell(problem: Problem, hypothesis: Hypothesis, new: Floats, old: Floats) ->
     return Cell(
         space=problem.space.name,
         dataset=problem.dataset,
-        budget=budget_label(problem.describe()),
+        budget=layout.budget(problem.describe()),
         runs=hypothesis.runs,
         planned=hypothesis.at[-1],
         new_mean=float(new.mean()),
@@ -170,20 +171,8 @@ def _cell(problem: Problem, hypothesis: Hypothesis, new: Floats, old: Floats) ->
     )
 
 
-def budget_label(protocol: Mapping[str, Any]) -> str:
-    """The budget of a protocol in few words."""
-    parts = []
-    if protocol["evaluations"] is not None:
-        parts.append(f"{protocol['evaluations']:,} evaluations")
-    if protocol["seconds"] is not None:
-        parts.append(f"{protocol['seconds']:,.0f} s")
-    return " and ".join(parts)
-
-
 def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> str:
     """The answers as text."""
-    from nasharness.analysis.layout import plain
-
     score = {
         "recommended": "final metric of the algorithm's own answer (--score final: the incumbent's)",
         "final": "final metric of the incumbent (--score recommended: the algorithm's own answer)",
@@ -215,7 +204,7 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         f"errors     any false better or worse: at most {100 * validation.alpha:g} % (paired mean, group-sequential"
         + (f", Holm over {count} comparisons)" if count > 1 else ")"),
         "",
-        plain(["data set", "budget", "runs", "new", "old", f"effect [at least {level:g} %]", "verdict"], rows),
+        layout.plain(["data set", "budget", "runs", "new", "old", f"effect [at least {level:g} %]", "verdict"], rows),
         "",
         f"verdict    {validation.verdict}",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,11 @@ class Runs:
     evaluations: Floats
     seconds: Floats
     rows: Any = field(repr=False)
+
+
+def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Labels of the algorithms that others are held against, such as random search, as their records say."""
+    return list(dict.fromkeys(cell["algorithm"] for cell in cells if cell.get("control", False)))
 
 
 def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.comparison_runs import Runs, pair, reach, runs_of, same_protocol
-from nasharness.analysis.significance import critical_difference, friedman, holm, wilcoxon
+from nasharness.analysis.comparison.runs import Runs, controls, pair, reach, runs_of, same_protocol
+from nasharness.analysis.layout import budget
+from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def compare(
     ``score``: ``final`` is the incumbent's final metric, ``recommended`` that of the algorithm's own answer.
     ``evaluations``, ``seconds``: score the incumbents at that budget instead of at the end. ``reference``: the
     algorithm that the others are tested against, by default the one of the best mean. ``target``: final metric, in
-    percent, for time-to-target; by default what ``random`` ends with on average, else the weakest algorithm.
+    percent, for time-to-target; by default what the control (random search) ends with on average, else the weakest.
 
     Raises UsageError for an unknown name or a budget that was not run, DataError for columns that are missing or
     results that must not be compared.
@@ -165,26 +166,23 @@ def compare(
             for cell in group
             if "whole-signal" in cell.get("needs", ())
         ]
-        made = _section(
-            group[0], runs, score, _budget(group[0], evaluations, seconds), reference, target, resamples, seed
-        )
+        aim = target if target is not None else _target(runs, controls(group))
+        made = _section(group[0], runs, score, _budget(group[0], evaluations, seconds), reference, aim, resamples, seed)
         scores[key] = {name: one.score for name, one in runs.items()}
         sections.append(Section(**{**made, "notes": tuple(notes)}))
     return Comparison(tuple(sections), _overall(scores, resamples, seed))
 
 
 def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | None) -> str:
-    if evaluations is not None:
-        return f"at {evaluations:,} evaluations"
-    if seconds is not None:
-        return f"at {seconds:,.0f} simulated seconds"
-    protocol = cell["protocol"]
-    parts = []
-    if protocol.get("evaluations") is not None:
-        parts.append(f"{protocol['evaluations']:,} evaluations")
-    if protocol.get("seconds") is not None:
-        parts.append(f"{protocol['seconds']:,.0f} simulated seconds")
-    return "at the end, " + " and ".join(parts)
+    if evaluations is None and seconds is None:
+        return f"at the end, {budget(cell['protocol'])}"
+    return f"at {budget({'evaluations': evaluations, 'seconds': seconds})}"
+
+
+def _target(runs: Mapping[str, Runs], held_against: Sequence[str]) -> float:
+    """What the first control ends with on average, else the weakest algorithm."""
+    levels = {name: float(one.score.mean()) for name, one in runs.items()}
+    return next((levels[name] for name in held_against if name in levels), min(levels.values()))
 
 
 def _section(
@@ -193,7 +191,7 @@ def _section(
     score: str,
     budget: str,
     reference: str | None,
-    target: float | None,
+    target: float,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -202,8 +200,6 @@ def _section(
     level = stats.mean(scores)
     if reference is None or reference not in names:
         reference = names[int(level.argmax())]
-    if target is None:
-        target = float(level[names.index("random")] if "random" in names else level.min())
     resamples = max(200, min(resamples, DRAWS // scores[0].size))
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
     intervals = {key: stats.interval(scores, aggregate, **options) for key, aggregate in stats.AGGREGATES.items()}

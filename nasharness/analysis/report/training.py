@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 
 from nasharness import spaces
-from nasharness.analysis import cells, graph_picture
-from nasharness.analysis.figures.style import looks, themed_svg
-from nasharness.analysis.page import escape as _
-from nasharness.analysis.retrained import Search, Training, duration
+from nasharness.analysis.figures import pictures
+from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
+from nasharness.training.retrained import Search, Training, duration
 
 
 def section(trainings: Sequence[Training], swatch: Callable[[str], str] = lambda algorithm: "") -> str:
@@ -69,18 +68,13 @@ def _card(training: Training, number: int) -> str:
 
 
 def _drawing(search: Search, prefix: str, source: str) -> str:
+    title = f"Winner of {search}"
     try:
         if search.space in spaces.graph_names():
-            graph = spaces.graphs(search.space).read(search.winner)
-        elif search.space in spaces.names():
+            return pictures.svg(search.space, spaces.graphs(search.space).read(search.winner), prefix, title)
+        if search.space in spaces.names():
             arch = search.winner.get("arch", search.winner.get("index"))
-            index = spaces.get(search.space).parse(arch if isinstance(arch, str | int) else "")
-        else:
-            return ""  # a genotype: its text says it all
+            return pictures.svg(search.space, arch if isinstance(arch, str | int) else "", prefix, title)
     except UsageError as error:
         raise DataError(f"{source}: its winner is no architecture: {error}") from error
-    title = f"Winner of {search}"
-    if search.space in spaces.names():
-        return cells.svg(search.space, index, prefix, title)
-    with looks():
-        return themed_svg(graph_picture.figure(graph), prefix, title)
+    return ""  # a genotype: its text says it all

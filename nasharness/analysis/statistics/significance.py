@@ -8,8 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.analysis.distributions import chi2_sf, normal_sf, studentized_range_quantile, studentized_range_sf
 from nasharness.analysis.statistics import ranks
+from nasharness.analysis.statistics.distributions import (
+    chi2_sf,
+    normal_sf,
+    studentized_range_quantile,
+    studentized_range_sf,
+)
 from nasharness.errors import UsageError
 
 Floats = NDArray[np.float64]

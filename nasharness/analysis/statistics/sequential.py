@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.distributions import bisect, normal_cdf, normal_quantile, normal_sf, t_to_z
+from nasharness.analysis.statistics.distributions import bisect, normal_cdf, normal_quantile, normal_sf, t_to_z
 from nasharness.errors import UsageError
 from nasharness.search.interval import t_quantile
 

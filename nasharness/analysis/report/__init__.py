@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness import spaces
-from nasharness.analysis import cells as pictures
-from nasharness.analysis import figures, report_training
+from nasharness.analysis import figures
 from nasharness.analysis.comparison import Comparison, Row, Section, compare
+from nasharness.analysis.figures import pictures
 from nasharness.analysis.figures.source import Panel, Source, budget_text
 from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
-from nasharness.analysis.page import document, header
-from nasharness.analysis.page import escape as _
-from nasharness.analysis.retrained import Training
+from nasharness.analysis.report import training
+from nasharness.analysis.report.page import document, header
+from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
 from nasharness.search.result import atomically
 from nasharness.studies.plan import count
+from nasharness.training.retrained import Training
 
 if TYPE_CHECKING:
     from nasharness.studies import StudyResults
@@ -76,13 +77,13 @@ def render(
     if results is None:
         name = title or ", ".join(training.name for training in trainings)
         top = header(name, f"{count(len(trainings), 'full training')}.", "", [])
-        return document(name, top, [report_training.section(trainings)])
-    source = Source(results)
+        return document(name, top, [training.section(trainings)])
+    source = Source(results, average)
     compared = compare(results.frame, results.cells)
     name = title or ", ".join(path.resolve().name for path in results.paths)
-    sections = [_boards(source, compared), _figures(source, average, progress), _winners(source)]
+    sections = [_boards(source, compared), _figures(source, progress), _winners(source)]
     if trainings:
-        sections.append(report_training.section(trainings, lambda label: _swatch(source, label)))
+        sections.append(training.section(trainings, lambda label: _swatch(source, label)))
     sections += [_settings(source), _provenance(results)]
     return document(name, _header(source, name, bool(trainings)), sections)
 
@@ -214,13 +215,13 @@ def _p_value(p: float, prefix: str = "") -> str:
 # ---- figures and winners
 
 
-def _figures(source: Source, average: str, progress: Callable[[int, int], None] | None) -> str:
+def _figures(source: Source, progress: Callable[[int, int], None] | None) -> str:
     parts = ['<h2 id="figures">Figures</h2>']
     left_out = []
     with looks():
         for number, (name, kind) in enumerate(figures.KINDS.items()):
             try:
-                figure, _data = figures.render(source, name, average)
+                figure, _data = figures.render(source, name)
             except (UsageError, DataError) as error:
                 left_out.append(f"<li>{_(kind.title)}: {_(error)}</li>")
                 continue

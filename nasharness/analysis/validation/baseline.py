@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.validation import SCORES, Live, budget_label
+from nasharness.analysis.layout import budget
+from nasharness.analysis.validation import SCORES, Live
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem
 from nasharness.search.result import atomically
@@ -138,7 +139,7 @@ class Recorded:
             best = min(range(len(differing)), key=lambda i: len(differing[i]))
             if differing[best]:
                 raise DataError(
-                    f"{self.path} cannot be compared on {problem.dataset}, {budget_label(wanted['protocol'])}: "
+                    f"{self.path} cannot be compared on {problem.dataset}, {budget(wanted['protocol'])}: "
                     + "; ".join(differing[best])
                 )
             self._place.append(best)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.correlation import codes, kendall, kendall_of_codes, spearman, spearman_of_codes
 from nasharness.analysis.layout import bracket, plain
 from nasharness.analysis.statistics import percentile_interval
+from nasharness.analysis.statistics.correlation import codes, kendall, kendall_of_codes, spearman, spearman_of_codes
 from nasharness.errors import DataError, UsageError, unknown
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.analysis.distributions import normal_sf
+from nasharness.analysis.statistics.distributions import normal_sf
 from nasharness.errors import UsageError
 from nasharness.search.interval import t_quantile
 

@@ -1,0 +1,1 @@
+"""Files: where data live, and how they are written."""
