@@ -1,0 +1,103 @@
+"""NSGA-II: evolution towards a front, by non-dominated rank and crowding."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.errors import UsageError
+from nasharness.fronts import best_first
+from nasharness.search import Algorithm, Task, register
+from nasharness.search.algorithm import Asked
+from nasharness.spaces.base import Floats, Indices
+
+#: Candidates for every child: the first that is new to the run is evaluated.
+_CANDIDATES = 4
+#: A child is held against this many of the run's latest evaluations: a bound on what a step of a long run costs.
+_MEMORY = 1_000
+
+
+@register(
+    "nsga2",
+    citation="Deb et al., A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, IEEE TEC 2002",
+    needs=("objectives",),
+    variants={
+        "paper": (
+            "NSGA-II with the population of 100, bred whole generations at a time, of Deb et al. (2002)",
+            {"population": 100, "children": 100},
+        ),
+    },
+)
+class NSGA2(Algorithm):
+    """NSGA-II on categories: population 20, two binary tournaments, uniform crossover, one mutation.
+
+    ``population`` random architectures first; then, forever: draw two parents, each the better of two members, let the
+    child take each choice from either (with probability ``crossover``, else all from the first), mutate it once as the
+    space mutates, evaluate ``children`` of them, and keep the best ``population`` of parents and children. Better is a
+    lower non-dominated rank, and within a rank a greater crowding distance. The operators are those of categories:
+    rounded real numbers would make neighbours of operations that only happen to be listed next to each other. In a
+    space that is no product of choices children are mutants of the first parent.
+
+    A child that the run has evaluated (among its latest 1,000) is replaced by the next of 4 candidates, if one is new.
+
+    The default breeds one child at a time: on tss at 100 evaluations it leads whole generations of 20 on every device
+    tried (200 runs, hypervolume as a share of the exact front's, CIFAR-10: .919 against .915 for MACs, .920 against
+    .912 for Eyeriss, .956 against .946 for an Intel Gold 6226, .987 against .986 for a Raspberry Pi 4).
+    """
+
+    def __init__(self, task: Task, *, population: int = 20, children: int = 1, crossover: float = 0.9) -> None:
+        super().__init__(task)
+        for name, value in (("population", population), ("children", children)):
+            if not 1 <= value <= 10_000:
+                raise UsageError(f"nsga2: {name} = {value}: expected 1 to 10,000")
+        if not 0 <= crossover <= 1:
+            raise UsageError(f"nsga2: crossover = {crossover}: expected a probability, 0 to 1")
+        self._members = population
+        self._children = children
+        self._crossover = crossover
+        # only where an architecture is a choice at each position has a mixture of two a meaning
+        self._positions = len(getattr(self.space, "sizes", None) or ())
+        self._rows = np.arange(self.runs)[:, None]
+        self._seen: Indices = np.empty((self.runs, 0), dtype=np.int32)  # the latest evaluations
+        self._ids = self._seen  # [runs, members], best first
+        self._values: Floats = np.empty((self.runs, 0, 0))  # higher is better
+
+    def ask(self) -> Asked:
+        if not self._ids.shape[1]:
+            return self.space.sample_index(self.streams.uniform(self._members))
+        count = self._children * _CANDIDATES
+        mutation = self.space.mutation_uniforms
+        # every candidate draws 4 for the tournaments, 1 + positions to cross, then what it takes to mutate
+        each = 4 + (1 + self._positions if self._positions else 0) + mutation
+        u = self.streams.uniform(count * each).reshape(self.runs, count, each)
+        drawn = (u[..., :4] * self._ids.shape[1]).astype(np.intp)
+        # members stand best first: the lower place wins
+        first, second = np.minimum(drawn[..., 0], drawn[..., 1]), np.minimum(drawn[..., 2], drawn[..., 3])
+        child = self._ids[self._rows, first]
+        if self._positions:
+            child = self._crossed(child, self._ids[self._rows, second], u[..., 4 : 5 + self._positions])
+        return self._new(self.space.mutate(child, u[..., each - mutation :]))
+
+    def tell(self, ids: Indices, values: Floats) -> None:
+        self._seen = np.concatenate([self._seen, ids], axis=1)[:, -_MEMORY:]
+        if self._ids.shape[1]:
+            ids = np.concatenate([self._ids, ids], axis=1)
+            values = np.concatenate([self._values, values], axis=1)
+        kept = best_first(-values)[:, : self._members]  # what was not evaluated is NaN and comes last
+        self._ids, self._values = ids[self._rows, kept], values[self._rows, kept]
+
+    def _crossed(self, first: Indices, second: Indices, u: Floats) -> Indices:
+        """Children ``[runs, count]``: from uniforms ``[runs, count, 1 + positions]``, whether and where to cross."""
+        crosses = (u[..., 1:] < 0.5) & (u[..., :1] < self._crossover)
+        return self.space.index(np.where(crosses, self.space.choices(second), self.space.choices(first)))
+
+    def _new(self, candidates: Indices) -> Indices:
+        """Of each child's candidates the first that the run does not know, ``[runs, children]``; else the first."""
+        known: NDArray[np.bool_] = (candidates[:, :, None] == self._seen[:, None, :]).any(axis=2)
+        asked = candidates[:, ::_CANDIDATES].copy()
+        for child in range(self._children):
+            slots = slice(child * _CANDIDATES, (child + 1) * _CANDIDATES)
+            own = candidates[:, slots]
+            taken = known[:, slots] | (own[:, :, None] == asked[:, None, :child]).any(axis=2)
+            asked[:, child] = own[self._rows[:, 0], taken.argmin(axis=1)]  # the first False; 0 where all are taken
+        return asked
