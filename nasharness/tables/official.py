@@ -86,7 +86,7 @@ def import_archive(
             tasks = _read(blocks, folder, jobs, progress)
             blocks.check_end(partial)
             shards = [Shard(shard) for shard, _ in tasks]
-            table = _assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
+            table = assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise UsageError(
@@ -134,7 +134,7 @@ def _read(blocks: Blocks, folder: Path, jobs: int, progress: Progress | None) ->
 # ---- from shards to a table
 
 
-def _assemble(
+def assemble(
     archive: Archive,
     space: str,
     target: Path,
@@ -143,6 +143,7 @@ def _assemble(
     rows: Sequence[Sequence[int]],
     anchors: bool,
 ) -> Table:
+    """Write ``shards`` as the table in ``target``; ``rows``: the architectures in each of them, ascending."""
     count, size = sum(map(len, rows)), SIZES[space]
     complete = count == size
     spread = _spread(shards)
