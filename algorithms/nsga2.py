@@ -56,15 +56,18 @@ class NSGA2(Algorithm):
         self._children = children
         self._crossover = crossover
         # only where an architecture is a choice at each position has a mixture of two a meaning
-        self._positions = len(getattr(self.space, "sizes", None) or ())
+        self._positions = len(self.space.sizes) if "product" in self.space.offers else 0
         self._rows = np.arange(self.runs)[:, None]
-        self._seen: Indices = np.empty((self.runs, 0), dtype=np.int32)  # the latest evaluations
+        empty = (self.runs, 0, *self.space.arch_shape)
+        self._seen: Indices = np.empty(empty, dtype=self.space.arch_dtype)  # the latest evaluations
         self._ids = self._seen  # [runs, members], best first
         self._values: Floats = np.empty((self.runs, 0, 0))  # higher is better
 
     def ask(self) -> Asked:
         if not self._ids.shape[1]:
-            return self.space.sample_index(self.streams.uniform(self._members))
+            each = self.space.uniforms_per_sample
+            u = self.streams.uniform(self._members * each).reshape(self.runs, self._members, each)
+            return np.asarray(self.space.sample(u))
         count = self._children * _CANDIDATES
         mutation = self.space.mutation_uniforms
         # every candidate draws 4 for the tournaments, 1 + positions to cross, then what it takes to mutate
@@ -79,6 +82,7 @@ class NSGA2(Algorithm):
         return self._new(self.space.mutate(child, u[..., each - mutation :]))
 
     def tell(self, ids: Indices, values: Floats) -> None:
+        values = values.reshape(*values.shape[:2], -1)  # one objective comes without an axis of its own
         self._seen = np.concatenate([self._seen, ids], axis=1)[:, -_MEMORY:]
         if self._ids.shape[1]:
             ids = np.concatenate([self._ids, ids], axis=1)
@@ -89,15 +93,21 @@ class NSGA2(Algorithm):
     def _crossed(self, first: Indices, second: Indices, u: Floats) -> Indices:
         """Children ``[runs, count]``: from uniforms ``[runs, count, 1 + positions]``, whether and where to cross."""
         crosses = (u[..., 1:] < 0.5) & (u[..., :1] < self._crossover)
-        return self.space.index(np.where(crosses, self.space.choices(second), self.space.choices(first)))
+        mixed = np.where(crosses, self.space.choices(second), self.space.choices(first))
+        return np.asarray(self.space.index(mixed))  # type: ignore[attr-defined] - a product space has it
 
     def _new(self, candidates: Indices) -> Indices:
         """Of each child's candidates the first that the run does not know, ``[runs, children]``; else the first."""
-        known: NDArray[np.bool_] = (candidates[:, :, None] == self._seen[:, None, :]).any(axis=2)
+        known = self._same(candidates[:, :, None], self._seen[:, None, :]).any(axis=2)
         asked = candidates[:, ::_CANDIDATES].copy()
         for child in range(self._children):
             slots = slice(child * _CANDIDATES, (child + 1) * _CANDIDATES)
             own = candidates[:, slots]
-            taken = known[:, slots] | (own[:, :, None] == asked[:, None, :child]).any(axis=2)
+            taken = known[:, slots] | self._same(own[:, :, None], asked[:, None, :child]).any(axis=2)
             asked[:, child] = own[self._rows[:, 0], taken.argmin(axis=1)]  # the first False; 0 where all are taken
         return asked
+
+    def _same(self, one: Indices, other: Indices) -> NDArray[np.bool_]:
+        """Which architectures are equal, a vector of choices as a whole."""
+        equal: NDArray[np.bool_] = one == other
+        return equal.all(axis=-1) if self.space.arch_shape else equal

@@ -50,9 +50,13 @@ def _modes(parameter: click.Parameter) -> tuple[str, ...]:
 
 
 def given(context: click.Context, mode: str) -> dict[str, Any]:
-    """Values, by name, of the options for ``mode`` alone that were given. 0 is a value; None, False and no text are none."""
+    """Values, by name, of the options for ``mode`` alone that were given. 0 is a value; None, False and no text are
+    none.
+    """
     values = {one.name: context.params[one.name or ""] for one in context.command.params if _modes(one) == (mode,)}
-    return {str(name): value for name, value in values.items() if value is not None and value is not False and value != ()}
+    return {
+        str(name): value for name, value in values.items() if value is not None and value is not False and value != ()
+    }
 
 
 def dashed(name: str) -> str:

@@ -112,7 +112,14 @@ def command(
         refuse(searching, f"{algo} trains a supernet and asks no table; use --epochs for how long")
         from nasharness.cli.run_one_shot import train
 
-        train(algo, space, dataset or spaces.get(space).datasets[0], {"table": table, "final": final}, asked | training, as_json)
+        train(
+            algo,
+            space,
+            dataset or spaces.get(space).datasets[0],
+            {"table": table, "final": final},
+            asked | training,
+            as_json,
+        )
         return
     refuse(training, f"{algo} asks a table and trains nothing; such options go with one-shot algorithms")
     settings = record.settings(assignments)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nasharness.compat.source import NotInTableError, Seed, Source, mean, total
 from nasharness.errors import UsageError
-from nasharness.spaces.base import DATASETS
+from nasharness.spaces.nats import DATASETS
 from nasharness.tables.official_records import SETS
 
 #: the cell of every sss network (tss index 9930)

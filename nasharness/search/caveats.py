@@ -83,12 +83,18 @@ def about(problem: Problem) -> list[Caveat]:
         final.metric, final.stored, final.schedule, final.epoch,
     )  # fmt: skip
     if same and isinstance(problem.table, Table) and (final.seed == "mean" or signal.seed in ("mean", final.seed)):
-        whole = "is the search signal itself" if signal.seed == final.seed else "averages the trials that the search is shown"
+        whole = (
+            "is the search signal itself"
+            if signal.seed == final.seed
+            else "averages the trials that the search is shown"
+        )
         found.append(
             Caveat("final-contains-signal", f"the final metric {final} {whole}: scores flatter every algorithm")
         )
-    if isinstance(problem.table, Table) and not final.is_test and any(
-        column.metric.startswith("test") for column in problem.table.columns.values()
+    if (
+        isinstance(problem.table, Table)
+        and not final.is_test
+        and any(column.metric.startswith("test") for column in problem.table.columns.values())
     ):
         found.append(Caveat("no-test", f"results are scored by {final}, though the table has test measurements"))
     elif isinstance(problem.table, Table) and problem.space.datasets and not final.is_test:
@@ -125,8 +131,8 @@ def after(
         found.append(
             Caveat(
                 "final-contains-signal",
-                f"{seen_all:.0%} of the runs were shown every trial of their incumbent; the mean over all trials stands "
-                "for the unseen ones there",
+                f"{seen_all:.0%} of the runs were shown every trial of their incumbent; the mean over all trials "
+                "stands for the unseen ones there",
             )
         )
     if first is not None and runs > 1:

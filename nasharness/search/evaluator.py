@@ -88,7 +88,7 @@ class Evaluator:
         return values
 
     def trials(self, ids: Indices, noise: Floats | None) -> NDArray[np.int8]:
-        """Which trial an evaluation of ``ids`` ``[...]`` shows: its number among those that exist, -1 for all of them."""
+        """Which trial an evaluation of ``ids`` ``[...]`` shows, counted among those that exist; -1 for all of them."""
         if self.counts is not None and noise is not None:
             return (noise * self.counts.take(ids)).astype(np.int8)
         return np.full(np.shape(ids), -1, dtype=np.int8) if self._label is None else self._label.take(ids)
@@ -118,7 +118,7 @@ class Evaluator:
 
 
 def _place_of_label(signal: Measure, table: Table) -> NDArray[np.int8] | None:
-    """Where the one trial that ``signal`` names stands among those that exist: int8 ``[n]``; None where it is no trial."""
+    """Where the one trial that ``signal`` names stands among those that exist: int8 ``[n]``; None if it is none."""
     column = signal.column(table)
     labels = measures.trial_labels(column)
     if signal.seed not in labels:

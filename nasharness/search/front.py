@@ -107,7 +107,7 @@ def signal_points(problem: Problem, ids: Indices, signal: Floats) -> Floats:
 
 
 def final_points(problem: Problem, ids: Indices, shown: NDArray[np.int64] | None = None) -> Floats:
-    """Final values of architectures ``[n]``: ``[n, objectives]``, lower is better; an error is 100 minus the accuracy."""
+    """Final values of architectures ``[n]``: ``[n, objectives]``, lower is better (an error: 100 minus accuracy)."""
     truth, known = problem.truth(), problem.known()
     primary = problem.objectives[0]
     columns = [-truth.sign * truth.score(ids, shown)]

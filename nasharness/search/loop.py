@@ -111,7 +111,7 @@ class Trajectories:
         return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
 
     def incumbents(self) -> Indices:
-        """The best architecture by signal after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
+        """The best architecture after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
         improved, _ = self.improvements()
         where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
         ids = self.ids[np.arange(len(self.ids))[:, None], where]
@@ -131,7 +131,8 @@ class Trajectories:
     def shown(
         self, runs: NDArray[np.intp], ids: Indices, until: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64] | None:
-        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]`` evaluations.
+        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]``
+        evaluations.
 
         int64 ``[len(runs)]``, one bit a trial; None where trials do not matter. ``runs``: places in the batch.
         """
@@ -402,7 +403,7 @@ class _State:
         return np.asarray(np.where(wanted, self.known.excess(np.maximum(ids, 0)), 0.0))
 
     def objectives(self, ids: Indices, values: Floats) -> Floats:
-        """Add the other objectives to the signals ``[runs, k]``: ``[runs, k, objectives]``, NaN where nothing was told."""
+        """Add the other objectives to the signals ``[runs, k]``: ``[runs, k, objectives]``, NaN without a signal."""
         where = np.maximum(ids, 0)
         paid = iter(self.evaluator.more)
         columns = [values]

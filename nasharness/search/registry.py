@@ -48,9 +48,9 @@ class Record:
     """What is known of an algorithm without running it.
 
     ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
-    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
-    ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how many
-    evaluations go by before the algorithm learns from any, or empty.
+    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one
+    line. ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how
+    many evaluations go by before the algorithm learns from any, or empty.
     """
 
     name: str
@@ -157,7 +157,9 @@ def register(
         if missing:
             raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, learns_after)
+        record = Record(
+            name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, learns_after
+        )
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():
             variant = replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes))

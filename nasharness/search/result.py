@@ -35,10 +35,10 @@ class Result:
     """What ``nasharness.run`` returns. Arrays have one entry a run.
 
     ``incumbent``: best architecture by the search signal; ``final``: its final metric, NaN where a run found nothing
-    that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``: how
-    far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to break
-    a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time of all
-    runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
+    that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``:
+    how far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to
+    break a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time
+    of all runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
     """
 
     algorithm: str
@@ -130,9 +130,13 @@ class Result:
             recommended=self.recommended_final,
             optimum=self.optimum,
             seconds=self.seconds,
-            first=scores(truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))),
+            first=scores(
+                truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))
+            ),
             seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
-            votes=None if self.runs < 2 else float((self.recommended == self.winner).reshape(self.runs, -1).all(axis=1).mean()),
+            votes=None
+            if self.runs < 2
+            else float((self.recommended == self.winner).reshape(self.runs, -1).all(axis=1).mean()),
         )
 
     def __str__(self) -> str:

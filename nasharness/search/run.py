@@ -231,8 +231,8 @@ def check_request(
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
     if "fidelities" in record.needs and evaluator.epochs == (0,):
         raise UsageError(
-            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so there "
-            "are none to choose from (nasharness list algos shows what each algorithm needs)"
+            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
+            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
         )
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)

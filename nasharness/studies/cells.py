@@ -218,8 +218,8 @@ def _resolve(name: str, own: str, folder: Path) -> Iterator[tuple[Path, str]]:
     at, package = folder, own
     if own and (at / "__init__.py").is_file():
         yield at / "__init__.py", package
-    for number, part in enumerate(rest):
-        if (at / part / "__init__.py").is_file() and (own or number or at.name not in _INSTALLED):
+    for depth, part in enumerate(rest):
+        if (at / part / "__init__.py").is_file() and (own or depth or at.name not in _INSTALLED):
             at, package = at / part, f"{package}.{part}".lstrip(".")
             yield at / "__init__.py", package
         elif own and (at / part).is_dir():  # a namespace

@@ -14,7 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.search import registry
+from nasharness.search import Problem, registry
 from nasharness.studies.cells import versions
 from nasharness.studies.local import ATTEMPTS, THREADS, WorkerError, lost
 from nasharness.studies.shard import Shard

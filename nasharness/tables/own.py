@@ -89,11 +89,11 @@ def from_frame(
     ``{"run0": "acc:0", "v12": "cifar10/val@12"}``; equal names with other trials are one measurement, with other epochs
     one measurement at several fidelities. ``known``: columns that cost nothing to know (parameters, latency), with the
     names they get. ``cost``: column of the seconds of one evaluation. ``minimise``: metrics of which less is better.
-    ``ordered``: whether options are quantities (widths) rather than kinds. ``missing``: what to do with rows that lack a
-    value: ``refuse``, ``drop`` the rows, or ``keep`` NaN. ``repeated``: with architectures that occur again: ``refuse``,
-    keep the ``first``, or take the ``mean``. ``signal``, ``final``: the measurements that a search sees and is scored
-    by, where it names none. ``force``: replace a table of this name. ``destination``: its folder, by default where
-    ``nasharness`` looks for it.
+    ``ordered``: whether options are quantities (widths) rather than kinds. ``missing``: what to do with rows that lack
+    a value: ``refuse``, ``drop`` the rows, or ``keep`` NaN. ``repeated``: with architectures that occur again:
+    ``refuse``, keep the ``first``, or take the ``mean``. ``signal``, ``final``: the measurements that a search sees and
+    is scored by, where it names none. ``force``: replace a table of this name. ``destination``: its folder, by default
+    where ``nasharness`` looks for it.
 
     Raises UsageError and DataError naming the column, row or value that is wrong; nothing is written in that case.
     """
@@ -198,8 +198,8 @@ def _distinct(specs: Mapping[str, Spec]) -> None:
     for column, spec in specs.items():
         if spec in seen:
             raise UsageError(
-                f"columns {seen[spec]!r} and {column!r} both measure {spec.dataset}/{spec.metric}, trial {spec.trial}; give "
-                f"them trials of their own: --metric {seen[spec]}={spec.metric}:0 --metric {column}={spec.metric}:1"
+                f"columns {seen[spec]!r} and {column!r} both measure {spec.dataset}/{spec.metric}, trial {spec.trial}; "
+                f"give them trials of their own: --metric {seen[spec]}={spec.metric}:0 --metric {column}={spec.metric}:1"
             )
         seen[spec] = column
 
@@ -228,8 +228,8 @@ def _whole_rows(
         column, count = next(iter(absent.items()))
         first = int(np.flatnonzero(np.isnan(numbers[column]))[0])
         raise DataError(
-            f"column {column!r} has no value in {count:,} of {len(numbers[column]):,} rows (first: row {first}); leave such "
-            "rows out with --missing drop, or keep the gaps with --missing keep"
+            f"column {column!r} has no value in {count:,} of {len(numbers[column]):,} rows (first: row {first}); leave "
+            "such rows out with --missing drop, or keep the gaps with --missing keep"
         )
     kept = ~np.any([np.isnan(numbers[column]) for column in measured], axis=0)
     if not kept.any():
@@ -253,8 +253,8 @@ def _once(
         which = int(first[count > 1].min())
         again = int(np.flatnonzero(group == group[which])[1])
         raise DataError(
-            f"{int((count > 1).sum()):,} architectures occur more than once; the first is {whole[which][:120]!r}, in rows "
-            f"{which} and {again}. --repeated first keeps the first of them, --repeated mean their mean"
+            f"{int((count > 1).sum()):,} architectures occur more than once; the first is {whole[which][:120]!r}, in "
+            f"rows {which} and {again}. --repeated first keeps the first of them, --repeated mean their mean"
         )
     order = np.sort(first)
     if repeated == "mean":
@@ -282,8 +282,8 @@ def _space(
         raise DataError(f"column {names[0]!r}: two rows are the same architecture of space {space!r}")
     if len(ids) < chosen.size and missing != "keep":
         raise DataError(
-            f"the data have {len(ids):,} of the {chosen.size:,} architectures of space {space!r}; --missing keep imports "
-            "what there is"
+            f"the data have {len(ids):,} of the {chosen.size:,} architectures of space {space!r}; --missing keep "
+            "imports what there is"
         )
     return chosen, ids
 

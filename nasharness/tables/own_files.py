@@ -90,8 +90,8 @@ def as_it_should_read(files: Sequence[Path], given: Mapping[str, Any]) -> str:
     metric = first or (rest or ["COLUMN"])[0]
     table = given.get("name") or "NAME"
     return (
-        f"say which column holds the architectures and which a measurement: nasharness data import {files[0]} --name {table}"
-        f" --arch {arch if isinstance(arch, str) else ','.join(arch)} --metric {metric}=acc "
+        f"say which column holds the architectures and which a measurement: nasharness data import {files[0]} --name "
+        f"{table} --arch {arch if isinstance(arch, str) else ','.join(arch)} --metric {metric}=acc "
         f"(columns: {', '.join(columns)[:400]})"
     )
 

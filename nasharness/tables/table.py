@@ -2,8 +2,8 @@
 
 On disk a table is a folder: ``table.json`` and one ``.npy`` file per column. A column of a measured quantity has the
 axes ``[epochs, trials, architectures]``, the first of length 1 where no epochs are told apart; a column of a scalar
-(seconds per epoch, latency) has ``[architectures]``. Accuracies are percent, losses nats, times seconds. A measurement that was never made is NaN, and asking for one is an
-error that says which exist.
+(seconds per epoch, latency) has ``[architectures]``. Accuracies are percent, losses nats, times seconds. A measurement
+that was never made is NaN, and asking for one is an error that says which exist.
 """
 
 from __future__ import annotations
