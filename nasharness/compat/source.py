@@ -51,7 +51,7 @@ _chosen: list[str | None] = [None]
 
 def choose(table: str | None) -> None:
     """Let APIs created from now on answer from ``table``. Raises UsageError or DataError where no space has it."""
-    if table is not None and not any(table in table_names(space) for space in SCHEDULES):
+    if table is not None and not any(table in table_names(name) for name in SCHEDULES):
         open_table(next(iter(SCHEDULES)), table)  # says what is wrong with the name
     _chosen[0] = table
 
