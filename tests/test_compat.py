@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -259,6 +260,7 @@ def test_the_embedded_table_answers_validation_after_200_epochs(data_home, capsy
     with pytest.raises(compat.NotInTableError, match=r"'official' has, get it with: nasharness data import NATS-tss"):
         info["valid-loss"]
     assert "valid-loss" not in info
+    assert len(pickle.dumps(info)) < 1000
     said = capsys.readouterr().err
     assert said.count("tss/embedded answers") == 1
     assert "test columns" in said

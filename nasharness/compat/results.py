@@ -28,6 +28,9 @@ class Answers(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         raise self.lacking[key]() if key in self.lacking else KeyError(key)
 
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)  # pickled or copied, an answer is a plain dict: the table stays behind
+
 
 def metrics(
     source: Source, index: int, dataset: str, part: str, schedule: int, epoch: int, seed: Seed | None, strict: bool

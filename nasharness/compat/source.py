@@ -51,7 +51,7 @@ _chosen: list[str | None] = [None]
 
 def choose(table: str | None) -> None:
     """Let APIs created from now on answer from ``table``. Raises UsageError or DataError where no space has it."""
-    if table is not None and not any(table in table_names(space) for space in SCHEDULES):
+    if table is not None and not any(table in table_names(name) for name in SCHEDULES):
         open_table(next(iter(SCHEDULES)), table)  # says what is wrong with the name
     _chosen[0] = table
 
@@ -226,7 +226,7 @@ class Source:
         name, own = self.space.name, self.table.name
         text = f"table {name}/{own} has no {what} of architecture {index}"
         column = (dataset, metric, schedule)
-        here = [other for other in table_names(name) if other != own and _has(name, other, column)]
+        here = [other for other in table_names(name) if other != own and _has(name, other, column, index)]
         if here:
             return NotInTableError(
                 f"{text}; table {here[0]!r}, which is here, has: nasharness exec --table {here[0]} ..."
@@ -237,9 +237,11 @@ class Source:
         return NotInTableError(f"{text}; table {best!r} has, get it with: {how_to_get(name, best)}")
 
 
-def _has(space: str, name: str, column: tuple[str, str, int | None]) -> bool:
+def _has(space: str, name: str, column: tuple[str, str, int | None], index: int) -> bool:
+    """Whether another table here has measured an architecture."""
     try:
-        return open_table(space, name).has(*column)
+        table = open_table(space, name)
+        return table.has(*column) and not bool(np.isnan(table.array(*column)[..., index]).all())
     except DataError:  # a damaged table has nothing
         return False
 

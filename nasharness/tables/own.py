@@ -199,7 +199,7 @@ def _distinct(specs: Mapping[str, Spec]) -> None:
         if spec in seen:
             raise UsageError(
                 f"columns {seen[spec]!r} and {column!r} both measure {spec.dataset}/{spec.metric}, trial {spec.trial}; "
-                f"give them trials of their own: --metric {seen[spec]}={spec.metric}:0 --metric {column}={spec.metric}:1"
+                f"give each a trial: --metric {seen[spec]}={spec.metric}:0 --metric {column}={spec.metric}:1"
             )
         seen[spec] = column
 
