@@ -98,7 +98,7 @@ class Trajectories:
             if new is not None:
                 new[:, :kept] = old[:, :kept]
             columns.append(new)
-        return Trajectories(*columns, self.count.copy())  # type: ignore[arg-type]
+        return Trajectories(*columns, count=self.count.copy())  # type: ignore[arg-type]
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:
@@ -412,6 +412,9 @@ class _State:
                 columns.append(self.known.values(number, where))
             else:
                 columns.append(next(paid).take(where))
+        if self.limited:  # what breaks a limit is worse in everything, or a cheap one would never be dominated
+            excess = self._excess(ids, present(ids, self.space))
+            columns[1:] = [np.where(excess > 0, -1e12 * (1 + np.minimum(excess, 1e6)), each) for each in columns[1:]]
         return np.where(np.isnan(values)[..., None], np.nan, np.stack(columns, axis=-1))
 
     def _make_room(self, steps: int) -> None:

@@ -203,7 +203,8 @@ class Result:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
-        return provenance(self.problem.table, self.seeds)
+        table = self.problem.table
+        return provenance(table if isinstance(table, Table) else None, self.seeds)
 
 
 def named(space: Space, arch: Any) -> dict[str, Any]:

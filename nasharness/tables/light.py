@@ -128,7 +128,7 @@ def align(raw: Raw, what: str, *, partial: bool = False) -> Part:
             columns[name] = column
     for name, exact in (("params_m", space.params), ("flops_m", space.flops)):
         if name in columns:
-            _check_closed_form(columns.pop(name), exact(np.arange(space.size)), name, what)
+            _check_closed_form(columns.pop(name), exact(np.arange(space.size), "cifar10"), name, what)
     for name, column in columns.items():
         _check_range(column, name, kinds[name], what)
     return Part(columns, [name for name, sort in kinds.items() if sort == "ignored"])

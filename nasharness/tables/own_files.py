@@ -104,7 +104,8 @@ def column_names(file: Path) -> list[str]:
         return []
     with _opened(file):
         if file.suffix == ".parquet":
-            return list(parquet.read_schema(file).names)
+            names: list[str] = list(parquet.read_schema(file).names)
+            return names
         return [column.strip('"') for column in _header(file)]
 
 

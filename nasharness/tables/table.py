@@ -26,6 +26,8 @@ from nasharness.errors import DataError, UsageError, unknown
 from nasharness.tables.lock import only_writer
 
 FORMAT = "nasharness-table/1"
+#: Scalar column that holds the seconds of one evaluation, where they are no multiple of those of an epoch.
+COST = "cost_s"
 
 
 @dataclass(frozen=True)

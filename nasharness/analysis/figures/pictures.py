@@ -67,7 +67,7 @@ def figure(space: Space | GraphSpace | str, arch: int | str | Graph, caption: st
     if isinstance(chosen, GraphSpace):
         nodes, arcs = _of_nodes(chosen, arch if isinstance(arch, Graph) else chosen.parse(str(arch)))
     elif isinstance(arch, Graph) or (edges := _edges(chosen)) is None:
-        return _row(chosen, chosen.parse(arch), caption)  # type: ignore[arg-type]
+        return _row(chosen, chosen.parse(arch), caption)
     else:
         nodes, arcs = _of_edges(chosen, edges, chosen.parse(arch))
     shape = _Shape(bool(arcs and arcs[0].words), len(nodes))
