@@ -44,9 +44,10 @@ class NSGA2(Algorithm):
 
     A child that the run has evaluated (among its latest 1,000) is replaced by the next of 4 candidates, if one is new.
 
-    The default breeds one child at a time: on tss at 100 evaluations it leads whole generations of 20 on every device
-    tried (200 runs, hypervolume as a share of the exact front's, CIFAR-10: .919 against .915 for MACs, .920 against
-    .912 for Eyeriss, .956 against .946 for an Intel Gold 6226, .987 against .986 for a Raspberry Pi 4).
+    The default breeds one child at a time: at 100 evaluations on tss it leads whole generations of 20 on every cost
+    tried (500 runs, CIFAR-10, hypervolume as a share of the exact front's: .919 against .915 for MACs, .920 against
+    .911 for Eyeriss, .958 against .948 for an Intel Gold 6226, .988 against .986 for a Raspberry Pi 4); at 500 they are
+    equal.
     """
 
     def __init__(self, task: Task, *, population: int = 20, children: int = 1, crossover: float = 0.9) -> None:
