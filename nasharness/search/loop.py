@@ -58,11 +58,11 @@ class Trajectories:
     count: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, runs: int, steps: int, space: Space, trials: bool = False) -> Trajectories:
-        """Room for ``steps`` evaluations a run."""
+    def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
+        """Room for ``steps`` evaluations a run, of indices where no ``space`` says otherwise."""
         shape = (runs, steps)
         return cls(
-            np.empty((*shape, *space.arch_shape), dtype=space.arch_dtype),
+            np.empty(shape, np.int32) if space is None else np.empty((*shape, *space.arch_shape), space.arch_dtype),
             np.empty(shape),
             np.empty(shape),
             np.empty(shape, dtype=np.int16),

@@ -31,6 +31,7 @@ class _Watched(Algorithm):
 
     def __init__(self, inner: Algorithm) -> None:
         self.inner = inner
+        self.task = inner.task
         self.evaluations = 0
         self.seen: list[tuple[int, NDArray[np.bool_]]] = []
         self._note()
