@@ -18,7 +18,7 @@ import click
 @click.option("--at-seconds", "seconds", type=float, metavar="T", help="Compare after T simulated seconds.")
 @click.option("--reference", metavar="NAME", help="Algorithm the others are tested against (default: best mean).")
 @click.option(
-    "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random's mean)."
+    "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random search's mean)."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--partial", is_flag=True, help="Take the finished shards of a study that is not complete.")

@@ -44,7 +44,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Training:
+class Retraining:
     """One full training, finished or not.
 
     ``data``: ``imagenet``, or the name of a text. ``done``: epochs behind it, of ``epochs``. ``quality``: the outcome
@@ -89,7 +89,7 @@ def line(record: Mapping[str, Any]) -> str:
     return str(parse(record))
 
 
-def read(path: str | os.PathLike[str]) -> Training:
+def read(path: str | os.PathLike[str]) -> Retraining:
     """Read a record: ``retrained.json``, or the folder of a run, finished or not.
 
     Raises:
@@ -106,7 +106,7 @@ def read(path: str | os.PathLike[str]) -> Training:
     return parse(_json(file), file)
 
 
-def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Training]:
+def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Retraining]:
     """Read several records. Raises DataError as ``read``, UsageError for one that is given twice."""
     found = [read(path) for path in paths]
     sources = [Path(training.source).resolve() for training in found]
@@ -116,7 +116,7 @@ def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Training]:
     return found
 
 
-def parse(record: object, source: str | os.PathLike[str] = "the record") -> Training:
+def parse(record: object, source: str | os.PathLike[str] = "the record") -> Retraining:
     """Check what a ``retrained.json`` holds. Raises DataError where it cannot be one."""
     fields = _Fields(record, source)
     if fields.values.get("kind") != "retrained":
@@ -136,7 +136,7 @@ def parse(record: object, source: str | os.PathLike[str] = "the record") -> Trai
     processes, device = fields.integer("processes"), fields.text("device")
     hardware = f"{processes} x {device}" if processes > 1 else device
     epochs = fields.integer("epochs")
-    return Training(
+    return Retraining(
         search=_search(fields), network=fields.text("network"), task=task,
         data=fields.text("corpus") if task == "ptb" else task, recipe=fields.text("recipe"), epochs=epochs, done=epochs,
         finished=True, quality=quality, params=fields.integer("params"),
@@ -145,7 +145,7 @@ def parse(record: object, source: str | os.PathLike[str] = "the record") -> Trai
     )  # fmt: skip
 
 
-def _unfinished(run: Path) -> Training:
+def _unfinished(run: Path) -> Retraining:
     """What is known of a run that has not written its record: what was asked for, and its log."""
     file = run / "run.json"
     fields = _Fields(_json(file), file)
@@ -166,7 +166,7 @@ def _unfinished(run: Path) -> Training:
     search = _search(fields)
     network = fields.values.get("network")
     named = f"{search.space} {search.arch}".strip() if search is not None else ""
-    return Training(
+    return Retraining(
         search=search, network=named if isinstance(network, Mapping) else fields.text("network"), task=task, data=task,
         recipe=recipe, epochs=fields.integer("epochs"), done=done, finished=False, quality=quality, params=None,
         macs=None, seconds=last.number("seconds") if "seconds" in last.values else None, hardware="",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.comparison.runs import Runs, controls, pair, reach, runs_of, same_protocol
+from nasharness.analysis.comparison.runs import Scored, controls, pair, reach, runs_of, same_protocol
 from nasharness.analysis.layout import budget
 from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
@@ -179,7 +179,7 @@ def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | N
     return f"at {budget({'evaluations': evaluations, 'seconds': seconds})}"
 
 
-def _target(runs: Mapping[str, Runs], held_against: Sequence[str]) -> float:
+def _target(runs: Mapping[str, Scored], held_against: Sequence[str]) -> float:
     """What the first control ends with on average, else the weakest algorithm."""
     levels = {name: float(one.score.mean()) for name, one in runs.items()}
     return next((levels[name] for name in held_against if name in levels), min(levels.values()))
@@ -187,7 +187,7 @@ def _target(runs: Mapping[str, Runs], held_against: Sequence[str]) -> float:
 
 def _section(
     cell: Mapping[str, Any],
-    runs: Mapping[str, Runs],
+    runs: Mapping[str, Scored],
     score: str,
     budget: str,
     reference: str | None,

@@ -23,7 +23,7 @@ from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
 from nasharness.search.result import atomically
 from nasharness.studies.plan import count
-from nasharness.training.retrained import Training
+from nasharness.training.retrained import Retraining
 
 if TYPE_CHECKING:
     from nasharness.studies import StudyResults
@@ -36,7 +36,7 @@ def write(
     title: str | None = None,
     average: str = "mean",
     progress: Callable[[int, int], None] | None = None,
-    trainings: Sequence[Training] = (),
+    trainings: Sequence[Retraining] = (),
 ) -> Path:
     """Write the page of one study or several to ``path``.
 
@@ -68,7 +68,7 @@ def render(
     title: str | None = None,
     average: str = "mean",
     progress: Callable[[int, int], None] | None = None,
-    trainings: Sequence[Training] = (),
+    trainings: Sequence[Retraining] = (),
 ) -> str:
     """The page as text. ``average``: mean or median, for the curves.
 
@@ -242,7 +242,7 @@ def _winners(source: Source) -> str:
         "input to output is dotted.</p>"
     ]
     for number, panel in enumerate(source.panels):
-        cards = "".join(_card(panel, number, *winner) for winner in _by_winner(panel))
+        cards = "".join(_box(panel, number, *winner) for winner in _by_winner(panel))
         parts.append(f'<h3>{_(panel.title)}</h3><div class="cards">{cards}</div>')
     return "\n".join(parts)
 
@@ -260,7 +260,7 @@ def _by_winner(panel: Panel) -> Iterable[tuple[int, float, list[str]]]:
     return sorted(((index, *value) for index, value in found.items()), key=lambda winner: -winner[1])
 
 
-def _card(panel: Panel, number: int, index: int, final: float, algorithms: list[str]) -> str:
+def _box(panel: Panel, number: int, index: int, final: float, algorithms: list[str]) -> str:
     space = panel.space
     one = np.int32(index)
     title = f"Architecture {index} of {space.name}: {space.string(index)}"
