@@ -12,9 +12,9 @@ import numpy as np
 from nasharness import spaces
 from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, PAPER, TEXT, looks, save, themed_svg
 from nasharness.errors import UsageError
-from nasharness.search.result import atomically
 from nasharness.spaces.base import Space
 from nasharness.spaces.tss import EDGES, OPERATIONS
+from nasharness.storage import atomically, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,10 +179,8 @@ def write(space: Space | str, arch: int | str, path: str | os.PathLike[str]) -> 
     index = chosen.parse(arch)
     with looks():
         content = save(figure(chosen, index, _caption(chosen, index)), kind)
-    try:
-        atomically(target, lambda temporary: _write_bytes(temporary, content))
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
+    with writing(target, "choose another file"):
+        atomically(target, content)
     return target
 
 
@@ -191,7 +189,3 @@ def _caption(space: Space, index: int) -> str:
     if len(text) > 60:  # a cell's three nodes do not fit on one line
         text = text.replace("+", "+\n", 2).replace("+\n", "+", 1)
     return f"{space.name} {index}\n{text}"
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

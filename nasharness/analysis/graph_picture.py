@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from nasharness.analysis.cells import FORMATS
 from nasharness.analysis.figures.style import COLOURS, MUTED, PAPER, TEXT, looks, save
 from nasharness.errors import UsageError
-from nasharness.search.result import atomically
 from nasharness.spaces.shrink import Graph
+from nasharness.storage import atomically, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,12 +130,6 @@ def write(graph: Graph, path: str | os.PathLike[str], caption: str = "") -> Path
         raise UsageError(f"{target}: expected a name that ends in {', '.join('.' + name for name in FORMATS)}")
     with looks():
         content = save(figure(graph, caption), kind)
-
-    def fill(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    try:
-        atomically(target, fill)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
+    with writing(target, "choose another file"):
+        atomically(target, content)
     return target

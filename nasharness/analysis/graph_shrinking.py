@@ -13,8 +13,8 @@ from nasharness import spaces
 from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, looks, save, sheet
 from nasharness.analysis.figures.training import FORMATS
 from nasharness.analysis.layout import comma_separated
-from nasharness.errors import DataError, UsageError, unknown
-from nasharness.search.result import atomically
+from nasharness.errors import DataError, unknown
+from nasharness.storage import atomically, reading, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,8 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the content of ``trajectory.json`` in ``folder``; DataError where there is none or it is damaged."""
     path = Path(folder) / NAME
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        with reading(path):
+            found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: no JSON ({str(error)[:80]})") from error
     if not isinstance(found, dict) or not {"space", "start", "steps", "quality"} <= set(found):
@@ -160,13 +159,6 @@ def write(
         drawn = figure(trajectory)
         files |= {f"shrinking.{kind}": save(drawn, kind) for kind in formats}
     for name, content in files.items():
-
-        def fill(temporary: Path, content: bytes = content) -> None:
-            temporary.write_bytes(content)
-
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            atomically(place / name, fill)
-        except OSError as error:
-            raise UsageError(f"cannot write {place / name}: {error.strerror or error}; choose another --out") from error
+        with writing(place / name):
+            atomically(place / name, content)
     return [place / name for name in files]

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from nasharness.analysis.figures import curves, finals, landscape, shrinking
 from nasharness.analysis.figures.source import Source
 from nasharness.analysis.figures.style import looks, save
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,22 +159,10 @@ def draw(
 
 
 def _write(folder: Path, name: str, files: dict[str, bytes]) -> list[Path]:
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(f"figures to {folder}"):
         for ending, content in files.items():
-            path = folder / f"{name}.{ending}"
-            atomically(path, functools.partial(_write_bytes, content))
-            written.append(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write figures to {folder}: {error.strerror or error}; choose another --out"
-        ) from error
-    return written
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
+            atomically(folder / f"{name}.{ending}", content)
+    return [folder / f"{name}.{ending}" for ending in files]
 
 
 __all__ = ["FORMATS", "KINDS", "Drawn", "Source", "draw", "names", "render"]

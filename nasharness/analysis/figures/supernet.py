@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, save, sheet
-from nasharness.errors import UsageError
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,16 +43,11 @@ def write(
         figure = draw(data, captions)
         content = {"csv": data.to_csv(index=False, lineterminator="\n").encode("utf-8")}
         content |= {kind: save(figure, kind) for kind in formats}
-    written = []
-    try:
-        base.parent.mkdir(parents=True, exist_ok=True)
-        for ending, bytes_ in content.items():
-            path = base.with_name(f"{base.name}.{ending}")
-            atomically(path, functools.partial(_write_bytes, bytes_))
-            written.append(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {base}.png: {error.strerror or error}; choose another --figure") from error
-    return written
+    files = {base.with_name(f"{base.name}.{ending}"): data for ending, data in content.items()}
+    with writing(f"{base}.png", "choose another --figure"):
+        for path, data in files.items():
+            atomically(path, data)
+    return list(files)
 
 
 def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:
@@ -119,7 +112,3 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
         words = f"tau {row['tau']:.2f}{interval}"
         axes.text(1.0, 1.02, words, transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
     axes.set_xlabel("affinity: mean root of the right class's probability")
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.write_bytes(content)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.analysis.figures.style import COLOURS, Look, looks, save, sheet
-from nasharness.errors import DataError, UsageError, unknown
-from nasharness.search.result import atomically
+from nasharness.errors import DataError, unknown
+from nasharness.storage import atomically, reading, writing
 
 FORMATS = ("png", "pdf", "svg")
 #: panel -> (title, columns of the log -> (label, colour)); a panel is drawn if the log has one of its columns
@@ -48,25 +48,16 @@ def draw_run(run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf")) -
         figure, columns = _figure(rows, run)
         files = {f"training.{kind}": save(figure, kind) for kind in formats}
     files = {"training.csv": _csv(rows, columns), **files}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with writing(f"figures to {out}"):
         for name, data in files.items():
-            atomically(out / name, _writer(data))
-    except OSError as error:
-        raise UsageError(f"cannot write figures to {out}: {error.strerror or error}; choose another --out") from error
+            atomically(out / name, data)
     return [out / name for name in files]
-
-
-def _writer(data: bytes) -> Any:
-    return lambda path: path.write_bytes(data)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a log, less a last one that was cut. Raises DataError where it is damaged or empty."""
-    try:
+    with reading(path):
         lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     rows: list[Any] = []
     for line in lines[:-1]:  # what follows the last line end was cut by a crash
         try:
