@@ -35,7 +35,9 @@ def frame(rows=81, positions=4, seed=0, separator=""):
 
 def csv(path, columns):
     names = list(columns)
-    lines = [",".join(names)] + [",".join(str(columns[name][row]) for name in names) for row in range(len(columns["code"]))]
+    lines = [",".join(names)] + [
+        ",".join(str(columns[name][row]) for name in names) for row in range(len(columns["code"]))
+    ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -87,7 +89,11 @@ def test_a_listed_space_has_neighbours_and_says_who_cannot_search_it(data_home):
     assert type(space) is ListedSpace
     result = nasharness.run("rea", space="part", runs=20, evaluations=40)
     assert np.isfinite(result.final).all()
-    for name, words in (("autoshrink.set", "product space"), ("autoshrink", "product space"), ("bohb", "fidelities|product")):
+    for name, words in (
+        ("autoshrink.set", "product space"),
+        ("autoshrink", "product space"),
+        ("bohb", "fidelities|product"),
+    ):
         with pytest.raises(UsageError, match=words):
             nasharness.run(name, space="part", evaluations=10)
 

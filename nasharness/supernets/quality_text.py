@@ -12,8 +12,7 @@ from typing import Any
 from nasharness import spaces
 from nasharness.analysis.layout import bracket, plain
 from nasharness.analysis.validation import proxies
-from nasharness.errors import UsageError
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 from nasharness.supernets.quality import SCORES, Report
 
 #: Gain of tau over the last third of a run from which on it is said to be rising still.
@@ -104,11 +103,8 @@ def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
     ranked = report.ranked
     for index, *scores in zip(ranked.index, *ranked.columns(), strict=True):
         writer.writerow([int(index), *(repr(float(score)) for score in scores)])
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomically(file, lambda temporary: _write(temporary, text.getvalue()))
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror or error}; choose another --save-scores") from error
+    with writing(file, "choose another --save-scores"):
+        atomically(file, text.getvalue())
     return file
 
 
@@ -166,7 +162,3 @@ def _plain(value: float) -> float | None:
 
 def _interval(bounds: proxies.Interval) -> list[float] | None:
     return None if math.isnan(bounds[0]) else list(bounds)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage import file_sha256
 from nasharness.storage.toml import Lines, read_toml
 from nasharness.tables.own import from_frame
-from nasharness.tables.table import Table, file_sha256
+from nasharness.tables.table import Table
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 #: Keys of a card; those of `from_frame`, and the files.

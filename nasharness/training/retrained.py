@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import reading
 from nasharness.studies.plan import count
 from nasharness.training import log
 from nasharness.training.record import FORMAT
@@ -266,11 +267,12 @@ class _Fields:
 
 def _json(file: Path) -> Any:
     try:
-        if file.stat().st_size > _LARGEST:
-            raise DataError(f"{file} has {file.stat().st_size:,} bytes, too many for a record of nasharness retrain")
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+        with reading(file):
+            if file.stat().st_size > _LARGEST:
+                raise DataError(
+                    f"{file} has {file.stat().st_size:,} bytes, too many for a record of nasharness retrain"
+                )
+            return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise DataError(

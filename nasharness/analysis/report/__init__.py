@@ -21,7 +21,7 @@ from nasharness.analysis.report import training
 from nasharness.analysis.report.page import document, header
 from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 from nasharness.studies.plan import count
 from nasharness.training.retrained import Retraining
 
@@ -48,18 +48,12 @@ def write(
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"{target} is a folder; expected a file name such as {target / 'report.html'}")
-    try:
+    with writing(target, "choose another file"):
         # before the work, so that it is not lost
         target.parent.mkdir(parents=True, exist_ok=True)
         text = render(results, title=title, average=average, progress=progress, trainings=trainings)
-        atomically(target, lambda temporary: _save(temporary, text))
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
+        atomically(target, text)
     return target
-
-
-def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def render(
