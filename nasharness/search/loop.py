@@ -91,14 +91,14 @@ class Trajectories:
     def resized(self, steps: int) -> Trajectories:
         """A copy with room for ``steps`` evaluations, cut or longer."""
         kept = min(steps, self.steps)
-        columns = []
+        columns: list[Any] = []
         for name in _FIELDS:
             old = getattr(self, name)
             new = None if old is None else np.empty((len(old), steps, *old.shape[2:]), dtype=old.dtype)
             if new is not None:
                 new[:, :kept] = old[:, :kept]
             columns.append(new)
-        return Trajectories(*columns, count=self.count.copy())  # type: ignore[arg-type]
+        return Trajectories(*columns, self.count.copy())
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:

@@ -115,7 +115,8 @@ def _header(file: Path) -> list[str]:
 
     with pa.input_stream(str(file), compression="gzip" if file.suffix == ".gz" else None) as stream:
         first = stream.read(1 << 16).split(b"\n", 1)[0]
-    return first.decode("utf-8-sig", errors="replace").strip().split(",")
+    names: list[str] = first.decode("utf-8-sig", errors="replace").strip().split(",")
+    return names
 
 
 class _opened:  # noqa: N801 - reads like a function
