@@ -301,7 +301,8 @@ def _settings(source: Source) -> str:
         for label, cell in seen.items()
     )
     heads = ("algorithm", "settings (changed ones are bold)", "seeds")
-    return f'<h2 id="settings">Settings</h2>{table("Settings of the algorithms", heads, rows, "plain text")}{"".join(protocols)}'
+    made = table("Settings of the algorithms", heads, rows, "plain text")
+    return f'<h2 id="settings">Settings</h2>{made}{"".join(protocols)}'
 
 
 def _setting_text(cell: Mapping[str, Any]) -> str:
