@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from nasharness.cli.options import words
+
 
 @click.command("compare")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
@@ -52,7 +54,7 @@ def command(
     cells = results.cells
     if datasets is not None:
         known = list(dict.fromkeys(cell["dataset"] for cell in cells))
-        wanted = [name.strip() for name in datasets.split(",")]
+        wanted = words(datasets)
         for name in wanted:
             if name not in known:
                 raise unknown("data set of these studies", name, known)

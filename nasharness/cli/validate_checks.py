@@ -14,6 +14,7 @@ from nasharness.errors import unknown
 
 def check_paper(options: dict[str, Any]) -> int:
     """Hold the registered algorithms against published tables. Return the exit code."""
+    from nasharness.analysis.layout import json_ready
     from nasharness.analysis.validation.paper import agreement, failures, render
 
     if options["paper"] != "nats-bench":
@@ -25,10 +26,7 @@ def check_paper(options: dict[str, Any]) -> int:
     )
     progress.close()
     if options["as_json"]:
-        from dataclasses import asdict
-
-        rows = [{key: None if value != value else value for key, value in asdict(one).items()} for one in found]
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps(json_ready(found)))
     else:
         click.echo(render(found, runs))
     return 1 if failures(found) else 0
@@ -36,6 +34,7 @@ def check_paper(options: dict[str, Any]) -> int:
 
 def check_one_table(options: dict[str, Any]) -> int:
     """Hold a table against published anchors. Return the exit code."""
+    from nasharness.analysis.layout import json_ready
     from nasharness.analysis.validation.table_check import WRONG, check_table, render
     from nasharness.tables import candidates, open_table
 
@@ -43,9 +42,7 @@ def check_one_table(options: dict[str, Any]) -> int:
     tables = [open_table(space, options["table"])] if options["table"] else candidates(space)[0][:1]
     checks = check_table(tables[0])
     if options["as_json"]:
-        from dataclasses import asdict
-
-        click.echo(json.dumps({"table": tables[0].name, "checks": [asdict(check) for check in checks]}))
+        click.echo(json.dumps({"table": tables[0].name, "checks": json_ready(checks)}))
     else:
         click.echo(render(tables[0], checks))
     return 1 if any(check.verdict == WRONG for check in checks) else 0
@@ -53,7 +50,7 @@ def check_one_table(options: dict[str, Any]) -> int:
 
 def rank_scores(options: dict[str, Any]) -> int:
     """Rank quality of the proxy in ``--scores``. Return the exit code."""
-    from nasharness.analysis.validation.proxies import KS, as_dict, quality, read_scores, render
+    from nasharness.analysis.validation.proxies import INTERVALS, KS, as_dict, quality, read_scores, render
     from nasharness.search import Problem
 
     dataset = "cifar10" if options["datasets"] is None else options["datasets"]
@@ -84,8 +81,7 @@ def rank_scores(options: dict[str, Any]) -> int:
         f"file       {options['scores']}: {len(index):,} of {size:,} architectures"
         + (f"; left out: {', '.join(left_out)}" if left_out else ""),
         f"truth      {problem.final} on {dataset}, table {problem.table.name} (checksum {problem.table.checksum[:12]})",
-        "intervals  95 %, bootstrap over architectures; equal scores in random order; regret in percentage points; "
-        "[-] where resampling cannot tell",
+        INTERVALS,
     ]
     click.echo(render(found, facts))
     return 0

@@ -98,7 +98,7 @@ class Trajectories:
             if new is not None:
                 new[:, :kept] = old[:, :kept]
             columns.append(new)
-        return Trajectories(*columns, self.count.copy())
+        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:

@@ -18,7 +18,7 @@ from nasharness.analysis.figures import pictures
 from nasharness.analysis.figures.source import Panel, Source, budget_text
 from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
 from nasharness.analysis.report import training
-from nasharness.analysis.report.page import document, header
+from nasharness.analysis.report.page import document, header, scrolling, table
 from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import atomically, writing
@@ -136,10 +136,8 @@ def _boards(source: Source, compared: Comparison) -> str:
         parts.append(
             f"<section><h3>All data sets</h3><p>Mean rank over {overall.blocks:,} blocks (data set and seed). Friedman "
             f"{_p_value(overall.friedman_p, 'p ')}; ranks closer than {overall.critical_difference:.2f} "
-            '(Nemenyi, 5 %) are not told apart.</p><div class="scroll" tabindex="0" role="region" '
-            'aria-label="Ranks over all data sets"><table style="min-width:0"><thead><tr><th class="plain" scope="col">'
-            f'algorithm</th><th class="plain" scope="col">mean rank</th></tr></thead><tbody>{rows}</tbody></table>'
-            "</div></section>"
+            "(Nemenyi, 5 %) are not told apart.</p>"
+            f"{table('Ranks over all data sets', ('algorithm', 'mean rank'), rows)}</section>"
         )
     return "\n".join(parts)
 
@@ -164,6 +162,7 @@ def _board(source: Source, section: Section, title: str) -> str:
             f'<th scope="row" data-value="{_(row.algorithm)}">{_swatch(source, row.algorithm)}{_(row.algorithm)}</th>'
         )
         rows.append(f"<tr>{label}{''.join(cells)}</tr>")
+    board = f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     notes = "".join(f'<p class="quiet">{_(note)}</p>' for note in section.notes)
     return (
         f'<section><h3>{_(title)}</h3><p class="quiet">{_(section.score.capitalize())} metric '
@@ -171,8 +170,7 @@ def _board(source: Source, section: Section, title: str) -> str:
         f"{_(section.budget)}; the table's optimum is {section.optimum:.2f} %. P better: probability that a run "
         f"beats one of {_(section.reference)}; p: paired Wilcoxon test against it. Reach: share of runs whose "
         f"incumbent reached {section.target:.2f} %.</p>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard of {_(title)}">'
-        f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f"{scrolling(f'Leaderboard of {title}', board)}"
         f'<p class="hidden" aria-live="polite"></p>{notes}</section>'
     )
 
@@ -220,8 +218,8 @@ def _figures(source: Source, progress: Callable[[int, int], None] | None) -> str
                 left_out.append(f"<li>{_(kind.title)}: {_(error)}</li>")
                 continue
             parts.append(
-                f'<figure id="figure-{name}"><figcaption>{_(kind.title)}</figcaption><div class="scroll" tabindex="0" '
-                f'role="region" aria-label="{_(kind.title)}">{themed_svg(figure, name, kind.title)}</div></figure>'
+                f'<figure id="figure-{name}"><figcaption>{_(kind.title)}</figcaption>'
+                f"{scrolling(kind.title, themed_svg(figure, name, kind.title))}</figure>"
             )
             if progress is not None:
                 progress(number + 1, len(figures.KINDS))
@@ -296,12 +294,9 @@ def _settings(source: Source) -> str:
         f"{_setting_text(cell)}</td><td>{cell['seed']} to {cell['seed'] + cell['runs'] - 1}</td></tr>"
         for label, cell in seen.items()
     )
-    return (
-        '<h2 id="settings">Settings</h2><div class="scroll" tabindex="0" role="region" aria-label="Settings of the '
-        'algorithms"><table><thead><tr><th class="plain" scope="col">algorithm</th><th class="plain text" scope="col">'
-        f'settings (changed ones are bold)</th><th class="plain" scope="col">seeds</th></tr></thead><tbody>'
-        f"{rows}</tbody></table></div>{''.join(protocols)}"
-    )
+    heads = ("algorithm", "settings (changed ones are bold)", "seeds")
+    made = table("Settings of the algorithms", heads, rows, "plain text")
+    return f'<h2 id="settings">Settings</h2>{made}{"".join(protocols)}'
 
 
 def _setting_text(cell: Mapping[str, Any]) -> str:

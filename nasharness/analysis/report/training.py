@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from nasharness import spaces
 from nasharness.analysis.figures import pictures
 from nasharness.analysis.report.page import escape as _
+from nasharness.analysis.report.page import table
 from nasharness.errors import DataError, UsageError
 from nasharness.training.retrained import Retraining, Search, duration
 
@@ -20,16 +21,14 @@ def section(trainings: Sequence[Retraining], swatch: Callable[[str], str] = lamb
     searched = any(training.search is not None for training in trainings)
     heads = ["run", *(["search", "table"] if searched else []), "network", "trained on", "recipe", "epochs", "outcome"]
     heads += ["parameters", "MACs", "time", "hardware", "state"]
-    head = "".join(f'<th class="plain text" scope="col">{words}</th>' for words in heads)
     rows = "".join(_row(training, number, searched, swatch) for number, training in enumerate(trainings))
     lines = "".join(f"<li>{_(training)}</li>" for training in trainings)
     cards = "".join(_box(training, number) for number, training in enumerate(trainings))
     first = "The search that found it, what the table says of it, and the outcome" if searched else "The outcome"
     return (
         f'<h2 id="training">Full training</h2><p>{first} of training the network in full. Images: top-1 and top-5 on '
-        "the validation images; text: perplexity.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Full trainings"><table><thead>'
-        f'<tr>{head}</tr></thead><tbody>{rows}</tbody></table></div><p>The same in one line:</p><ul class="lines">'
+        f"the validation images; text: perplexity.</p>{table('Full trainings', heads, rows, 'plain text')}"
+        '<p>The same in one line:</p><ul class="lines">'
         f'{lines}</ul><div class="cards">{cards}</div>'
     )
 

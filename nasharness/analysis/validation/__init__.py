@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -221,17 +220,5 @@ def _verdict(answer: Answer) -> str:
 
 def as_dict(validation: Validation) -> dict[str, Any]:
     """The answers as plain values, for JSON."""
-    from dataclasses import asdict
-
-    def clean(value: Any) -> Any:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    answers = [{key: clean(value) for key, value in asdict(answer).items()} for answer in validation.answers]
-    return {
-        "new": validation.new,
-        "old": validation.old,
-        "score": validation.score,
-        "alpha": validation.alpha,
-        "verdict": validation.verdict,
-        "cells": answers,
-    }
+    plain: dict[str, Any] = layout.json_ready(validation)
+    return plain | {"verdict": validation.verdict, "cells": plain.pop("answers")}
