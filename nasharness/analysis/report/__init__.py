@@ -257,8 +257,11 @@ def _box(panel: Panel, number: int, index: int, final: float, algorithms: list[s
     one = np.int32(index)
     title = f"Architecture {index} of {space.name}: {space.string(index)}"
     drawing = pictures.svg(space, index, f"w{number}-{index}", title)
-    cost = (
-        f"{float(space.flops(one, panel.dataset)):,.1f} M MACs, {float(space.params(one, panel.dataset)):.3f} M params"
+    words = {"macs": "{:,.1f} M MACs", "params": "{:.3f} M params"}
+    cost = ", ".join(
+        words[form].format(float(space.closed_form(form, one, panel.dataset)))
+        for form in words
+        if form in space.closed_forms
     )
     return (
         f'<div class="card">{drawing}<p><strong>{final:.2f} %</strong>, {cost}</p><p>{_(", ".join(algorithms))}</p>'
