@@ -19,7 +19,7 @@ def command() -> None:
 @command.command("import")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--name", help="Name of the table; 'light' for small files, 'official' for an archive.")
-@click.option("--space", metavar="tss|sss", help="Refuse an archive of another space.")
+@click.option("--space", metavar="tss|sss", help="Refuse an archive of another space; says that of a renamed file.")
 @click.option("--partial", is_flag=True, help="Accept missing rows or records; their values are NaN.")
 @click.option("--jobs", type=int, help="Processes that read an archive; one per core by default.")
 @click.option("--force", is_flag=True, help="Replace a table of this name whose content differs.")
@@ -28,9 +28,9 @@ def import_(
 ) -> None:
     """Import published data: NATS-Bench's archives, or small files.
 
-    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth. Small files are
-    .parquet, .csv or .pd, joined by their column 'index', with columns such as cifar10_val_12, cifar100_test_200,
-    in16_val_200_s777 and cifar10_epoch_s.
+    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth; these two are
+    read by one process in some 15 minutes, the others by all cores. Small files are .parquet, .csv or .pd, joined by
+    their column 'index', with columns such as cifar10_val_12, cifar100_test_200, in16_val_200_s777 and cifar10_epoch_s.
     """
     from nasharness.spaces import get
     from nasharness.tables.inventory import import_any
