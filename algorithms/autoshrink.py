@@ -35,7 +35,7 @@ OFFICIAL = {
 @register(
     "autoshrink",
     citation=CITATION,
-    spaces=("tss", "sss"),
+    needs=("product", "index", "ladder"),
     variants={
         "official": ("AutoShrink with the official code's quirks, which can be switched off one by one", OFFICIAL),
     },

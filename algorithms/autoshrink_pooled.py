@@ -119,7 +119,7 @@ class PooledModel:
         return alive
 
 
-@register("autoshrink.pooled", citation=CITATION, spaces=("tss", "sss"))
+@register("autoshrink.pooled", citation=CITATION, needs=("product", "index", "ladder"))
 class AutoShrinkPooled(Algorithm):
     """AutoShrink on sets of surviving choices, with removals decided by evidence pooled over all evaluations.
 

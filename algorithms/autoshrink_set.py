@@ -51,7 +51,7 @@ def sample_from(space: Space, alive: NDArray[np.bool_], u: Floats) -> Indices:
     return space.index(choices)
 
 
-@register("autoshrink.set", citation=CITATION)
+@register("autoshrink.set", citation=CITATION, needs=("product", "index"))
 class AutoShrinkSet(Shrinker):
     """AutoShrink on sets of surviving choices, literally: a removal is scored by cells sampled from what it leaves.
 

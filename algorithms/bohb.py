@@ -119,7 +119,7 @@ class _Observations:
 @register(
     "bohb",
     citation="Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale, ICML 2018",
-    needs=("fidelities",),
+    needs=("fidelities", "product"),
 )
 class BOHB(Algorithm):
     """Hyperband with a kernel density sampler, with the settings of NATS-Bench and the arithmetic of HpBandSter 0.7.4.

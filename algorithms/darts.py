@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasharness.algorithms import darts_table  # noqa: F401 - registers the rest of the family
 from nasharness.algorithms.policy_search import PolicySearch, require
 
+from nasharness.algorithms import darts_table  # noqa: F401 - registers the rest of the family
 from nasharness.search import register
 from nasharness.search.one_shot import OneShotTask, Step
 

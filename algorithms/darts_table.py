@@ -62,7 +62,7 @@ def ranks(values: Floats) -> Floats:
     return np.where(np.isnan(values), np.nan, beaten)
 
 
-@register("darts.table", citation=_CITATION)
+@register("darts.table", citation=_CITATION, needs=("product", "index"))
 class DartsTable(Algorithm):
     """Differentiable search on the table: softmaxes, their gradient estimated from the evaluations it pays for.
 
@@ -135,7 +135,7 @@ def multilinear_gradient(signal: Floats, p: Floats) -> tuple[float, Floats]:
     return value, gradient
 
 
-@register("darts.exact", citation=_CITATION, needs=("whole-signal",))
+@register("darts.exact", citation=_CITATION, needs=("whole-signal", "product", "index"))
 class DartsExact(Algorithm):
     """Diagnostic: darts.table with the exact gradient, for which it reads the search signal of the whole table.
 

@@ -15,6 +15,8 @@ MOVES = ("first", "best")
 
 @register(
     "local-search",
+    needs=("index", "neighbours"),
+    learns_after="starts",
     citation="White et al., Exploring the Loss Landscape in Neural Architecture Search, UAI 2021 (arXiv 2005.02960)",
 )
 class LocalSearch(Algorithm):

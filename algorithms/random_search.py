@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nasharness.search import Algorithm, Task, register
 from nasharness.search.algorithm import Asked
 
 
 @register(
-    "random", citation="Bergstra & Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; as in NATS-Bench"
+    "random",
+    citation="Bergstra & Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012; as in NATS-Bench",
+    control=True,
 )
 class RandomSearch(Algorithm):
     """Uniform random search, with replacement.
@@ -24,4 +28,7 @@ class RandomSearch(Algorithm):
         self._k = min(self._CHUNK, task.evaluations or self._CHUNK)
 
     def ask(self) -> Asked:
-        return self.space.sample_index(self.streams.uniform(self._k))
+        if not self.space.arch_shape:
+            return self.space.sample_index(self.streams.uniform(self._k))
+        each = self.space.uniforms_per_sample
+        return np.asarray(self.space.sample(self.streams.uniform(self._k * each).reshape(self.runs, self._k, each)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     "Architecture Search, ICLR 2020",
     kind="one-shot",
     spaces=("tss", "sss"),
+    control=True,
 )
 class RandomSupernet(OneShot):
     """Control: trains shared weights on uniformly drawn architectures, and answers with a random one.

@@ -15,6 +15,7 @@ from nasharness.spaces.base import Floats, Indices
 
 @register(
     "reinforce",
+    needs=("product",),
     citation="Williams, Simple Statistical Gradient-Following Algorithms, Machine Learning 1992; as in NATS-Bench",
 )
 class Reinforce(Algorithm):

@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 from nasharness.errors import UsageError
 from nasharness.search import NOTHING, Algorithm, Task
 from nasharness.spaces.base import Floats, Indices, Space
-
-#: Removing a choice of an edge means replacing its operation by the next weaker ones (facts, autoshrink.md 7.1, T2).
-LADDER = {
-    "nor_conv_3x3": ("nor_conv_1x1", "avg_pool_3x3", "skip_connect"),
-    "nor_conv_1x1": ("skip_connect", "avg_pool_3x3", "none"),
-    "avg_pool_3x3": ("skip_connect", "none"),
-    "skip_connect": ("none",),
-    "none": (),
-}
+from nasharness.spaces.product import product
 
 
 class Shrinker(Algorithm):
@@ -38,7 +30,7 @@ class Shrinker(Algorithm):
     def __init__(self, task: Task, *, cost_weight: float) -> None:
         super().__init__(task)
         #: MACs of every architecture, in millions ``[n]``; breaks ties in favour of the cheaper
-        self.flops = self.space.flops(np.arange(self.space.size), task.dataset)
+        self.flops = costs(self.space, task.dataset)
         self._penalty = penalty(self.space, task.dataset, cost_weight)
         self._known = np.full((self.runs, self.space.size), np.nan, dtype=np.float32)
         self._rows = np.arange(self.runs)[:, None]
@@ -79,7 +71,11 @@ class Shrinker(Algorithm):
 def penalty(space: Space, dataset: str, cost_weight: float) -> Floats:
     """What the cost of each architecture takes off its accuracy, percentage points ``[n]``."""
     check("cost_weight", cost_weight, least=0)
-    millions = space.flops(np.arange(space.size), dataset)
+    if cost_weight and "macs" not in space.closed_forms:
+        raise UsageError(
+            f"autoshrink: cost_weight = {cost_weight}: space {space.name!r} does not tell MACs; expected 0"
+        )
+    millions = costs(space, dataset) if cost_weight else np.ones(space.size)
     return np.asarray(100 * cost_weight * np.log10(millions))  # log10(MACs) - 6 = log10(MACs in millions)
 
 
@@ -103,46 +99,38 @@ def first_of_equals(ids: Indices) -> NDArray[np.bool_]:
     return result
 
 
+def costs(space: Space, dataset: str) -> Floats:
+    """MACs of every architecture, in millions ``[n]``; where the space does not tell, how strong its options are."""
+    everything = np.arange(space.size)
+    if "macs" in space.closed_forms:
+        return space.flops(everything, dataset)
+    return np.asarray(space.choices(everything).sum(axis=1), dtype=np.float64)
+
+
 def dense_start(space: Space) -> int:
     """The full network of a space: every edge a 3x3 convolution, or every layer at its greatest width."""
-    return int(space.index([ladder_of(space, options)[0] for options in space.options]))
-
-
-def ladder_of(space: Space, options: tuple[str, ...]) -> list[int]:
-    """Options of one position from the fullest to the emptiest."""
-    if space.ordinal:
-        return list(range(len(options) - 1, -1, -1))
-    if set(options) != set(LADDER):
-        raise UsageError(
-            f"autoshrink knows no order of shrinking for the options {', '.join(options)} of {space.name!r}"
-        )
-    return [options.index(name) for name in LADDER]
+    return int(product(space).index(product(space).fullest()))
 
 
 def demotions(space: Space, keep_path: bool) -> Indices:
     """What every architecture can be shrunk to by one removal: int32 ``[n, slots]``, -1 where there is nothing.
 
-    One removal replaces one operation by a weaker one of LADDER, or lowers one width by one step; then edges that leave
-    nodes no longer reached from the input are removed too (forward pruning, facts autoshrink.md 1.7). ``keep_path``
-    leaves out removals that cut the input off from the output.
+    One removal replaces one option by a weaker one (``weaker`` of the space); then edges that leave nodes no longer
+    reached from the input are removed too, AutoShrink's forward pruning. ``keep_path`` leaves out removals that cut the
+    input off from the output.
     """
+    cells = product(space)
     ids = np.arange(space.size)
     choices = space.choices(ids)
     columns = []
-    for position, options in enumerate(space.options):
-        order = ladder_of(space, options)
-        if space.ordinal:
-            table = np.array([[option - 1] for option in range(len(options))])
-        else:
-            table = np.full((len(options), max(map(len, LADDER.values()))), -1)
-            for option in order:
-                for slot, weaker in enumerate(LADDER[options[option]]):
-                    table[option, slot] = options.index(weaker)
+    for position in range(len(space.positions)):
+        table = cells.weaker(position)
         for slot in range(table.shape[1]):
             weaker_option = table[choices[:, position], slot]
             shrunk = choices.copy()
             shrunk[:, position] = np.maximum(weaker_option, 0)
-            columns.append(np.where(weaker_option >= 0, pruned(space, space.index(shrunk)), NOTHING))
+            kept = shrunk if space.skeleton is None else space.skeleton.pruned(shrunk)
+            columns.append(np.where(weaker_option >= 0, cells.index(kept), NOTHING))
     result = np.stack(columns, axis=1).astype(np.int32)
     # the same network reached in two ways is one removal; and pruning can leave a removal without effect
     for slot in range(result.shape[1]):
@@ -151,19 +139,6 @@ def demotions(space: Space, keep_path: bool) -> Indices:
     if keep_path:
         result[(result >= 0) & space.is_constant(np.maximum(result, 0))] = NOTHING
     return result
-
-
-def pruned(space: Space, ids: Indices) -> Indices:
-    """The same networks without the edges that leave nodes not reached from the input ``[...]``."""
-    if space.name != "tss":
-        return ids
-    choices = space.choices(ids).copy()
-    none = space.options[0].index("none")
-    node_1 = choices[..., 0] != none
-    node_2 = (choices[..., 1] != none) | (node_1 & (choices[..., 2] != none))
-    for edge, source in ((2, node_1), (4, node_1), (5, node_2)):
-        choices[..., edge] = np.where(source, choices[..., edge], none)
-    return space.index(choices)
 
 
 def check(name: str, value: float, *, least: float, most: float = float("inf")) -> None:

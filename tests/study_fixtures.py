@@ -29,6 +29,7 @@ def cells(
             "settings": {},
             "changed": {},
             "needs": [],
+            "control": algorithm == "random",
             "space": "tss",
             "dataset": dataset,
             "table": {"source": "made-up", "version": "1", "checksum": checksum},

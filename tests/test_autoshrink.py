@@ -10,11 +10,9 @@ from nasharness.algorithms.autoshrink import OFFICIAL
 from nasharness.algorithms.autoshrink_pooled import PooledModel, normal_scores
 from nasharness.algorithms.autoshrink_set import Survivors, sample_from
 from nasharness.algorithms.shrinking import (
-    LADDER,
     demotions,
     dense_start,
     penalty,
-    pruned,
     sample_without_replacement,
 )
 
@@ -63,10 +61,10 @@ def test_demotions_are_one_rung_of_the_ladder_then_forward_pruning():
         expected = set()
         choices = TSS.choices(index)
         for edge in range(6):
-            for weaker in LADDER[options[choices[edge]]]:
+            for weaker in TSS.ladder[options[choices[edge]]]:
                 shrunk = choices.copy()
                 shrunk[edge] = options.index(weaker)
-                expected.add(int(pruned(TSS, TSS.index(shrunk))))
+                expected.add(int(TSS.index(TSS.skeleton.pruned(np.array(shrunk, dtype=np.int8)))))
         expected.discard(index)
         assert {int(cell) for cell in smaller[index] if cell >= 0} == expected
     assert dense_start(TSS) == 1462
@@ -76,7 +74,8 @@ def test_demotions_are_one_rung_of_the_ladder_then_forward_pruning():
 def test_pruning_keeps_the_network():
     """A pruned cell computes the same: the corrected isomorphism rule agrees."""
     ids = np.arange(TSS.size, dtype=np.int32)
-    assert np.array_equal(TSS.canonical(pruned(TSS, ids), "corrected"), TSS.canonical(ids, "corrected"))
+    pruned = TSS.index(TSS.skeleton.pruned(TSS.choices(ids)))
+    assert np.array_equal(TSS.canonical(pruned, "corrected"), TSS.canonical(ids, "corrected"))
     kept = demotions(TSS, keep_path=True)
     assert not TSS.is_constant(kept[kept >= 0]).any()
 

@@ -14,8 +14,8 @@ pd = pytest.importorskip("pandas")
 
 from nasharness.analysis import statistics as stats  # noqa: E402
 from nasharness.analysis.comparison import compare  # noqa: E402
-from nasharness.analysis.comparison_text import render  # noqa: E402
-from nasharness.analysis.significance import holm, wilcoxon  # noqa: E402
+from nasharness.analysis.comparison.text import render  # noqa: E402
+from nasharness.analysis.statistics.significance import holm, wilcoxon  # noqa: E402
 from nasharness.cli import cli  # noqa: E402
 from nasharness.errors import DataError, NasharnessError, UsageError  # noqa: E402
 from nasharness.studies import load  # noqa: E402

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nasharness.analysis import cells, figures
-from nasharness.analysis.figures import curves, finals, landscape, shrinking
+from nasharness.analysis import figures
+from nasharness.analysis.figures import curves, finals, landscape, pictures, shrinking
 from nasharness.analysis.figures.source import Source
-from nasharness.analysis.figures.style import COLOURS, KNOWN, algorithm_looks, looks, themed_svg
+from nasharness.analysis.figures.style import COLOURS, algorithm_looks, looks, themed_svg
 from nasharness.cli import cli, main
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, run
@@ -107,7 +107,7 @@ def test_pictures_of_points_are_those_of_the_csv(source, drawn):
 
 def test_curves_are_means_of_the_incumbents_of_the_runs(source):
     panel = source.panels[0]
-    data = curves.incumbent(source, "step", "mean")
+    data = curves.incumbent(source, "step")
     for runs in panel.runs:
         seeds = runs.last["seed"]
         result = run(runs.algorithm, panel.problem(), runs=len(seeds), seed=int(seeds.iloc[0]))
@@ -119,7 +119,7 @@ def test_curves_are_means_of_the_incumbents_of_the_runs(source):
 
 
 def test_medians_have_the_middle_half_as_band(source):
-    data = curves.incumbent(source, "step", "median")
+    data = curves.incumbent(Source(source.results, "median"), "step")
     values = source.panels[0].runs[0].at("step", data["step"].to_numpy()[:1])
     assert data["median"].iloc[0] == np.median(values)
     assert data["low"].iloc[0] == np.quantile(values, 0.25)
@@ -313,15 +313,14 @@ def test_bad_requests_are_one_line(folder, tmp_path, arguments, message, capsys)
     assert said.count("\n") == 1
 
 
-def test_colours_stay_with_algorithms_and_are_all_different():
-    few = algorithm_looks(["random", "rea"])
-    many = algorithm_looks(["mine", *KNOWN, "rea(population=20)"])
-    assert few["rea"] == many["rea"]
-    assert len({look.colour for look in algorithm_looks(list(KNOWN)).values()}) == len(COLOURS)
-    pairs = {(look.colour, str(look.dash), look.marker) for look in many.values()}
-    assert len(pairs) == len(many)
-    with_plugin = algorithm_looks(["random", "rea", "mine"])
-    assert with_plugin["mine"].colour not in {few["random"].colour, few["rea"].colour}
+def test_looks_go_by_order_and_are_all_different():
+    few = algorithm_looks(["random", "rea"], ["random"])
+    many = algorithm_looks(["random", "rea", *map(str, range(100))], ["random"])
+    assert {label: many[label] for label in few} == few
+    assert len({(look.colour, str(look.dash), look.marker) for look in many.values()}) == len(many)
+    grey = [label for label, look in many.items() if look.colour == COLOURS["grey"][0]]
+    assert grey == ["random"]
+    assert len({look.colour for look in list(many.values())[: len(COLOURS)]}) == len(COLOURS)
 
 
 def test_long_labels_leave_room_for_the_picture(tmp_path):
@@ -336,16 +335,16 @@ def test_long_labels_leave_room_for_the_picture(tmp_path):
 
 @pytest.mark.parametrize(("space", "arch"), [("tss", 1462), ("tss", 13), ("sss", 12345)])
 def test_architectures_are_drawn(tmp_path, space, arch):
-    for kind in cells.FORMATS:
-        path = cells.write(space, arch, tmp_path / f"cell.{kind}")
+    for kind in figures.FORMATS:
+        path = pictures.write(space, arch, tmp_path / f"cell.{kind}")
         assert path.stat().st_size > 1000
-    tree = ElementTree.fromstring(cells.svg(space, arch, "x", 'a "title" & <more>'))
+    tree = ElementTree.fromstring(pictures.svg(space, arch, "x", 'a "title" & <more>'))
     assert tree.attrib["aria-label"] == 'a "title" & <more>'
 
 
 def test_drawn_cells_show_what_is_live():
     with looks():
-        figure = cells.figure("tss", 13)
+        figure = pictures.figure("tss", 13)
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words.count("none") == 1
     assert "(skip)" in words  # it leaves node 1, which nothing reaches

@@ -10,10 +10,10 @@ import pytest
 
 from nasharness import spaces
 from nasharness.analysis import report
-from nasharness.analysis.retrained import duration, line, parse, read, read_all
 from nasharness.cli import main
 from nasharness.errors import DataError
 from nasharness.studies import load
+from nasharness.training.retrained import duration, line, parse, read, read_all
 from tests.study_fixtures import cells as made_up_cells
 from tests.study_fixtures import write_study
 from tests.test_report import Page, browser, look  # noqa: F401 - browser is a fixture

@@ -21,7 +21,11 @@ from nasharness.nets.shrinkrnn import Recurrence, RecurrentNet  # noqa: E402
 from nasharness.spaces.shrink import CNN, RNN, Graph  # noqa: E402
 from nasharness.spaces.shrink_macro import counts, penalty, search_macro  # noqa: E402
 from nasharness.training.language.data import Corpus, Vocabulary  # noqa: E402
-from nasharness.training.proxy_search import images, text  # noqa: E402
+from nasharness.training.proxy_search import (  # noqa: E402
+    images,
+    text,
+    trajectory,  # noqa: E402
+)
 from nasharness.training.proxy_search.journal import Journal  # noqa: E402
 from nasharness.training.proxy_search.randomness import seed_of  # noqa: E402
 from nasharness.training.proxy_search.run import Request, search  # noqa: E402
@@ -498,7 +502,7 @@ def test_search_on_images_end_to_end(tmp_path):
     pytest.importorskip("matplotlib")
     from click.testing import CliRunner
 
-    from nasharness.analysis import graph_shrinking
+    from nasharness.analysis.figures import graph_shrinking
     from nasharness.cli import figures
 
     files = graph_shrinking.write(tmp_path)
@@ -510,7 +514,7 @@ def test_search_on_images_end_to_end(tmp_path):
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"shrinking.csv", "shrinking.svg"}
     with pytest.raises(UsageError, match="'gif'"):
         graph_shrinking.write(tmp_path, formats=["gif"])
-    lived = graph_shrinking.survival(graph_shrinking.read(tmp_path))
+    lived = trajectory.survival(trajectory.read(tmp_path))
     kept = {edge for edge, until in lived.items() if until > len(found.trajectory.steps)}
     last = found.trajectory.steps[-1].chosen.graph
     assert kept == {f"{source}->{target}" for source, target in last.present}

@@ -45,6 +45,7 @@ def whole(plan, tmp_path):
     "options", [{"evaluations": 40}, {"seconds": 30_000.0}, {"evaluations": 25, "repeats": "free"}]
 )
 def test_rows_equal_a_plain_walk_over_trajectories(algorithm, options, tmp_path):
+    options = options | {"final": "val@200:mean"}
     plan = Plan.create(algorithms=[algorithm], runs=9, seed=3, **options)
     frame = load(run_study(plan, tmp_path / "study")).frame
     result = nasharness.run(algorithm, space="tss", runs=9, seed=3, **options)

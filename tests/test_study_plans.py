@@ -84,7 +84,7 @@ def test_plan_from_toml_equals_plan_from_options(tmp_path):
         ("[settings.rea]", "[settings.reah]", 13, "unknown algorithm of this plan 'reah'; nearest: rea"),
         ("runs = 500", "runs = = 5", 6, "not TOML"),
         ("seed = 7", "runs = 7", 7, "not TOML"),
-        ("seed = 7", 'signal = "val@13"', 7, "no val accuracy of a 13-epoch run"),
+        ("seed = 7", 'signal = "val@13"', 7, "has no val@13 of cifar10; it has val@200"),
         ("seed = 7", 'table = "lihgt"', 7, "unknown table of space 'tss' 'lihgt'"),
         ("seed = 7", "evaluations = 0.5", 7, "evaluations"),
         ('"random", ', '"rea", ', 2, "asked for twice"),

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasharness.analysis.retrained import line
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED
 from nasharness.training.distributed import World
@@ -20,6 +19,7 @@ from nasharness.training.language.run import Extras, TextRun
 from nasharness.training.language.task import load, retrain_text, text_perplexity
 from nasharness.training.language.train import TextTrainer
 from nasharness.training.log import read
+from nasharness.training.retrained import line
 from nasharness.training.signals import REQUEUE, Stop, Stopped
 from nasharness.training.watch import Diverged
 from tests.text_fixtures import assert_same, options, outcome, write_corpus

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nasharness.analysis.correlation import kendall
+from nasharness.analysis.statistics.correlation import kendall
 from nasharness.cli.validate import command
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 Rows = Sequence[Sequence[str]]
@@ -80,6 +81,22 @@ def bracket(value: float, bounds: tuple[float, float], digits: int = 2) -> str:
     return text if math.isnan(bounds[0]) else f"{text} [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
+def estimate(value: float, bounds: tuple[float, float], digits: int) -> str:
+    """As ``bracket``; ``[-]`` where resampling gives no interval of a value that is known."""
+    return bracket(value, bounds, digits) + (" [-]" if math.isnan(bounds[0]) and not math.isnan(value) else "")
+
+
+def json_ready(value: Any) -> Any:
+    """Plain values of dataclasses, mappings and sequences, for JSON; what is not finite becomes None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: json_ready(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def p_value(p: float) -> str:
     """A p-value for people."""
     if math.isnan(p):
@@ -90,3 +107,10 @@ def p_value(p: float) -> str:
 def quantity(value: float) -> str:
     """A whole number with thousands separated, ``-`` where there is none."""
     return f"{value:,.0f}" if math.isfinite(value) else "-"
+
+
+def budget(protocol: Mapping[str, Any]) -> str:
+    """The budget of a protocol in words."""
+    parts = [] if protocol["evaluations"] is None else [f"{protocol['evaluations']:,} evaluations"]
+    parts += [] if protocol["seconds"] is None else [f"{protocol['seconds']:,.0f} simulated s"]
+    return " and ".join(parts)

@@ -31,7 +31,12 @@ COMMANDS = {
     "export": ("nasharness.cli.export", "Write a trained network as a file that runs without nasharness."),
     "predict": ("nasharness.cli.predict", "What a trained network sees in images, or its perplexity of a text."),
     "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables; fetch images."),
+    "exec": ("nasharness.cli.exec", "Run a script written for nats_bench or nas_201_api on our tables."),
 }
+
+
+#: variables that main set, and a script of somebody else's should not see
+quieted: list[str] = []
 
 
 class Commands(click.Group):
@@ -63,7 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
     # Models are small and many, one a run: threads inside a matrix product only wait for each other. Set before numpy
     # is imported; whoever sets it themselves is obeyed.
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
+        if variable not in os.environ:
+            os.environ[variable] = "1"
+            quieted.append(variable)
     try:
         code: Any = cli.main(args=arguments, prog_name="nasharness", standalone_mode=False)
     except NasharnessError as error:

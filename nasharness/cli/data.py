@@ -17,34 +17,69 @@ def command() -> None:
 
 
 @command.command("import")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option("--name", help="Name of the table; 'light' for small files, 'official' for an archive.")
-@click.option("--space", metavar="tss|sss", help="Refuse an archive of another space; says that of a renamed file.")
+@click.option("--space", metavar="NAME", help="The space that the architectures are of, where it is a registered one.")
 @click.option("--partial", is_flag=True, help="Accept missing rows or records; their values are NaN.")
 @click.option("--jobs", type=int, help="Processes that read an archive; one per core by default.")
 @click.option("--force", is_flag=True, help="Replace a table of this name whose content differs.")
-def import_(
-    paths: tuple[str, ...], name: str | None, space: str | None, partial: bool, jobs: int | None, force: bool
-) -> None:
-    """Import published data: NATS-Bench's archives, or small files.
+@click.option("--arch", metavar="COLUMN[,COLUMN]", help="A table of your own: the column(s) of the architectures.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="COLUMN=[DATASET/]METRIC[@EPOCHS][:TRIAL]",
+    help="What a column measures; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--known", multiple=True, metavar="COLUMN[=NAME]", help="A quantity that costs nothing to know: params ..."
+)
+@click.option("--cost", metavar="COLUMN", help="Seconds of one evaluation.")
+@click.option("--minimise", multiple=True, metavar="METRIC", help="A metric of which less is better.")
+@click.option("--ordered", is_flag=True, help="Options are quantities (widths), not kinds.")
+@click.option("--missing", metavar="refuse|drop|keep", help="Rows that lack a value.")
+@click.option("--repeated", metavar="refuse|first|mean", help="Architectures that occur more than once.")
+@click.option("--signal", metavar="MEASURE", help="What a search sees where it names nothing else.")
+@click.option("--final", metavar="MEASURE", help="What it is scored by where it names nothing else.")
+@click.option("--card", metavar="FILE.toml", help="All of this in a file.")
+def import_(paths: tuple[str, ...], **given: Any) -> None:
+    """Import a table: one of your own, NATS-Bench's archives, or published small files.
+
+    \b
+    Your own: a CSV or Parquet file with a row an architecture.
+      nasharness data import mine.csv --name mine --arch code --metric run0=acc:0 --metric run1=acc:1
 
     An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth; these two are
     read by one process in some 15 minutes, the others by all cores. Small files are .parquet, .csv or .pd, joined by
     their column 'index', with columns such as cifar10_val_12, cifar100_test_200, in16_val_200_s777 and cifar10_epoch_s.
-    """
-    from nasharness.spaces import get
+    """  # noqa: D301 - click reads it
     from nasharness.tables.inventory import import_any
 
-    if space is not None:
-        get(space)
     progress = Progress("records")
     try:
-        table = import_any(
-            paths, name=name, space=space, partial=partial, jobs=jobs, force=force, progress=progress.update
-        )
+        table = import_any(paths, progress=progress.update, **_described(given))
     finally:
         progress.close()
     _announce(table)
+
+
+def _described(given: dict[str, Any]) -> dict[str, Any]:
+    """The options as `import_any` takes them; those that were not given are left out."""
+    from nasharness.errors import UsageError
+
+    options = {key: value for key, value in given.items() if value not in (None, (), False)}
+    for key in ("metrics", "known"):
+        pairs = {}
+        for text in options.get(key, ()):
+            column, equals, meaning = text.rpartition("=") if key == "metrics" else text.partition("=")
+            if key == "metrics" and not (column and meaning):
+                raise UsageError(f"--metric {text!r}: expected COLUMN=METRIC, as in test_acc=acc or run0=acc:0")
+            if column in pairs:
+                raise UsageError(f"--{key.removesuffix('s')} {text!r}: column {column!r} is named twice")
+            pairs[column] = meaning or column
+        if pairs:
+            options[key] = pairs
+    if "arch" in options:
+        columns = [column.strip() for column in options["arch"].split(",")]
+        options["arch"] = columns[0] if len(columns) == 1 else columns
+    return options
 
 
 @command.command("fetch")
@@ -101,8 +136,8 @@ def fetch_(
 def status(table: str | None, as_json: bool) -> None:
     """Show the tables and images that are here, their sources and licences, and how to get the missing ones."""
     from nasharness.images import catalogue as images
+    from nasharness.storage.places import data_dir
     from nasharness.tables import inventory
-    from nasharness.tables.catalogue import data_dir
 
     here = inventory.inventory(table)
     lacking = inventory.missing() if table is None else []

@@ -29,8 +29,8 @@ def command(
     """Draw the figures of a study, the course of a training run, or a search of shrink-cnn or shrink-rnn so far: PNG
     and PDF, and the numbers drawn as CSV.
     """  # noqa: D205 - click reads it
-    from nasharness.analysis import figures, graph_shrinking
-    from nasharness.analysis.figures import training
+    from nasharness.analysis import figures
+    from nasharness.analysis.figures import graph_shrinking, training
 
     if len(studies) == 1 and training.is_run(studies[0]):
         target = out if out is not None else studies[0] / "figures"

@@ -73,8 +73,7 @@ def _tables() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = []
     for space in spaces.names():
-        here = catalogue.table_names(space)
-        for name in here:
+        for name in catalogue.table_names(space):
             try:
                 table = catalogue.open_table(space, name)
             except DataError as error:
@@ -87,12 +86,10 @@ def _tables() -> list[tuple[str, ...]]:
                     f"{table.meta['licence']}",
                 )
             )
-        rows += [
-            (f"{space}/{name}", f"not here; get it with: {catalogue.how_to_get(space, name)}")
-            for name in catalogue.ORDER
-            if name not in here and not (space == "sss" and name != "official")
-        ]
-    return rows
+    return rows + [
+        (f"{space}/{name}", f"not here; get it with: {catalogue.how_to_get(space, name)}")
+        for space, name in catalogue.missing()
+    ]
 
 
 def _datasets() -> list[tuple[str, ...]]:
@@ -100,14 +97,18 @@ def _datasets() -> list[tuple[str, ...]]:
     from nasharness.search.measure import holdings
     from nasharness.tables import catalogue
 
-    rows: list[tuple[str, ...]] = []
-    for dataset in dict.fromkeys(dataset for space in spaces.names() for dataset in spaces.get(space).datasets):
-        lines = []
-        for space in spaces.names():
-            for name in catalogue.table_names(space):
-                try:
-                    lines.append(f"{space}/{name}: {holdings(catalogue.open_table(space, name), dataset)}")
-                except DataError as error:
-                    lines.append(f"{space}/{name}: {error}")
-        rows.append((dataset, *(lines or ["no table here measures it"])))
-    return rows
+    rows: dict[str, list[str]] = {}
+    for name in spaces.names():
+        space = spaces.get(name)
+        for dataset in space.datasets:
+            rows.setdefault(dataset, [])
+        for table in catalogue.table_names(name):
+            try:
+                opened = catalogue.open_table(name, table)
+            except DataError as error:
+                for dataset in space.datasets:
+                    rows[dataset].append(f"{name}/{table}: {error}")
+                continue
+            for dataset in space.datasets or opened.datasets:
+                rows.setdefault(dataset, []).append(f"{name}/{table}: {holdings(opened, space, dataset)}")
+    return [(dataset, *(lines or ["no table here measures it"])) for dataset, lines in rows.items()]

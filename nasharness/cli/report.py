@@ -41,8 +41,8 @@ def command(
                 f"nasharness report STUDY --retrained {path} shows it with a study"
             )
     from nasharness.analysis import report
-    from nasharness.analysis.retrained import read_all
     from nasharness.studies import load
+    from nasharness.training.retrained import read_all
 
     trainings = read_all(retrained)
     results = load(studies, partial=partial) if studies else None

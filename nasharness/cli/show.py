@@ -29,7 +29,7 @@ def command(arch: str, space: str | None, table: str | None, as_json: bool, png:
 
     known = card(space, arch, table)
     if png is not None:
-        from nasharness.analysis.cells import write
+        from nasharness.analysis.figures.pictures import write
 
         write(space, known["index"], png)
     click.echo(json.dumps(known) if as_json else render(known, ascii=ascii_only()))
@@ -51,8 +51,8 @@ def _graph(arch: str, space: str | None, table: str | None, as_json: bool, png: 
         error = unknown("network", arch, shrink_card.names())
         raise UsageError(f"{error}; for an architecture of a search space add --space NAME (nasharness list spaces)")
     if png is not None:
-        from nasharness.analysis.graph_picture import write
+        from nasharness.analysis.figures.pictures import write
 
         title = f"{known['name']}\n{known['arch']}" if space is None else known["arch"]
-        write(spaces.graphs(known["space"]).parse(known["arch"]), png, title)
+        write(known["space"], known["arch"], png, title)
     click.echo(json.dumps(known) if as_json else shrink_card.render(known, ascii=ascii_only()))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nasharness.errors import UsageError
 from nasharness.search.streams import generator
 from nasharness.search.task import Task
 from nasharness.spaces.base import Floats, Indices, Space
@@ -33,6 +34,12 @@ class Algorithm:
 
     ``tell(ids, values)``: what was asked, and its search signal, float64 ``[runs, k]`` (higher is better). A slot that
     was not evaluated, because it was empty or the budget ended before it, is NaN; so is every slot of a finished run.
+    An architecture known to break a limit is not paid for: its value is below every signal, the lower the further away.
+    With several objectives, and ``needs=("objectives",)`` in its registration, values are ``[runs, k, objectives]``,
+    higher is better in each.
+
+    Where a space cannot be enumerated (``space.arch_shape``), an architecture is a vector of choices, and ids are int8
+    ``[runs, k, positions]``; -1 or -2 in its first place says NOTHING or PAUSE.
 
     ``recommend(rows) -> ids | None``: the answer of the runs ``rows``, int ``[len(rows)]``; None stands for the
     incumbent, the architecture with the best signal. It is called for each run once, right after its last ``tell``.
@@ -62,32 +69,37 @@ class ScalarAlgorithm:
     """A search algorithm for one run: the ten-line way to plug one in. The harness loops it over the runs of a batch.
 
     ``self.space``, ``self.task``, and ``self.rng`` (a numpy Generator, this run's own) are set before ``__init__`` of
-    the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> index`` (or
-    ``(index, epochs)``, or None when there is nothing left to ask); ``tell(index, value)``;
-    ``recommend() -> index | None``.
+    the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> arch`` (or ``(arch,
+    epochs)``, or None when there is nothing left to ask); ``tell(arch, value)``; ``recommend() -> arch | None``.
+
+    An architecture is an index (any whole number), a published string, or, where the space has no indices, a vector of
+    choices; ``tell`` brings indices or vectors. ``value`` is a number, with several objectives an array of them.
     """
 
     space: Space
     task: Task
     rng: np.random.Generator
 
-    def random(self) -> int:
+    def random(self) -> Any:
         """Draw an architecture uniformly."""
+        if self.space.arch_shape:
+            return self.space.sample(self.rng.random(self.space.uniforms_per_sample))
         return int(self.space.sample_index(self.rng.random()))
 
-    def mutate(self, arch: int) -> int:
-        """Draw a neighbour of ``arch`` as NATS-Bench mutates."""
-        return int(self.space.mutate(arch, self.rng.random(self.space.mutation_uniforms)))
+    def mutate(self, arch: Any) -> Any:
+        """Draw a neighbour of ``arch`` by the mutation of the space."""
+        mutant = self.space.mutate(arch, self.rng.random(self.space.mutation_uniforms))
+        return mutant if self.space.arch_shape else int(mutant)
 
-    def ask(self) -> int | tuple[int, int] | None:
-        """Propose one architecture by its index."""
+    def ask(self) -> Any:
+        """Propose one architecture."""
         raise NotImplementedError(f"{type(self).__name__}.ask is missing: return an architecture's index")
 
-    def tell(self, arch: int, value: float) -> None:
+    def tell(self, arch: Any, value: Any) -> None:
         """Learn the signal of what was asked. The default learns nothing."""
 
-    def recommend(self) -> int | None:
-        """Answer. The default answers with the incumbent."""
+    def recommend(self) -> Any:
+        """Answer with an architecture. The default answers with the incumbent."""
         return None
 
 
@@ -105,25 +117,46 @@ class ScalarBatch(Algorithm):
         self._finished = np.zeros(self.runs, dtype=bool)
 
     def ask(self) -> Asked:
-        ids = np.full((self.runs, 1), NOTHING, dtype=np.int32)
+        ids = np.full((self.runs, 1, *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
         epochs = np.full((self.runs, 1), self.task.epochs[-1], dtype=np.int32)
         for row, search in enumerate(self.searches):
             if self._finished[row]:
                 continue
             asked = search.ask()
-            if isinstance(asked, tuple):
-                ids[row, 0], epochs[row, 0] = asked
-            elif asked is not None:
-                ids[row, 0] = asked
+            if isinstance(asked, tuple) and len(asked) == 2:
+                asked, epochs[row, 0] = asked
+            if asked is not None:
+                ids[row, 0] = self._read(search, "ask", asked)
         return ids, epochs
+
+    def _read(self, search: ScalarAlgorithm, verb: str, arch: Any) -> Any:
+        """The architecture that ``ask`` or ``recommend`` returned, checked; says whose method returned what."""
+        try:
+            if isinstance(arch, bool) or (
+                not isinstance(arch, str) and np.asarray(arch).shape != self.space.arch_shape
+            ):
+                raise UsageError(f"expected one architecture of space {self.space.name}")
+            return self.space.parse(arch)
+        except UsageError as error:
+            cls = type(search)
+            code = getattr(cls, verb).__code__
+            raise UsageError(
+                f"{cls.__name__}.{verb} ({code.co_filename}, line {code.co_firstlineno}) returned {arch!r:.80}: {error}"
+            ) from None
 
     def tell(self, ids: Indices, values: Floats) -> None:
         for row, search in enumerate(self.searches):
-            if np.isnan(values[row, 0]):  # finished: a single slot is left unevaluated for no other reason
+            value = values[row, 0]
+            if np.isnan(value).any():  # finished: a single slot is left unevaluated for no other reason
                 self._finished[row] = True
             else:
-                search.tell(int(ids[row, 0]), float(values[row, 0]))
+                arch = ids[row, 0]
+                search.tell(arch if self.space.arch_shape else int(arch), value if self.task.several else float(value))
 
     def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
-        answers = [self.searches[row].recommend() for row in rows]
-        return np.array([NOTHING if answer is None else answer for answer in answers])
+        answers = np.full((len(rows), *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
+        for place, row in enumerate(rows):
+            answer = self.searches[row].recommend()
+            if answer is not None:
+                answers[place] = self._read(self.searches[row], "recommend", answer)
+        return answers

@@ -14,8 +14,12 @@ def summarise(values: NDArray[np.float64]) -> dict[str, Any]:
     """Mean, std and the 95 % interval of the mean over runs.
 
     ``std`` is the population's (ddof 0), as NATS-Bench's tables print it; ``ci95`` is Student's interval
-    ``[low, high]`` from the sample's (ddof 1), None for a single run.
+    ``[low, high]`` from the sample's (ddof 1), None for a single run. Runs without a value (NaN) are left out; where
+    none has one, everything is None.
     """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return {"mean": None, "std": None, "ci95": None}
     mean = float(np.mean(values))
     return {"mean": mean, "std": float(np.std(values)), "ci95": _interval(values, mean)}
 

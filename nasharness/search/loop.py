@@ -2,7 +2,8 @@
 
 The loop owns what an algorithm must not decide: budget, simulated clock, repeat queries, incumbent, trajectory. A slot
 is evaluated if and only if the run still has budget before it, so the last evaluation may overshoot the seconds, as in
-NATS-Bench's own scripts (facts 4.1).
+NATS-Bench's own scripts. An architecture that is known to break a limit is not evaluated: the algorithm is told a
+value below every signal, the lower the further it is from the limit.
 """
 
 from __future__ import annotations
@@ -19,21 +20,33 @@ from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
 from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm
-from nasharness.search.problem import Evaluator, Problem
+from nasharness.search.evaluator import Evaluator, Truth
+from nasharness.search.problem import Problem
 from nasharness.search.streams import NOISE, Streams
-from nasharness.spaces.base import Floats, Indices
+from nasharness.spaces.base import Floats, Indices, Space
 
 #: A run that pauses or asks for free repeats only, this often in a row, will not come to an end by itself.
 STALL = 1_000
 _NONE = np.empty(0, dtype=np.intp)
 
 
+#: Columns of a trajectory, in the order of its fields.
+_FIELDS = ("ids", "signal", "clock", "epochs", "trials")
+
+
+def present(ids: Indices, space: Space) -> NDArray[np.bool_]:
+    """Which slots ``[runs, k]`` of ``ids [runs, k, *arch_shape]`` hold an architecture."""
+    return np.asarray((ids[..., 0] if space.arch_shape else ids) >= 0)
+
+
 @dataclass
 class Trajectories:
     """The evaluations of a batch of runs in order; rows are padded behind ``count`` with -1 and NaN.
 
-    ``ids``: int32 ``[runs, steps]``. ``signal``: float64, percent. ``clock``: float64, simulated seconds spent up to
-    and with this evaluation. ``epochs``: int16 ``[runs, steps]``. ``count``: int64 ``[runs]`` evaluations, free
+    ``ids``: int32 ``[runs, steps]``, or int8 ``[runs, steps, positions]`` where the space has no indices. ``signal``:
+    float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
+    without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
+    shown, -1 for none in particular; None where that does not matter. ``count``: int64 ``[runs]`` evaluations, free
     repeats included.
     """
 
@@ -41,17 +54,19 @@ class Trajectories:
     signal: Floats
     clock: Floats
     epochs: NDArray[np.int16]
+    trials: NDArray[np.int8] | None
     count: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, runs: int, steps: int) -> Trajectories:
-        """Room for ``steps`` evaluations a run."""
+    def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
+        """Room for ``steps`` evaluations a run, of indices where no ``space`` says otherwise."""
         shape = (runs, steps)
         return cls(
-            np.empty(shape, dtype=np.int32),
+            np.empty(shape, np.int32) if space is None else np.empty((*shape, *space.arch_shape), space.arch_dtype),
             np.empty(shape),
             np.empty(shape),
             np.empty(shape, dtype=np.int16),
+            np.empty(shape, dtype=np.int8) if trials else None,
             np.zeros(runs, dtype=np.int64),
         )
 
@@ -60,22 +75,30 @@ class Trajectories:
         """Room along the second axis."""
         return int(self.ids.shape[1])
 
+    def made(self) -> NDArray[np.bool_]:
+        """Which places hold an evaluation: bool ``[runs, steps]``."""
+        return np.asarray(np.arange(self.steps) < self.count[:, None])
+
     def padded(self) -> Trajectories:
         """Itself, with the padding written: nothing behind ``count`` was ever initialised."""
         if self.count.min(initial=self.steps) < self.steps:
-            behind = np.arange(self.steps) >= self.count[:, None]
-            for array, value in ((self.ids, NOTHING), (self.signal, np.nan), (self.clock, np.nan), (self.epochs, 0)):
-                array[behind] = value
+            behind = ~self.made()
+            for name, value in zip(_FIELDS, (NOTHING, np.nan, np.nan, 0, -1), strict=True):
+                if getattr(self, name) is not None:
+                    getattr(self, name)[behind] = value
         return self
 
     def resized(self, steps: int) -> Trajectories:
         """A copy with room for ``steps`` evaluations, cut or longer."""
-        new = Trajectories.empty(len(self.count), steps)
         kept = min(steps, self.steps)
-        for name in ("ids", "signal", "clock", "epochs"):
-            getattr(new, name)[:, :kept] = getattr(self, name)[:, :kept]
-        new.count[:] = self.count
-        return new
+        columns: list[Any] = []
+        for name in _FIELDS:
+            old = getattr(self, name)
+            new = None if old is None else np.empty((len(old), steps, *old.shape[2:]), dtype=old.dtype)
+            if new is not None:
+                new[:, :kept] = old[:, :kept]
+            columns.append(new)
+        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:
@@ -84,21 +107,49 @@ class Trajectories:
             return parts[0]
         steps = max(part.steps for part in parts)
         parts = [part if part.steps == steps else part.resized(steps).padded() for part in parts]
-        return Trajectories(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("ids", "signal", "clock", "epochs", "count")
-            )
-        )
+        columns = [[getattr(part, name) for part in parts] for name in (*_FIELDS, "count")]
+        return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
 
     def incumbents(self) -> Indices:
-        """The best architecture by signal after each evaluation, the first of equals: int32 ``[runs, steps]``."""
-        best = np.fmax.accumulate(np.where(self.ids >= 0, self.signal, -np.inf), axis=1)
-        improved = np.ones(best.shape, dtype=bool)
-        improved[:, 1:] = best[:, 1:] > best[:, :-1]
-        where = np.maximum.accumulate(np.where(improved, np.arange(best.shape[1]), 0), axis=1)
-        ids = np.take_along_axis(self.ids, where, axis=1)
-        return np.where(np.arange(self.steps) < self.count[:, None], ids, NOTHING).astype(np.int32)
+        """The best architecture after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
+        improved, _ = self.improvements()
+        where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
+        ids = self.ids[np.arange(len(self.ids))[:, None], where]
+        ids[~self.made()] = NOTHING
+        return np.asarray(ids)
+
+    def improvements(self) -> tuple[NDArray[np.bool_], Floats]:
+        """Which evaluations became the incumbent, bool ``[runs, steps]``, and the best signal after each.
+
+        Of equals the first stays.
+        """
+        best = np.fmax.accumulate(np.where(self.made(), self.signal, -np.inf), axis=1)
+        improved = best > -np.inf
+        improved[:, 1:] &= best[:, 1:] > best[:, :-1]
+        return improved, best
+
+    def shown(
+        self, runs: NDArray[np.intp], ids: Indices, until: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64] | None:
+        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]``
+        evaluations.
+
+        int64 ``[len(runs)]``, one bit a trial; None where trials do not matter. ``runs``: places in the batch.
+        """
+        if self.trials is None:
+            return None
+        until = self.count[runs] if until is None else until
+        bits = np.zeros(len(runs), dtype=np.int64)
+        chunk = max(1, (1 << 22) // max(self.steps, 1))  # a few MB at a time
+        for at in range(0, len(runs), chunk):
+            part = slice(at, at + chunk)
+            run = runs[part]
+            same = (self.ids[run] == ids[part][:, None]) & (np.arange(self.steps) < until[part][:, None])
+            trials = self.trials[run]
+            seen = np.where(same & (trials >= 0), np.int64(1) << np.maximum(trials, 0).astype(np.int64), 0)
+            every = (same & (trials < 0)).any(axis=1)
+            bits[part] = np.where(every, -1, np.bitwise_or.reduce(seen, axis=1))
+        return bits
 
 
 @dataclass
@@ -106,8 +157,9 @@ class Searched:
     """What a batch of searches leaves: trajectories, answers, and what was paid."""
 
     trajectories: Trajectories
-    incumbent: Indices  # [runs]
-    recommended: Indices  # [runs]
+    incumbent: Indices  # [runs, *arch_shape]
+    recommended: Indices  # [runs, *arch_shape]
+    refused: NDArray[np.int64]  # [runs], proposals known to break a limit, which were not paid for
     evaluations: NDArray[np.int64]  # [runs], charged ones
     seconds: Floats  # [runs], simulated
 
@@ -121,11 +173,12 @@ def search(
 ) -> Searched:
     """Run one batch of searches to the end of its budget. ``progress`` is called with the evaluations made so far."""
     state = _State(problem, evaluator, seeds)
+    several = algorithm.task.several
     with _one_blas_thread():
         while state.alive.any():
-            ids, fidelity = _checked(algorithm, evaluator, len(seeds), problem.space.size)
+            ids, fidelity = _checked(algorithm, evaluator, len(seeds), problem.space)
             values, finished = state.evaluate(ids, fidelity)
-            algorithm.tell(ids, values)
+            algorithm.tell(ids, values if not several else state.objectives(ids, values))
             if len(finished):
                 state.finish(finished, algorithm)
             if progress is not None:
@@ -157,15 +210,21 @@ class _State:
         runs = len(seeds)
         self.rows = np.arange(runs)[:, None]
         self.alive = np.ones(runs, dtype=bool)
+        self.space = problem.space
+        self.known = problem.known()
+        self.limited = self.known is not None and self.known.limited
         # all runs alive and equally far: see _evaluate_level
-        self.level = problem.repeats == "charged"
+        self.level = problem.repeats == "charged" and not self.limited
         self.used = np.zeros(runs, dtype=np.int64)
         self.clock = np.zeros(runs)
         self.idle = np.zeros(runs, dtype=np.int64)
         self.best = np.full(runs, -np.inf)
-        self.incumbent = np.full(runs, NOTHING, dtype=np.int32)
-        self.recommended = np.full(runs, NOTHING, dtype=np.int32)
-        self.trajectories = Trajectories.empty(runs, expected_steps(problem, evaluator))
+        self.refused = np.zeros(runs, dtype=np.int64)
+        self.incumbent = np.full((runs, *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
+        self.recommended = self.incumbent.copy()
+        self.trajectories = Trajectories.empty(
+            runs, expected_steps(problem, evaluator), self.space, problem.final.seed == "others"
+        )
         self.noise: Floats | None = None
         if evaluator.counts is not None:
             self.noise_streams = Streams(seeds, NOISE)
@@ -187,12 +246,14 @@ class _State:
                 return plain
             self.level = False
         problem = self.problem
-        wanted = (ids >= 0) & self.alive[:, None]
+        wanted = present(ids, self.space) & self.alive[:, None]
+        excess = self._excess(ids, wanted)
+        wanted &= excess == 0
         asked = wanted
         k = ids.shape[1]
         if problem.evaluations is not None and self.seen is None:
             asked = wanted & (self.used[:, None] + np.cumsum(wanted, axis=1) - wanted < problem.evaluations)
-        where = np.where(asked, ids, 0)
+        where = np.where(asked[..., None] if self.space.arch_shape else asked, ids, 0)
         position = self.count[:, None] + np.cumsum(asked, axis=1) - asked  # of each slot in its run's trajectory
         self._make_room(int((self.count + asked.sum(axis=1)).max(initial=0)))
         position = np.minimum(position, self.trajectories.steps - 1)  # of empty slots, which nobody reads
@@ -217,6 +278,15 @@ class _State:
         values = np.where(valid, values, np.nan)
 
         self._record(valid, position, ids, values, spent, fidelity)
+        if self.trajectories.trials is not None:
+            noise = None if self.noise is None else self.noise[self.rows, position]
+            shown = trials.astype(np.int8) if trials is not None else self.evaluator.trials(where, noise)
+            self.trajectories.trials[np.broadcast_to(self.rows, valid.shape)[valid], position[valid]] = shown[valid]
+        if self.limited:
+            beyond = excess > 0
+            self.refused += beyond.sum(axis=1)
+            low = self.evaluator.worst - max(1.0, abs(self.evaluator.worst)) * np.minimum(excess, 1e6)
+            values = np.where(beyond, low, values)
         made = valid.sum(axis=1)
         self.trajectories.count += made
         paid = charged & valid
@@ -225,7 +295,8 @@ class _State:
         self.clock = spent[self.rows[:, 0], last]
         self.idle = np.where(paid.any(axis=1), 0, self.idle + np.maximum(made, 1))
 
-        ended = (ids == NOTHING).all(axis=1) | (self.idle >= STALL)
+        first = ids[..., 0] if self.space.arch_shape else ids
+        ended = (first == NOTHING).all(axis=1) | (self.idle >= STALL)
         if problem.evaluations is not None:
             ended |= self.used >= problem.evaluations
         if problem.seconds is not None:
@@ -259,6 +330,9 @@ class _State:
         trajectories.ids[:, start:end] = ids
         trajectories.signal[:, start:end] = values
         trajectories.clock[:, start:end] = spent
+        if trajectories.trials is not None:
+            noise = None if self.noise is None else self.noise[:, start:end]
+            trajectories.trials[:, start:end] = self.evaluator.trials(ids, noise)
         trajectories.epochs[:, start:end] = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
         trajectories.count += k
         self.used += k
@@ -279,7 +353,8 @@ class _State:
             top, chosen = values[rows, slot], ids[rows, slot]
         better = top > self.best
         np.copyto(self.best, top, where=better)
-        np.copyto(self.incumbent, chosen, where=better, casting="same_kind")
+        where = better[:, None] if self.space.arch_shape else better
+        np.copyto(self.incumbent, chosen, where=where, casting="same_kind")
 
     def _record(
         self,
@@ -291,7 +366,7 @@ class _State:
         fidelity: int | Indices,
     ) -> None:
         trajectories = self.trajectories
-        where = np.broadcast_to(self.rows, ids.shape)[valid], position[valid]
+        where = np.broadcast_to(self.rows, valid.shape)[valid], position[valid]
         trajectories.ids[where] = ids[valid]
         trajectories.signal[where] = values[valid]
         trajectories.clock[where] = spent[:, 1:][valid]
@@ -321,6 +396,27 @@ class _State:
             seen[rows[fresh], keys[fresh, slot]] = drawn[fresh] + 1
         return charged, trials
 
+    def _excess(self, ids: Indices, wanted: NDArray[np.bool_]) -> Floats:
+        """How far each slot ``[runs, k]`` is known to break the limits; 0 for the empty ones."""
+        if not self.limited or self.known is None:
+            return np.zeros(wanted.shape)
+        return np.asarray(np.where(wanted, self.known.excess(np.maximum(ids, 0)), 0.0))
+
+    def objectives(self, ids: Indices, values: Floats) -> Floats:
+        """Add the other objectives to the signals ``[runs, k]``: ``[runs, k, objectives]``, NaN without a signal."""
+        where = np.maximum(ids, 0)
+        paid = iter(self.evaluator.more)
+        columns = [values]
+        for number, objective in enumerate(self.problem.objectives[1:], 1):
+            if objective.known and self.known is not None:
+                columns.append(self.known.values(number, where))
+            else:
+                columns.append(next(paid).take(where))
+        if self.limited:  # what breaks a limit is worse in everything, or a cheap one would never be dominated
+            excess = self._excess(ids, present(ids, self.space))
+            columns[1:] = [np.where(excess > 0, -1e12 * (1 + np.minimum(excess, 1e6)), each) for each in columns[1:]]
+        return np.where(np.isnan(values)[..., None], np.nan, np.stack(columns, axis=-1))
+
     def _make_room(self, steps: int) -> None:
         have = self.trajectories.steps
         if steps > have:
@@ -336,18 +432,30 @@ class _State:
         chosen = self.incumbent[rows]
         if answer is not None:
             answer = np.asarray(answer)
-            if answer.shape != rows.shape or answer.dtype.kind not in "iu" or (answer >= self.problem.space.size).any():
+            shape = (len(rows), *self.space.arch_shape)
+            if answer.shape != shape or answer.dtype.kind not in "iu" or _beyond(answer, self.space):
                 raise UsageError(
                     f"{type(algorithm).__name__}.recommend returned {answer.dtype} {answer.shape}; "
-                    f"expected int {rows.shape} with indices below {self.problem.space.size}"
+                    f"expected int {shape} with architectures of space {self.space.name}"
                 )
-            chosen = np.where(answer >= 0, answer, chosen)
+            good = present(answer, self.space)
+            if self.limited:  # an answer that is known to break a limit gives way to the incumbent
+                good &= self._excess(answer, good) == 0
+            chosen = np.where(good[:, None] if self.space.arch_shape else good, answer, chosen)
         self.recommended[rows] = chosen
 
     def result(self) -> Searched:
         longest = int(self.count.max(initial=0))
         trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
-        return Searched(trajectories.padded(), self.incumbent, self.recommended, self.used, self.clock)
+        clock = self.clock if self.evaluator.clocked else np.full(len(self.clock), np.nan)
+        return Searched(trajectories.padded(), self.incumbent, self.recommended, self.refused, self.used, clock)
+
+
+def scores(truth: Truth, space: Space, ids: Indices, shown: NDArray[np.int64] | None = None) -> Floats:
+    """Final metric of answers ``[n, *arch_shape]``, NaN where a run has none; ``shown`` as in `Truth.score`."""
+    good = present(ids, space)
+    where = np.where(good[:, None] if space.arch_shape else good, ids, 0)
+    return np.asarray(np.where(good, truth.score(where, shown), np.nan))
 
 
 def expected_steps(problem: Problem, evaluator: Evaluator) -> int:
@@ -361,26 +469,36 @@ def expected_steps(problem: Problem, evaluator: Evaluator) -> int:
     return steps
 
 
-def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, size: int) -> tuple[Indices, int | Indices]:
+def _beyond(ids: Indices, space: Space) -> bool:
+    """Whether an index or a choice is above all there are."""
+    if not ids.size:
+        return False
+    return bool((ids >= np.array(space.sizes)).any() if space.arch_shape else ids.max() >= space.size)
+
+
+def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, space: Space) -> tuple[Indices, int | Indices]:
     """Ask, and check what came: ids ``[runs, k]`` and the fidelity as an index into ``evaluator.epochs``."""
     asked = algorithm.ask()
     ids, epochs = asked if isinstance(asked, tuple) else (asked, evaluator.epochs[-1])
     ids = np.asarray(ids)
     name = type(algorithm).__name__
-    if ids.ndim != 2 or len(ids) != runs or ids.shape[1] == 0 or ids.dtype.kind not in "iu":
-        raise UsageError(f"{name}.ask returned {ids.dtype} {ids.shape}; expected int [{runs}, k] with k >= 1")
-    if ids.min() < PAUSE or ids.max() >= size:
-        raise UsageError(f"{name}.ask returned index {ids.min()} to {ids.max()}; expected {PAUSE} to {size - 1}")
+    axes = "".join(f", {length}" for length in space.arch_shape)
+    good = ids.ndim == 2 + len(space.arch_shape) and ids.shape[2:] == space.arch_shape and ids.dtype.kind in "iu"
+    if not good or len(ids) != runs or ids.shape[1] == 0:
+        raise UsageError(f"{name}.ask returned {ids.dtype} {ids.shape}; expected int [{runs}, k{axes}] with k >= 1")
+    if ids.min() < PAUSE or _beyond(ids, space):
+        most = f"to {space.size - 1}" if not space.arch_shape else f"to the last option of each of {axes[2:]} positions"
+        raise UsageError(f"{name}.ask returned index {ids.min()} to {ids.max()}; expected {PAUSE} {most}")
     if isinstance(epochs, (int, np.integer)):
         if epochs not in evaluator.epochs:
             raise UsageError(
                 f"{name}.ask wants {epochs} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"
             )
         return ids, evaluator.epochs.index(int(epochs))
-    epochs = np.broadcast_to(np.asarray(epochs), ids.shape)
+    epochs = np.broadcast_to(np.asarray(epochs), ids.shape[:2])
     fidelity = np.searchsorted(evaluator.epochs, epochs)
     fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1)
-    wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & (ids >= 0)
+    wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & present(ids, space)
     if wrong.any():
         raise UsageError(
             f"{name}.ask wants {epochs[wrong][0]} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"

@@ -1,4 +1,9 @@
-"""Naming a measurement: ``val@12``, ``val@12:random``, ``test@200:mean``, ``val@50/200:777``, ``val@1-12``."""
+"""Naming a measurement: ``val@12``, ``val@12:random``, ``test@200:mean``, ``val@50/200:777``, ``acc:0``,
+``cifar10/test@90``.
+
+``[DATASET/]METRIC[@[FIRST-]EPOCH[/SCHEDULE]][:TRIAL]``, where METRIC is a column's metric (``val`` is ``val_acc``), and
+TRIAL a label, or how the trials are reduced: one of REDUCTIONS.
+"""
 
 from __future__ import annotations
 
@@ -9,151 +14,248 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.spaces.base import Space
 from nasharness.tables import Column, Table, seed_mean
+from nasharness.tables.table import COST
 
-SPLITS = ("val", "test", "train")
+__all__ = [
+    "COST",
+    "REDUCTIONS",
+    "Column",
+    "Measure",
+    "guess",
+    "holdings",
+    "metrics",
+    "parse",
+    "read_final",
+    "read_trials",
+    "trial_labels",
+]
+
+#: ``mean``: over the trials that exist. ``random``: one trial, drawn for each evaluation, as NATS-Bench does.
+#: ``others``: the mean over the trials of an architecture that the run has not been shown; for final metrics alone.
+REDUCTIONS = ("mean", "random", "others")
+
+_FORM = re.compile(
+    r"(?:(?P<dataset>[^/@:\s]+)/)?(?P<metric>[A-Za-z_][\w.-]*)"
+    r"(?:@(?:(?P<first>\d+)-)?(?P<epoch>\d+)(?:/(?P<schedule>\d+))?)?(?::(?P<trial>[\w.-]+))?"
+)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One accuracy of every architecture, in percent, and how its seeds are reduced.
+    """One measured quantity of every architecture, and how its trials are reduced.
 
-    ``split``: val, test or train. ``epoch``: 1-based epoch it is read at. ``schedule``: epochs of the training run.
-    ``seed``: ``"mean"`` over the seeds that exist, ``"random"`` (one seed drawn per evaluation, as NATS-Bench does), or
-    a label of the column's seed axis. ``first``: None, or the first epoch of a range whose best value is taken, as
-    ``val@1-12`` does: what AutoShrink's official code calls its accuracy (facts, autoshrink.md Q2), biased upwards.
+    ``metric``: of the column, as in ``val_acc``. ``epoch``: 1-based epoch it is read at, None where none are told
+    apart. ``schedule``: epochs of the training run. ``seed``: a label of the column's trials, or one of REDUCTIONS.
+    ``first``: None, or the first epoch of a range whose best value is taken, as ``val@1-12`` does: what AutoShrink's
+    official code calls its accuracy, biased upwards. ``stored``: the data set that its column is of. ``source``: None,
+    or the data set named in front, which is another one than the problem's: a transfer.
     """
 
-    split: str
-    epoch: int
-    schedule: int
+    metric: str
+    epoch: int | None
+    schedule: int | None
     seed: str
+    stored: str
     first: int | None = None
+    source: str | None = None
 
     def __str__(self) -> str:
-        span = f"{self.epoch}" if self.epoch == self.schedule else f"{self.epoch}/{self.schedule}"
-        start = "" if self.first is None else f"{self.first}-"
-        return f"{self.split}@{start}{span}:{self.seed}"
+        name = f"{self.source}/{self.short}" if self.source else self.short
+        if self.epoch is not None:
+            span = f"{self.epoch}" if self.epoch == self.schedule else f"{self.epoch}/{self.schedule}"
+            name += f"@{span}" if self.first is None else f"@{self.first}-{span}"
+        return f"{name}:{self.seed}"
 
-    def passes(self, epoch: int) -> int:
+    @property
+    def short(self) -> str:
+        """The metric as it is written: ``val`` for ``val_acc``."""
+        return self.metric.removesuffix("_acc")
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is of a test set."""
+        return self.metric.startswith("test")
+
+    def passes(self, epoch: int | None) -> int:
         """Validation passes that an evaluation of ``epoch`` epochs takes: one, or one for each epoch of the range."""
-        return 1 if self.first is None else max(1, epoch - self.first + 1)
+        return 1 if self.first is None or epoch is None else max(1, epoch - self.first + 1)
 
-    def dataset(self, dataset: str) -> str:
-        """The data set the networks were trained on: CIFAR-10's validation runs trained on half of its training set."""
-        return "cifar10-valid" if dataset == "cifar10" and self.split != "test" else dataset
-
-    def column(self, table: Table, dataset: str) -> Column:
+    def column(self, table: Table) -> Column:
         """The column it is read from. Raises UsageError naming those that exist."""
-        return table.column(self.dataset(dataset), f"{self.split}_acc", self.schedule)
+        return table.column(self.stored, self.metric, self.schedule)
 
 
-def available(table: Table, dataset: str, split: str) -> list[int]:
-    """Schedules for which ``split`` accuracies of ``dataset`` are stored, ascending."""
-    return table.schedules(Measure(split, 0, 0, "").dataset(dataset), f"{split}_acc")
+def metrics(table: Table, space: Space, dataset: str) -> dict[str, list[Column]]:
+    """Measured columns of ``dataset`` by metric, each metric's in the order of its schedules."""
+    found: dict[str, list[Column]] = {}
+    for column in table.columns.values():
+        if column.seeds and column.dataset == space.protocol.column_dataset(dataset, column.metric):
+            found.setdefault(column.metric, []).append(column)
+    return {metric: sorted(columns, key=lambda column: column.schedule or 0) for metric, columns in found.items()}
 
 
-def parse(text: str, table: Table, dataset: str) -> Measure:
-    """Read ``SPLIT@EPOCH[/SCHEDULE][:SEED]`` and check it against what ``table`` holds.
+def parse(text: str, table: Table, space: Space, dataset: str) -> Measure:
+    """Read a measurement's name and check it against what ``table`` holds of ``dataset``.
 
-    Without SEED: the only label there is, else ``random`` for validation and training accuracies (NATS-Bench's
-    protocol) and ``mean`` for test accuracies. Raises UsageError for a form or a measurement that does not exist.
+    Without TRIAL: the only label there is, else ``random`` (NATS-Bench's protocol), for test metrics ``mean``. Raises
+    UsageError for a form or a measurement that does not exist.
     """
-    match = re.fullmatch(r"(\w+)@(?:(\d+)-)?(\d+)(?:/(\d+))?(?::(\w+))?", text.strip())
+    match = _FORM.fullmatch(_with_slash(text.strip(), table))
     if match is None:
         raise UsageError(
-            f"measurement {text!r}: expected SPLIT@EPOCHS[/SCHEDULE][:SEED], as in val@12, val@1-12:mean, test@200"
+            f"measurement {text!r}: expected [DATASET/]METRIC[@EPOCHS[/SCHEDULE]][:TRIAL], as in val@12, "
+            "val@1-12:mean, test@200, acc:0"
         )
-    split, first, epoch, schedule, seed = match.groups()
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
-    measure = Measure(split, int(epoch), int(schedule or epoch), seed or "mean", None if first is None else int(first))
-    schedules = available(table, dataset, split)
-    if measure.schedule not in schedules:
+    source = match["dataset"] if match["dataset"] != dataset else None
+    of = source or dataset
+    known = metrics(table, space, of)
+    if source is not None and not known:
+        raise unknown(f"data set of table {table.name!r}", source, table.datasets)
+    metric = next((name for name in (match["metric"], f"{match['metric']}_acc") if name in known), None)
+    if metric is None:
         raise UsageError(
-            f"table {table.name!r} has no {split} accuracy of a {measure.schedule}-epoch run on {dataset}; "
-            f"{holdings(table, dataset)}"
+            f"table {table.name!r} has no {match['metric']!r} of {of}; {holdings(table, space, of)}"
+            + ("" if known else f" (nasharness data status --table {table.name})")
         )
-    column = measure.column(table, dataset)
-    if measure.epoch not in column.epochs:
+    columns = known[metric]
+    epoch = None if match["epoch"] is None else int(match["epoch"])
+    column = _column(columns, epoch, None if match["schedule"] is None else int(match["schedule"]))
+    if column is None:
+        wanted = match["metric"] + (f"@{epoch}" if epoch is not None else " without epochs")
+        raise UsageError(f"table {table.name!r} has no {wanted} of {of}; {holdings(table, space, of)}")
+    if epoch is not None and epoch not in column.epochs:
         raise UsageError(
-            f"{column.name} of table {table.name!r} is not stored at epoch {measure.epoch}; last: {column.epochs[-1]}"
+            f"{column.name} of table {table.name!r} is not stored at epoch {epoch}; last: {column.epochs[-1]}"
         )
-    if measure.first is not None and not 1 <= measure.first < measure.epoch:
-        raise UsageError(f"measurement {text!r}: expected a range of epochs that goes up, as in {split}@1-{epoch}")
-    if seed is None:
-        several = len(trial_labels(column)) > 1 and split != "test"
-        return replace(measure, seed="random" if several else "mean")
-    if seed == "random" and len(trial_labels(column)) < 2:
+    first = None if match["first"] is None else int(match["first"])
+    if first is not None and not 1 <= first < (epoch or 0):
+        raise UsageError(f"measurement {text!r}: expected a range of epochs that goes up, as in val@1-{epoch}")
+    measure = Measure(metric, epoch, column.schedule, match["trial"] or "mean", column.dataset, first, source)
+    several = len(trial_labels(column)) > 1
+    if match["trial"] is None:
+        return replace(measure, seed="random" if several and not measure.is_test else "mean")
+    if measure.seed in ("random", "others") and not several:
         raise UsageError(
-            f"{column.name} of table {table.name!r} has one value per architecture; use {split}@{epoch}:mean"
+            f"{column.name} of table {table.name!r} has one value per architecture; use "
+            f"{text.strip().rpartition(':')[0]}:mean"
         )
-    if seed not in (*column.seeds, "mean", "random"):
-        raise unknown(f"seed of {column.name}", seed, (*column.seeds, "mean", "random"))
+    if measure.seed not in (*column.seeds, *REDUCTIONS):
+        raise unknown(f"trial of {column.name}", measure.seed, (*column.seeds, *REDUCTIONS))
     return measure
 
 
-def holdings(table: Table, dataset: str) -> str:
-    """Say which accuracies of ``dataset`` a table holds."""
-    found = [f"{split}@{schedule}" for split in SPLITS for schedule in available(table, dataset, split)]
+def _with_slash(text: str, table: Table) -> str:
+    """``cifar10:test@90`` means ``cifar10/test@90`` where ``cifar10`` is a data set of the table."""
+    head, colon, rest = text.partition(":")
+    return f"{head}/{rest}" if colon and head in table.datasets else text
+
+
+def _column(columns: list[Column], epoch: int | None, schedule: int | None) -> Column | None:
+    """The column of that run; ``val@12`` is also the epoch 12 of a longer run where no run of 12 epochs is stored."""
+    wanted = schedule if schedule is not None else epoch
+    for column in columns:
+        if column.schedule == wanted:
+            return column
+    if schedule is None and epoch is not None:
+        holding = [column for column in columns if epoch in column.epochs]
+        return holding[0] if len(holding) == 1 else None
+    return columns[-1] if epoch is None and schedule is None and len(columns) == 1 and not columns[-1].epochs else None
+
+
+def holdings(table: Table, space: Space, dataset: str) -> str:
+    """Say which measurements of ``dataset`` a table holds."""
+    found = [
+        Measure(metric, column.schedule, column.schedule, "", "").__str__().rstrip(":")
+        for metric, columns in metrics(table, space, dataset).items()
+        for column in columns
+    ]
     return f"it has {', '.join(found)}" if found else f"it has nothing of {dataset}; it has {', '.join(table.datasets)}"
 
 
 def trial_labels(column: Column) -> tuple[str, ...]:
-    """Labels of single trials: the seed axis without a stored mean."""
+    """Labels of single trials: the axis of trials without a stored mean."""
     return tuple(label for label in column.seeds if label != "mean")
 
 
-def read_final(measure: Measure, table: Table, dataset: str) -> NDArray[np.float64]:
-    """Return the measurement of every architecture, float64 ``[n]``. Raises DataError where any is missing."""
-    column = measure.column(table, dataset)
+def read_final(measure: Measure, table: Table) -> NDArray[np.float64]:
+    """Return the measurement of every architecture, float64 ``[n]``; for ``others``, the mean over all trials.
+
+    Raises DataError where any is missing.
+    """
+    column = measure.column(table)
     values = _reduced(_plane(measure, table, column, measure.epoch), column, measure.seed)
-    _complete(values, measure, table, dataset)
+    _complete(values, measure, table)
     return values
 
 
 def read_trials(
-    measure: Measure, table: Table, dataset: str, epoch: int
+    measure: Measure, table: Table, epoch: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
     """Return what an evaluation can yield: float64 ``[trials, n]`` with the trials that exist first, and their number.
 
     The number, int64 ``[n]``, is None where there is one value per architecture. Raises DataError for a missing one.
     """
-    column = measure.column(table, dataset)
+    column = measure.column(table)
     plane = _plane(measure, table, column, epoch)
-    if measure.seed != "random":
+    if measure.seed not in ("random", "others"):
         values = _reduced(plane, column, measure.seed)
-        _complete(values, measure, table, dataset)
+        _complete(values, measure, table)
         return values[None], None
     plane = plane[[column.seeds.index(label) for label in trial_labels(column)]]
     absent = np.isnan(plane)
     trials = np.take_along_axis(plane, np.argsort(absent, axis=0, kind="stable"), axis=0)
-    _complete(trials[0], measure, table, dataset)
+    _complete(trials[0], measure, table)
     return trials, (~absent).sum(axis=0)
 
 
-def _plane(measure: Measure, table: Table, column: Column, epoch: int) -> NDArray[np.float64]:
-    """Values at ``epoch``, or the best of the range that ends there: float64 ``[seeds, n]``."""
+def _plane(measure: Measure, table: Table, column: Column, epoch: int | None) -> NDArray[np.float64]:
+    """Values at ``epoch``, or the best of the range that ends there: float64 ``[trials, n]``."""
     array = table.array(column.dataset, column.metric, column.schedule)
+    if measure.first is None or epoch is None:
+        return np.asarray(array[table.place(column, epoch)], dtype=np.float64)
     stop = column.epochs.index(epoch) + 1
-    start = stop - 1
-    if measure.first is not None:
-        wanted = tuple(range(min(measure.first, epoch), epoch + 1))
-        start = stop - len(wanted)
-        if start < 0 or column.epochs[start:stop] != wanted:
-            raise UsageError(f"{column.name} of table {table.name!r} does not hold every epoch from {measure.first}")
+    wanted = tuple(range(min(measure.first, epoch), epoch + 1))
+    start = stop - len(wanted)
+    if start < 0 or column.epochs[start:stop] != wanted:
+        raise UsageError(f"{column.name} of table {table.name!r} does not hold every epoch from {measure.first}")
     return np.asarray(np.max(np.asarray(array[start:stop], dtype=np.float64), axis=0))
 
 
 def _reduced(plane: NDArray[np.float64], column: Column, seed: str) -> NDArray[np.float64]:
-    """Reduce ``[seeds, n]`` to ``[n]``: one label, or the mean over the seeds that exist."""
+    """Reduce ``[trials, n]`` to ``[n]``: one label, or the mean over the trials that exist."""
     return plane[column.seeds.index(seed)] if seed in column.seeds else seed_mean(plane)
 
 
-def _complete(values: NDArray[np.float64], measure: Measure, table: Table, dataset: str) -> None:
+def _complete(values: NDArray[np.float64], measure: Measure, table: Table) -> None:
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         raise DataError(
-            f"table {table.name!r} lacks {measure} on {dataset} for {len(missing):,} of {len(values):,} architectures "
-            f"(first: index {missing[0]}); import the whole archive, or choose another table with --table"
+            f"table {table.name!r} lacks {measure} for {len(missing):,} of {len(values):,} architectures (first: index "
+            f"{missing[0]}); import all of them, or choose another table with --table"
         )
+
+
+def guess(what: str, table: Table, space: Space, dataset: str) -> Measure:
+    """The measurement that a signal or final metric can only mean where none is named, its longest run.
+
+    A signal is a validation metric, a final metric a test metric where there is one; else the only metric there is.
+    Raises UsageError saying what to choose from.
+    """
+    known = metrics(table, space, dataset)
+    wanted = ("val",) if what == "signal" else ("test", "val")
+    named = [
+        metric for start in wanted for metric in known if metric.startswith(start) and not metric.endswith("_loss")
+    ]
+    if not named and len(known) == 1:
+        named = list(known)
+    if not named or (len([metric for metric in named if metric.startswith(named[0][:3])]) > 1):
+        raise UsageError(
+            f"table {table.name!r} does not say what is meant as {what} on {dataset}; "
+            f"{holdings(table, space, dataset)}: "
+            f"--{'signal' if what == 'signal' else 'final'} {next(iter(known), 'METRIC').removesuffix('_acc')}"
+        )
+    column = known[named[0]][-1]
+    text = Measure(column.metric, column.schedule, column.schedule, "", "").__str__().rstrip(":")
+    return parse(text if what == "signal" else f"{text}:mean", table, space, dataset)

@@ -1,4 +1,4 @@
-"""A problem: space, table, data set, search signal, final metric, cost and budget. What a run is given.
+"""A problem: space, table, data set, search signal, final metric, objectives, limits and budget. What a run is given.
 
 Signal and truth are two objects: ``evaluator`` reads the search signal and its cost, ``truth`` the final metric. The
 loop holds the first alone, and an algorithm neither (see task.py).
@@ -7,39 +7,37 @@ loop holds the first alone, and an algorithm neither (see task.py).
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.search import measure as measures
+from nasharness.search.backend import Backend
+from nasharness.search.evaluator import Evaluator, Known, Truth
 from nasharness.search.measure import Measure
-from nasharness.spaces.base import Floats, Indices, Space
-from nasharness.tables import Table, candidates, column_name, open_table
+from nasharness.search.objective import Limit, Objective, parse_limit, reader, resolve
+from nasharness.spaces.base import Space
+from nasharness.tables import Table, candidates, open_table
 
-#: Simulated seconds, as NATS-Bench's scripts use them (facts 4.1); nb201: NAS-Bench-201's, on CIFAR-10 alone.
-BUDGETS: dict[str, dict[str, dict[str, float]]] = {
-    "nats": {
-        "tss": {"cifar10": 20_000.0, "cifar100": 40_000.0, "ImageNet16-120": 120_000.0},
-        "sss": {"cifar10": 20_000.0, "cifar100": 40_000.0, "ImageNet16-120": 60_000.0},
-    },
-    "nb201": {"tss": {"cifar10": 12_000.0}},
-}
 DEFAULT_EVALUATIONS = 200
 REPEATS = ("charged", "free")
-#: Signal that a search sees where the table has it: the 12-epoch run of NATS-Bench's protocol (facts 3.3).
-SHORT_SCHEDULE = 12
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Build one with ``Problem.create``; every field decides results and is printed with them."""
+    """Build one with ``Problem.create``; every field decides results and is printed with them.
+
+    ``objectives``: the first is the signal that is paid for; an algorithm that declares no need of objectives sees that
+    one alone. ``limits``: what an answer must keep; an architecture known to break one is not paid for.
+    """
 
     space: Space
-    table: Table
+    table: Table | Backend
     dataset: str
     signal: Measure
     final: Measure
@@ -47,203 +45,238 @@ class Problem:
     seconds: float | None
     repeats: str
     notes: tuple[str, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     @classmethod
     def create(
         cls,
-        space: str = "tss",
-        dataset: str = "cifar10",
+        space: str | Space = "tss",
+        dataset: str | None = None,
         *,
-        table: str | Table | None = None,
+        table: str | Table | Backend | None = None,
         signal: str | None = None,
         final: str | None = None,
         evaluations: int | None = None,
         seconds: float | None = None,
         budget: str | None = None,
         repeats: str = "charged",
+        objectives: Sequence[str] = (),
+        limits: Sequence[str] = (),
     ) -> Problem:
-        """Put a problem together from names; what is left out follows the table's protocol.
+        """Put a problem together from names; what is left out follows the protocol of the table, else of the space.
 
-        ``table``: a name, an open table, or None for the first of official, light, embedded that can answer.
-        ``signal``, ``final``: measurements as in ``val@12``, ``test@200:mean``. Budget: ``evaluations``, simulated
-        ``seconds``, both, or the name of a preset of BUDGETS; 200 evaluations when none is given. ``repeats``: whether
-        a run pays again for an architecture it has evaluated (``charged``, as NATS-Bench does) or not (``free``).
+        ``dataset``: None for the space's first, or the only one that its tables have. ``table``: a name, an open table,
+        a `Backend`, or None for the first that can answer. ``signal``, ``final``: measurements as in ``val@12``,
+        ``test@200:mean``, ``acc:0``. Budget: ``evaluations``, simulated ``seconds``, both, or the name of a preset of
+        the space's protocol; 200 evaluations when none is given. ``repeats``: whether a run pays again for an
+        architecture it has evaluated (``charged``, as NATS-Bench does) or not (``free``). ``objectives``: ``error``,
+        ``params``, ``macs``, known columns or measurements; the signal comes first unless it is among them. ``limits``:
+        as in ``params <= 1.2``.
+
         Raises UsageError for a name or value that cannot be, DataError for data that are not here.
         """
-        names = {"space": space, "dataset": dataset, "signal": signal, "final": final, "budget": budget}
+        names = {"dataset": dataset, "signal": signal, "final": final, "budget": budget}
         for what, value in names.items():
             if value is not None and not isinstance(value, str):
                 raise UsageError(f"{what} {value!r}: expected a name or None")
-        if table is not None and not isinstance(table, (str, Table)):
-            raise UsageError(f"table {table!r}: expected a name, an open Table or None")
-        chosen = spaces.get(space)
-        if dataset not in chosen.datasets:
-            raise unknown(f"data set of space {space!r}", dataset, chosen.datasets, "nasharness list datasets")
+        if table is not None and not isinstance(table, (str, Table, Backend)):
+            raise UsageError(f"table {table!r}: expected a name, an open Table, a Backend or None")
+        chosen = space if isinstance(space, Space) else spaces.get(space)
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
-        evaluations, seconds = _budget(evaluations, seconds, budget, space, dataset)
-        if signal is not None and signal.strip().startswith("test"):
-            raise UsageError(
-                f"signal {signal!r}: a test accuracy is never a search signal; use val@12, val@200 or the like"
+        asked: dict[str, Any] = {"repeats": repeats}
+        if isinstance(table, Backend):
+            asked |= dict(
+                zip(("evaluations", "seconds"), _budget(evaluations, seconds, budget, chosen, ""), strict=True)
             )
-        passed_over: list[str] = []
-        if isinstance(table, Table):
-            if table.space != space:
-                raise UsageError(f"table {table.name!r} is of space {table.space!r}, not {space!r}")
-            options = [table]
-        elif table is not None:
-            options = [open_table(space, table)]
-        else:
-            options, passed_over = candidates(space)
+            return cls(chosen, table, dataset or table.name, table.measure, table.measure, **asked)._with(
+                objectives, limits
+            )
+        options, passed_over = _tables(chosen, table)
+        dataset = dataset or default_dataset(chosen, options)
+        known = datasets(chosen, options)
+        if dataset not in known:
+            raise unknown(f"data set of space {chosen.name!r}", dataset, known, "nasharness list datasets")
+        evaluations, seconds = _budget(evaluations, seconds, budget, chosen, dataset)
+        asked |= {"evaluations": evaluations, "seconds": seconds}
         for option in options:
             try:
-                seen, scored = _protocol(option, dataset, signal, final)
-                # both are read once here, so that a hole in the data is found before the search and not in its middle
-                measures.read_final(scored, option, dataset)
+                seen, scored = _protocol(option, chosen, dataset, signal, final)
                 notes = tuple(f"table {reason}" for reason in passed_over)
-                if _same(seen, scored):
-                    notes += (f"signal and final metric are the same measurement, {scored}: the search sees its score",)
-                problem = cls(chosen, option, dataset, seen, scored, evaluations, seconds, repeats, notes)
-                problem.evaluator()
+                problem = cls(chosen, option, dataset, seen, scored, notes=notes, **asked)._with(objectives, limits)
+                # both are read once here, so that a hole in the data is found before the search and not in its middle
+                problem.truth()
+                evaluator = problem.evaluator()
             except (UsageError, DataError) as error:
                 if len(options) == 1:
                     raise
                 passed_over.append(f"{option.name!r} was passed over: {error}")
-            else:
-                return problem
+                continue
+            if seconds is not None and not evaluator.clocked:
+                raise UsageError(
+                    f"table {option.name!r} has no training times, so no simulated clock: give the budget in "
+                    "--evaluations"
+                )
+            return problem
         raise UsageError("no table here can answer: " + "; ".join(passed_over))
+
+    def _with(self, objectives: Sequence[str], limits: Sequence[str]) -> Problem:
+        """The same with its objectives and limits read. Raises UsageError for what cannot be."""
+        table = self.table if isinstance(self.table, Table) else None
+        minimise = False if table is None else self.signal.column(table).minimise
+        unit = "" if table is None else self.signal.column(table).unit
+        primary = Objective(self.signal.short, minimise, unit, self.signal, self.final)
+        found: list[Objective] = []
+        for text in objectives:
+            objective = resolve(text, primary, table, self.space, self.dataset)
+            if any(objective.name == other.name for other in found):
+                raise UsageError(f"objective {objective.name!r} is asked for twice")
+            found.append(objective)
+        first = [objective for objective in found if objective.measure == self.signal]
+        ordered = (first or [primary]) + [objective for objective in found if objective not in first]
+        kept = [parse_limit(text, primary, ordered, table, self.space, self.dataset) for text in limits]
+        problem = replace(self, objectives=tuple(ordered), limits=tuple(kept))
+        problem.check_limits()
+        return problem
+
+    @property
+    def sign(self) -> int:
+        """What makes a higher signal better: -1 where it is minimised."""
+        return self.objectives[0].sign
+
+    def check_limits(self) -> None:
+        """Raise UsageError for a limit on a known quantity that nothing keeps, with the nearest value there is."""
+        if "index" not in self.space.offers:
+            return
+        read = reader(self.table if isinstance(self.table, Table) else None, self.space, self.dataset)
+        everything = np.arange(self.space.size)
+        for limit in [limit for limit in self.limits if limit.objective.known]:
+            values = read(limit.objective)(everything)
+            if not (limit.excess(values) == 0).any():
+                nearest = np.nanmin(values) if limit.most else np.nanmax(values)
+                raise UsageError(
+                    f"limit '{limit}': nothing on space {self.space.name} keeps it; the nearest is {nearest:g}"
+                )
 
     def describe(self) -> dict[str, Any]:
         """The protocol: every field that decides results, as plain values."""
-        return {
+        described: dict[str, Any] = {
             "signal": str(self.signal),
             "final": str(self.final),
             "evaluations": self.evaluations,
             "seconds": self.seconds,
             "repeats": self.repeats,
             "cost": self.cost_note(),
+            "direction": "min" if self.sign < 0 else "max",
         }
+        if len(self.objectives) > 1 or self.objectives[0].error:
+            described["objectives"] = [objective.describe() for objective in self.objectives]
+        if self.limits:
+            described["limits"] = [str(limit) for limit in self.limits]
+        return described
 
     def cost_note(self) -> str:
         """Say in words what one evaluation costs."""
-        trained = self.signal.dataset(self.dataset)
-        if not self.table.has(trained, "val_s"):
+        if not isinstance(self.table, Table):
+            return "one evaluation"
+        stored = self.signal.stored
+        if not (self.table.has(stored, "train_s") or self.table.has(stored, measures.COST)):
+            return "one evaluation; the table has no times"
+        if self.signal.epoch is None:
+            return "the seconds of one evaluation"
+        if not self.table.has(stored, "val_s"):
             return f"{self.signal.epoch} training epochs, validation not charged"
-        note = self.table.column(trained, "val_s").note
+        note = self.table.column(stored, "val_s").note
         passes = self.signal.passes(self.signal.epoch)
         number = "one validation pass" if passes == 1 else f"{passes} validation passes"
         return f"{self.signal.epoch} training epochs + {number}" + (f" ({note})" if note else "")
 
     def evaluator(self) -> Evaluator:
-        """Read the search signal and its cost."""
-        return Evaluator(self)
+        """What reads the search signal and its cost; made once."""
+        return self._evaluator
 
     def truth(self) -> Truth:
-        """Read the final metric. The harness calls this when the search is over."""
-        return Truth(measures.read_final(self.final, self.table, self.dataset))
+        """What reads the final metric; made once. The harness asks it when the search is over."""
+        return self._truth
+
+    def known(self) -> Known | None:
+        """What reads objectives and limits that cost nothing; None where there are no such. Made once."""
+        return self._known
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        if not isinstance(self.table, Table):
+            made: Any = self.table.evaluator()
+            return made  # type: ignore[no-any-return]
+        more = [(each.measure, each.sign) for each in self.objectives[1:] if each.measure is not None]
+        return Evaluator(self.table, self.signal, self.sign, more)
+
+    @cached_property
+    def _truth(self) -> Truth:
+        if not isinstance(self.table, Table):
+            made: Any = self.table.truth()
+            return made  # type: ignore[no-any-return]
+        feasible = None
+        if self._known is not None and self._known.limited:
+            feasible = self._known.excess(np.arange(self.space.size, dtype=np.int32)) == 0
+        return Truth(self.table, self.final, self.signal, self.sign < 0, feasible)
+
+    @cached_property
+    def _known(self) -> Known | None:
+        if not self.limits and len(self.objectives) < 2:
+            return None
+        table = self.table if isinstance(self.table, Table) else None
+        return Known(self.objectives, self.limits, reader(table, self.space, self.dataset))
+
+    def loaded(self, **changes: Any) -> Problem:
+        """The same with its columns in memory and none mapped: what a process on another machine needs, and no table.
+
+        ``changes``: other budgets.
+        """
+        table = Table(self.table.path, self.table.meta) if isinstance(self.table, Table) else self.table
+        made = replace(self, table=table, **changes)
+        made.__dict__.update(_evaluator=self._evaluator, _truth=self._truth, _known=self._known)
+        return made
 
 
-class Evaluator:
-    """The search signal and its cost, copied out of the table.
-
-    ``epochs``: the fidelities, ascending. ``counts``: int64 ``[n]`` trials that exist, None where there is one value.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        table, dataset, signal = problem.table, problem.dataset, problem.signal
-        column = signal.column(table, dataset)
-        self.epochs = tuple(epoch for epoch in column.epochs if epoch <= signal.epoch)
-        planes = []
-        usable = []
-        for epoch in self.epochs:
-            try:
-                trials, self.counts = measures.read_trials(signal, table, dataset, epoch)
-            except DataError:
-                if epoch == signal.epoch:
-                    raise
-                continue  # an earlier epoch that was not stored for all is no fidelity
-            planes.append(trials)
-            usable.append(epoch)
-        self.epochs = tuple(usable)
-        self._signal = np.stack(planes)  # [fidelities, trials, n]
-        self._flat = self._signal.reshape(-1)
-        _, self._trials, self._n = self._signal.shape
-        train = self._scalar(table, column.dataset, "train_s")
-        extra = self._scalar(table, column.dataset, "val_s") if table.has(column.dataset, "val_s") else 0.0
-        self._cost = np.stack(
-            [epoch * train + signal.passes(epoch) * extra for epoch in self.epochs]
-        )  # [fidelities, n]
-        if not (np.isfinite(self._cost).all() and (self._cost > 0).all()):
-            raise DataError(f"table {table.name!r}: the simulated seconds on {dataset} are not all positive numbers")
-
-    @staticmethod
-    def _scalar(table: Table, dataset: str, metric: str) -> NDArray[np.float64]:
-        if not table.has(dataset, metric):
-            raise DataError(
-                f"table {table.name!r} has no {column_name(dataset, metric, None)} (simulated seconds); "
-                "import a source with training times beside it"
-            )
-        return table.values(dataset, metric)
-
-    def signal(self, ids: Indices, fidelity: int | Indices, noise: Floats | None) -> Floats:
-        """Signal of ``ids`` ``[...]``; ``fidelity`` indexes ``epochs``; ``noise`` ``[...]`` draws the trial."""
-        if self.counts is None or noise is None:
-            values: Floats = self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
-            return values
-        return self.signal_of_trial(ids, fidelity, (noise * self.counts.take(ids)).astype(np.intp))
-
-    def signal_of_trial(self, ids: Indices, fidelity: int | Indices, trials: NDArray[np.intp]) -> Floats:
-        """Signal of given trials ``[...]``: what a repeat that is not charged yields again."""
-        values: Floats = self._flat.take((fidelity * self._trials + trials) * self._n + ids)
-        return values
-
-    def cost(self, ids: Indices, fidelity: int | Indices) -> Floats:
-        """Simulated seconds of one evaluation of ``ids`` ``[...]``."""
-        seconds: Floats = self._cost.reshape(-1).take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
-        return seconds
-
-    def cost_column(self, epochs: int) -> Floats:
-        """Simulated seconds of every architecture ``[n]`` at ``epochs``."""
-        column: Floats = self._cost[self.epochs.index(epochs)]
-        return column
-
-    def expected_signal(self) -> Floats:
-        """The signal at full fidelity, its mean over trials: float64 ``[n]``."""
-        return np.asarray(np.nanmean(self._signal[-1], axis=0))
-
-    @property
-    def mean_cost(self) -> float:
-        """Mean simulated seconds of one evaluation over the whole space."""
-        return float(self._cost[-1].mean())
+def _tables(space: Space, table: str | Table | None) -> tuple[list[Table], list[str]]:
+    if isinstance(table, Table):
+        if table.space != space.name:
+            raise UsageError(f"table {table.name!r} is of space {table.space!r}, not {space.name!r}")
+        return [table], []
+    return ([open_table(space.name, table)], []) if table is not None else candidates(space.name)
 
 
-class Truth:
-    """The final metric of every architecture. Never in reach of an algorithm."""
+def datasets(space: Space, tables: Sequence[Table]) -> list[str]:
+    """Data sets of a space: the published ones, else those that its tables measure."""
+    return list(space.datasets) or list(dict.fromkeys(dataset for table in tables for dataset in table.datasets))
 
-    def __init__(self, values: NDArray[np.float64]) -> None:
-        self.values = values
-        self.optimum = float(values.max())
 
-    def score(self, ids: Indices | np.int32) -> Floats:
-        """Final metric of ``ids`` ``[...]``."""
-        scores: Floats = self.values[ids]
-        return scores
+def default_dataset(space: Space, tables: Sequence[Table]) -> str:
+    """The data set that is meant where none is named. Raises UsageError where it could be one of several."""
+    known = datasets(space, tables)
+    if not space.datasets and len(known) > 1:
+        raise UsageError(f"space {space.name!r} has {', '.join(known)}; say which: --dataset {known[0]}")
+    return known[0]
 
 
 def _budget(
-    evaluations: int | None, seconds: float | None, budget: str | None, space: str, dataset: str
+    evaluations: int | None, seconds: float | None, budget: str | None, space: Space, dataset: str
 ) -> tuple[int | None, float | None]:
+    presets = space.protocol.budgets
     if budget is not None:
-        if budget not in BUDGETS:
-            raise unknown("budget", budget, BUDGETS)
+        if budget not in presets:
+            raise unknown("budget", budget, presets)
         if seconds is not None:
             raise UsageError(
                 f"--budget {budget} and --seconds {seconds:g} both set the simulated seconds; give one of them"
             )
-        preset = BUDGETS[budget].get(space, {})
-        if dataset not in preset:
-            raise UsageError(f"budget {budget!r} has no value for {dataset} on {space}; use --seconds or --evaluations")
-        seconds = preset[dataset]
+        if dataset not in presets[budget]:
+            raise UsageError(
+                f"budget {budget!r} has no value for {dataset} on {space.name}; use --seconds or --evaluations"
+            )
+        seconds = presets[budget][dataset]
     if evaluations is not None:
         try:
             if isinstance(evaluations, bool):
@@ -261,29 +294,35 @@ def _budget(
     return evaluations, None if seconds is None else float(seconds)
 
 
-def _same(seen: Measure, scored: Measure) -> bool:
-    """Whether the signal is the very number that the final metric is."""
-    return seen.seed != "random" and str(seen) == str(scored)
-
-
-def _protocol(table: Table, dataset: str, signal: str | None, final: str | None) -> tuple[Measure, Measure]:
-    """Signal and final metric: those asked for, else the table's protocol (design, Tables)."""
-    if signal is None:
-        schedules = measures.available(table, dataset, "val")
-        if not schedules:
-            raise UsageError(
-                f"table {table.name!r} has no validation accuracy on {dataset}; {measures.holdings(table, dataset)}"
-            )
-        signal = f"val@{SHORT_SCHEDULE if SHORT_SCHEDULE in schedules else schedules[-1]}"
-    seen = measures.parse(signal, table, dataset)
-    if final is None:
-        full = max(
-            (s for split in measures.SPLITS for d in table.datasets for s in table.schedules(d, f"{split}_acc")),
-            default=0,
+def _protocol(
+    table: Table, space: Space, dataset: str, signal: str | None, final: str | None
+) -> tuple[Measure, Measure]:
+    """Signal and final metric: those asked for, else those of the table's card, else of the space's protocol."""
+    own = table.protocol
+    seen = _read(signal or own.get("signal"), space.protocol.signal, "signal", table, space, dataset)
+    if seen.is_test and seen.source is None and (signal or "signal" not in own):
+        raise UsageError(
+            f"signal {signal or seen}: a test accuracy is never a search signal; use val@12, val@200 or the like"
         )
-        tested = any(table.schedules(d, "test_acc") for d in table.datasets)
-        final = f"{'test' if tested else 'val'}@{full}:mean"
-    scored = measures.parse(final, table, dataset)
+    if seen.seed == "others":
+        raise UsageError(f"signal {signal}: 'others' is for final metrics: what a search has not seen")
+    scored = _read(final or own.get("final"), space.protocol.final, "final metric", table, space, dataset)
     if scored.seed == "random":
-        raise UsageError(f"final metric {final!r}: a random seed is no final metric; use :mean or a seed")
+        raise UsageError(f"final metric {final!r}: a random seed is no final metric; use :mean or a trial's label")
     return seen, scored
+
+
+def _read(text: str | None, preferred: Sequence[str], what: str, table: Table, space: Space, dataset: str) -> Measure:
+    """The measurement asked for, else the first preferred one that exists, else what can only be meant."""
+    if text is not None:
+        if what == "signal" and text.strip().startswith("test"):
+            raise UsageError(
+                f"signal {text!r}: a test accuracy is never a search signal; use val@12, val@200 or the like"
+            )
+        return measures.parse(text, table, space, dataset)
+    for choice in preferred:
+        try:
+            return measures.parse(choice, table, space, dataset)
+        except UsageError:
+            continue
+    return measures.guess(what, table, space, dataset)

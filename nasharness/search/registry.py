@@ -1,30 +1,25 @@
-"""The registry of algorithms: one decorator, one record, one place where a name is looked up.
-
-The harness imports no algorithm. Packages offer theirs under the entry-point group ``nasharness.algorithms``: the
-entry ``rea = some.module`` says that importing ``some.module`` registers ``rea`` and its variants ``rea.TAG``. Only the
-module that a name needs is imported.
-"""
+"""The registry of algorithms, under the entry-point group ``nasharness.algorithms``: see ``nasharness.plugins``."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from nasharness.errors import UsageError, unknown
+from nasharness.plugins import Registry
 from nasharness.search.algorithm import Algorithm, ScalarAlgorithm, ScalarBatch
 from nasharness.search.one_shot import OneShot, OneShotTask
 from nasharness.search.task import Task
+from nasharness.spaces.base import OFFERS, Space
 
 GROUP = "nasharness.algorithms"
-#: What an algorithm may need beyond evaluations at full fidelity.
-NEEDS = ("fidelities", "whole-signal")
+#: What an algorithm may need beyond evaluations at full fidelity: of a problem, and of a space.
+NEEDS = ("fidelities", "whole-signal", "objectives", *OFFERS)
 #: How an algorithm searches: it asks a table about architectures, or trains a supernet on images.
 MULTI_TRIAL, ONE_SHOT = "multi-trial", "one-shot"
 KINDS = (MULTI_TRIAL, ONE_SHOT)
@@ -36,7 +31,14 @@ _INSTEAD = {
     MULTI_TRIAL: "is a multi-trial algorithm: it asks a table and trains nothing; run it without --images",
 }
 
-_records: dict[str, Record] = {}
+#: what a space without it is told
+_OFFERS = {
+    "index": "a space that can be enumerated",
+    "neighbours": "a space whose architectures have neighbours",
+    "product": "a product space, in which any option may stand at any position",
+    "ladder": "a space that says how an option is made weaker (ordered options, or a ladder of operations)",
+}
+
 Class = type[Algorithm] | type[ScalarAlgorithm] | type[OneShot]
 Registered = TypeVar("Registered", bound=Class)
 
@@ -45,8 +47,10 @@ Registered = TypeVar("Registered", bound=Class)
 class Record:
     """What is known of an algorithm without running it.
 
-    ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every product space. ``needs``: of
-    NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
+    ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
+    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one
+    line. ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how
+    many evaluations go by before the algorithm learns from any, or empty.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Record:
     citation: str
     summary: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    control: bool = False
+    learns_after: str = ""
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -81,15 +87,23 @@ class Record:
         if self.kind != kind:
             raise UsageError(f"{self.name} {_INSTEAD[self.kind]}")
 
-    def check_space(self, space: str) -> None:
-        """Raise UsageError unless the algorithm works on the space of that name."""
-        if self.spaces != ("*",) and space not in self.spaces:
-            raise UsageError(f"{self.name} works on {', '.join(self.spaces)}, not on space {space!r}")
+    def check_space(self, space: Space) -> None:
+        """Raise UsageError, with the reason, unless the algorithm works on ``space``."""
+        reason = self.unfit(space)
+        if reason:
+            raise UsageError(f"{self.name} {reason}")
+
+    def unfit(self, space: Space) -> str:
+        """Say why the algorithm does not work on ``space``; empty where it does."""
+        if self.spaces != ("*",) and space.name not in self.spaces:
+            return f"works on {', '.join(self.spaces)}, not on space {space.name!r}"
+        missing = [need for need in self.needs if need in OFFERS and need not in space.offers]
+        return f"needs {_OFFERS[missing[0]]}; {space.name!r} is none" if missing else ""
 
     def build(self, task: Task, settings: Mapping[str, Any]) -> Algorithm:
         """Make the multi-trial algorithm for one batch of runs. Raises UsageError for one of another kind or space."""
         self.require(MULTI_TRIAL)
-        self.check_space(task.space.name)
+        self.check_space(task.space)
         if issubclass(self.cls, ScalarAlgorithm):
             return ScalarBatch(task, cls=self.cls, **settings)
         return cast("type[Algorithm]", self.cls)(task, **settings)
@@ -97,8 +111,16 @@ class Record:
     def build_one_shot(self, task: OneShotTask, settings: Mapping[str, Any]) -> OneShot:
         """Make the one-shot algorithm for one run. Raises UsageError for one of another kind or space."""
         self.require(ONE_SHOT)
-        self.check_space(task.space.name)
+        self.check_space(task.space)
         return cast("type[OneShot]", self.cls)(task, **settings)
+
+
+def _origin(record: Record) -> tuple[str, str]:
+    return inspect.getfile(record.cls), f"{record.cls.__module__}.{record.cls.__qualname__}"
+
+
+_registry: Registry[Record] = Registry("algorithm", GROUP, "nasharness list algos", _origin)
+_records = _registry.records
 
 
 def register(
@@ -107,13 +129,15 @@ def register(
     citation: str,
     kind: str = MULTI_TRIAL,
     spaces: tuple[str, ...] = ("*",),
-    needs: tuple[str, ...] = (),
+    needs: Sequence[str] = (),
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+    control: bool = False,
+    learns_after: str = "",
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
-    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. The first line of the class's
-    docstring is its summary. A name that is taken raises UsageError.
+    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``: see `Record`. The
+    first line of the class's docstring is its summary. A name that is taken raises UsageError.
     """
 
     def decorate(cls: Registered) -> Registered:
@@ -133,101 +157,31 @@ def register(
         if missing:
             raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults)
-        _add(record)
+        record = Record(
+            name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, learns_after
+        )
+        _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():
-            _add(replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes)))
+            variant = replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes))
+            _registry.add(variant.name, variant)
         return cls
 
     return decorate
 
 
-def _add(record: Record) -> None:
-    other = _records.get(record.name)
-    if other is not None:
-        # the same file imported again under another module name is no collision
-        same = (
-            inspect.getfile(other.cls) == inspect.getfile(record.cls)
-            and other.cls.__qualname__ == record.cls.__qualname__
-        )
-        if not same:
-            raise UsageError(
-                f"two algorithms are called {record.name!r}: {other.cls.__module__}.{other.cls.__qualname__} and "
-                f"{record.cls.__module__}.{record.cls.__qualname__}; rename one, or uninstall its package"
-            )
-    _records[record.name] = record
-
-
 def get(name: str) -> Record:
     """Return the record of ``name``, importing only the module that holds it. Raises UsageError for an unknown name."""
-    entries = _entries().get(_family(name), []) if name not in _records else []
-    for entry in sorted(entries, key=lambda entry: entry.name != name):  # the modules of just this name first
-        if name in _records and entry.name != name:
-            break
-        try:
-            _load(entry)
-        except UsageError:
-            if entry.name in (name, _family(name)):
-                raise
-    if name not in _records:
-        known = names()
-        if name in known:
-            return _records[name]
-        raise unknown("algorithm", name, known, "nasharness list algos")
-    return _records[name]
+    return _registry.get(name)
 
 
 def names(kind: str | None = None) -> list[str]:
-    """Every registered name, sorted, or those of one of KINDS; imports every algorithm.
-
-    A package that cannot be imported is left out.
-    """
-    for entries in _entries().values():
-        for entry in entries:
-            try:
-                _load(entry)
-            except UsageError:
-                continue  # `broken` tells what is wrong with it; one bad plug-in must not hide the others
-    return sorted(name for name, record in _records.items() if kind in (None, record.kind))
+    """Every registered name, sorted, or those of one of KINDS; imports every algorithm."""
+    return [name for name in _registry.names() if kind in (None, _registry.records[name].kind)]
 
 
 def broken() -> dict[str, str]:
     """Entry points that cannot be imported, with the reason."""
-    reasons = {}
-    for family, entries in _entries().items():
-        for entry in entries:
-            try:
-                _load(entry)
-            except UsageError as error:
-                reasons[family] = str(error)
-    return reasons
-
-
-def _family(name: str) -> str:
-    return name.partition(".")[0]
-
-
-def _entries() -> dict[str, list[EntryPoint]]:
-    """Entry points by family. A plug-in may offer ``name`` or ``name.tag``; both belong to the family ``name``."""
-    found: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
-        entries = found.setdefault(_family(entry.name), [])
-        if entry.value not in [other.value for other in entries]:
-            entries.append(entry)
-    return found
-
-
-def _load(entry: EntryPoint) -> None:
-    try:
-        importlib.import_module(entry.value.partition(":")[0])
-    except UsageError:
-        raise
-    except Exception as error:
-        package = entry.dist.name if entry.dist is not None else "its package"
-        raise UsageError(
-            f"algorithm {entry.name!r} cannot be imported from {entry.value} ({package}): "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    return _registry.broken()
 
 
 def _read(value: Any, default: Any, what: str) -> Any:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import storage
+from nasharness.search import caveats
+from nasharness.search.caveats import Caveat
+from nasharness.search.front import Fronts, fronts_of
 from nasharness.search.interval import summarise
-from nasharness.search.loop import Trajectories
+from nasharness.search.loop import Trajectories, scores
 from nasharness.search.problem import Problem
-from nasharness.spaces.base import Floats, Indices
+from nasharness.search.registry import Record
+from nasharness.spaces.base import Floats, Indices, Space
 from nasharness.storage import atomically, write_json, writing
 from nasharness.tables import Table
 
@@ -25,10 +30,11 @@ from nasharness.tables import Table
 class Result:
     """What ``nasharness.run`` returns. Arrays have one entry a run.
 
-    ``incumbent``: best architecture by the search signal; ``final``: its final metric, percent. ``recommended``: the
-    algorithm's own answer; ``recommended_final``: that one's. ``regret``: the table's optimum minus ``final``.
-    ``evaluations``: charged evaluations; ``seconds``: simulated ones. ``overhead_seconds``: real time of all runs
-    together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
+    ``incumbent``: best architecture by the search signal; ``final``: its final metric, NaN where a run found nothing
+    that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``:
+    how far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to
+    break a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time
+    of all runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
     """
 
     algorithm: str
@@ -43,9 +49,15 @@ class Result:
     seconds: Floats
     final: Floats
     recommended_final: Floats
+    refused: NDArray[np.int64]
     optimum: float
     overhead_seconds: float
-    needs: tuple[str, ...] = ()
+    record: Record
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the algorithm needs beyond evaluations."""
+        return self.record.needs
 
     @property
     def runs(self) -> int:
@@ -54,14 +66,20 @@ class Result:
 
     @property
     def regret(self) -> Floats:
-        """Optimum of the table's final metric minus the incumbent's, percentage points ``[runs]``."""
-        return self.optimum - self.final
+        """How far the incumbent's final metric is from the table's optimum, in its unit, ``[runs]``: 0 is best."""
+        return self.problem.sign * (self.optimum - self.final)
+
+    @cached_property
+    def front(self) -> Fronts | None:
+        """What each run found of several objectives; None where there is one."""
+        return fronts_of(self.problem, self.trajectories)
 
     @property
-    def winner(self) -> int:
-        """Index of the architecture that most runs recommend; of equals, the one that the earliest run recommends."""
-        ids, first, votes = np.unique(self.recommended, return_index=True, return_counts=True)
-        return int(ids[np.lexsort((first, -votes))[0]])
+    def winner(self) -> Any:
+        """The architecture that most runs recommend; of equals, the one that the earliest run recommends."""
+        ids, first, votes = np.unique(self.recommended, return_index=True, return_counts=True, axis=0)
+        best = ids[np.lexsort((first, -votes))[0]]
+        return best if self.problem.space.arch_shape else int(best)
 
     def summary(self) -> dict[str, Any]:
         """The outcome as plain values: the object that ``nasharness run --json`` prints."""
@@ -81,15 +99,41 @@ class Result:
             "runs": self.runs,
             "seed": int(self.seeds[0]),
             "evaluations": {"mean": float(self.evaluations.mean())},
-            "cost_seconds": {"mean": float(self.seconds.mean())},
+            "cost_seconds": {"mean": number(self.seconds.mean())},
             "overhead_seconds": self.overhead_seconds,
-            "winner": {"index": self.winner, "arch": problem.space.string(self.winner)},
-            "final": summarise(self.final) | {"values": self.final.tolist()},
-            "recommended": summarise(self.recommended_final) | {"values": self.recommended_final.tolist()},
+            "winner": named(problem.space, self.winner),
+            "final": summarise(self.final) | {"values": numbers(self.final)},
+            "recommended": summarise(self.recommended_final) | {"values": numbers(self.recommended_final)},
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
             "reads_whole_table": "whole-signal" in self.needs,
             "notes": list(problem.notes),
+            "caveats": [caveat.as_dict() for caveat in self.caveats],
+            **({"front": self.front.summary()} if self.front is not None else {}),
+            **({"refused": {"mean": float(self.refused.mean())}} if problem.limits else {}),
+            **({"feasible": float(np.isfinite(self.final).mean())} if problem.limits else {}),
         }
+
+    @cached_property
+    def caveats(self) -> list[Caveat]:
+        """What a reader must know before believing the numbers."""
+        truth, trajectories = self.problem.truth(), self.trajectories
+        rows = np.arange(self.runs)
+        seen = trajectories.shown(rows, self.incumbent)
+        first = trajectories.ids[:, 0]
+        return caveats.before(self.problem, self.record, self.settings) + caveats.after(
+            self.problem,
+            final=self.final,
+            recommended=self.recommended_final,
+            optimum=self.optimum,
+            seconds=self.seconds,
+            first=scores(
+                truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))
+            ),
+            seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
+            votes=None
+            if self.runs < 2
+            else float((self.recommended == self.winner).reshape(self.runs, -1).all(axis=1).mean()),
+        )
 
     def __str__(self) -> str:
         from nasharness.search.text import render
@@ -151,7 +195,25 @@ class Result:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
-        return provenance(self.problem.table, self.seeds)
+        table = self.problem.table
+        return provenance(table if isinstance(table, Table) else None, self.seeds)
+
+
+def named(space: Space, arch: Any) -> dict[str, Any]:
+    """An architecture as plain values: ``arch``, its string, and ``index`` where it has one."""
+    if not (arch[0] if space.arch_shape else arch) >= 0:
+        return {"index": None, "arch": None}
+    return {"index": None if space.arch_shape else int(arch), "arch": space.string(arch)}
+
+
+def number(value: Any) -> float | None:
+    """A number that JSON can hold; None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def numbers(values: Floats) -> list[float | None]:
+    """The same for many."""
+    return [number(value) for value in values]
 
 
 def provenance(table: Table | None, seeds: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from nasharness.errors import NasharnessError, UsageError, unknown
 from nasharness.search import registry
-from nasharness.search.loop import Searched, Trajectories, expected_steps, search
-from nasharness.search.problem import Evaluator, Problem
+from nasharness.search.evaluator import Evaluator
+from nasharness.search.loop import Searched, Trajectories, expected_steps, scores, search
+from nasharness.search.problem import Problem
 from nasharness.search.registry import Record
 from nasharness.search.result import Result
 from nasharness.search.task import Task
@@ -121,8 +122,11 @@ def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDA
         evaluations=problem.evaluations,
         seconds=problem.seconds,
         free_repeats=problem.repeats == "free",
-        costs=evaluator.cost_column,
+        costs=evaluator.cost_column if isinstance(evaluator, Evaluator) and evaluator.clocked else None,
         whole_signal=evaluator.expected_signal if "whole-signal" in record.needs else None,
+        objectives=problem.objectives,
+        several="objectives" in record.needs and len(problem.objectives) > 1,
+        known=problem.known(),
     )
 
 
@@ -172,26 +176,30 @@ def _score(
 ) -> Result:
     """Score finished searches. Only here, after the last evaluation, is the final metric opened."""
     truth = problem.truth()
-    incumbent, recommended, evaluations, seconds = (
+    incumbent, recommended, evaluations, seconds, refused = (
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("incumbent", "recommended", "evaluations", "seconds")
+        for name in ("incumbent", "recommended", "evaluations", "seconds", "refused")
     )
+    trajectories = Trajectories.concatenate([part.trajectories for part in parts])
+    rows = np.arange(len(seeds))
+    scored = [scores(truth, problem.space, ids, trajectories.shown(rows, ids)) for ids in (incumbent, recommended)]
     return Result(
         algorithm=record.name,
         settings=settings,
         changed=record.changed(settings),
         problem=problem,
         seeds=seeds.astype(np.int64),
-        trajectories=Trajectories.concatenate([part.trajectories for part in parts]),
+        trajectories=trajectories,
         incumbent=incumbent,
         recommended=recommended,
         evaluations=evaluations,
         seconds=seconds,
-        final=truth.score(incumbent),
-        recommended_final=truth.score(recommended),
+        final=scored[0],
+        recommended_final=scored[1],
+        refused=refused,
         optimum=truth.optimum,
         overhead_seconds=overhead,
-        needs=record.needs,
+        record=record,
     )
 
 
@@ -207,7 +215,8 @@ def _report(
 
 def memory_needed(runs: int, problem: Problem, evaluator: Evaluator) -> int:
     """Bytes that the trajectories of ``runs`` runs take: index, signal, clock and epochs of every evaluation."""
-    bytes_per_step = 4 + 8 + 8 + 2 + (8 if evaluator.counts is not None else 0)
+    arch = np.dtype(problem.space.arch_dtype).itemsize * int(np.prod(problem.space.arch_shape))
+    bytes_per_step = arch + 8 + 8 + 2 + (9 if evaluator.counts is not None else 0)
     # twice: batches are stacked into one result at the end
     return 2 * runs * expected_steps(problem, evaluator) * bytes_per_step
 
@@ -220,6 +229,11 @@ def check_request(
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
     """
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
+    if "fidelities" in record.needs and evaluator.epochs == (0,):
+        raise UsageError(
+            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
+            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
+        )
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import UsageError
+from nasharness.search.evaluator import Known
+from nasharness.search.objective import Objective
 from nasharness.search.streams import Streams
-from nasharness.spaces.base import Floats, Space
+from nasharness.spaces.base import Floats, Indices, Space
 
 
 class Task:
@@ -22,7 +24,8 @@ class Task:
     ``space``: the search space. ``dataset``: its name, e.g. ``"cifar10"``. ``seeds``: int64 ``[runs]``.
     ``streams``: the batch's random streams. ``epochs``: fidelities that may be asked, ascending; the last is the full
     one. ``evaluations``, ``seconds``: the budget, either may be None. ``free_repeats``: whether asking a run's
-    architecture again costs nothing.
+    architecture again costs nothing. ``objectives``: what is wanted, the first is what an evaluation pays for.
+    ``several``: whether ``tell`` brings them all, ``[runs, k, objectives]`` instead of ``[runs, k]``.
     """
 
     def __init__(
@@ -35,8 +38,11 @@ class Task:
         evaluations: int | None,
         seconds: float | None,
         free_repeats: bool,
-        costs: Callable[[int], Floats],
+        costs: Callable[[int], Floats] | None,
         whole_signal: Callable[[], Floats] | None,
+        objectives: tuple[Objective, ...] = (),
+        several: bool = False,
+        known: Known | None = None,
     ) -> None:
         self.space = space
         self.dataset = dataset
@@ -47,16 +53,40 @@ class Task:
         self.evaluations = evaluations
         self.seconds = seconds
         self.free_repeats = free_repeats
-        self._costs = {epoch: np.array(costs(epoch)) for epoch in epochs}
+        self.objectives = objectives
+        self.several = several
+        self._known = known
+        self._costs = {} if costs is None else {epoch: np.array(costs(epoch)) for epoch in epochs}
         self._whole_signal = None if whole_signal is None else np.array(whole_signal())
 
     def cost(self, ids: ArrayLike, epochs: int | None = None) -> Floats:
-        """Simulated seconds that one evaluation of ``ids`` ``[...]`` costs at ``epochs`` (default: the full ones)."""
+        """Simulated seconds that one evaluation of ``ids`` ``[...]`` costs at ``epochs`` (default: the full ones).
+
+        NaN where there are no times.
+        """
         epochs = self.epochs[-1] if epochs is None else epochs
+        if not self._costs:
+            return np.full(np.shape(ids)[: np.ndim(ids) - len(self.space.arch_shape)], np.nan)
         if epochs not in self._costs:
             raise UsageError(f"epochs {epochs}: this problem can be asked at {', '.join(map(str, self.epochs))}")
         seconds: Floats = self._costs[epochs][np.asarray(ids)]
         return seconds
+
+    def known(self, number: int, ids: Indices) -> Floats:
+        """Values of the known objective ``number``, adjusted (higher is better), of architectures ``[...]``.
+
+        Costs nothing. Raises UsageError for an objective that has to be paid for.
+        """
+        objective = self.objectives[number]
+        if not objective.known or self._known is None:
+            raise UsageError(f"objective {objective.name!r} is told by evaluations alone")
+        return self._known.values(number, ids)
+
+    def excess(self, ids: Indices) -> Floats:
+        """How far architectures ``[...]`` are known to break the limits, 0 where they keep them. Costs nothing."""
+        if self._known is None or not self._known.limited:
+            return np.zeros(np.shape(ids)[: np.ndim(ids) - len(self.space.arch_shape)])
+        return self._known.excess(ids)
 
     def whole_signal(self) -> Floats:
         """The expected signal of every architecture at full fidelity, float64 ``[n]``.

@@ -1,31 +1,27 @@
-"""What every tabular search space offers: integer choices, an index and a published string for each architecture."""
+"""What every search space offers: architectures, their strings, and ways to draw and to change them."""
 
 from __future__ import annotations
 
 import operator
 import re
-from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import UsageError, unknown
+from nasharness.spaces.graph import LabelledGraph, Skeleton
+from nasharness.spaces.protocol import Protocol
 
 Indices = NDArray[np.int32]
 Choices = NDArray[np.int8]
 Floats = NDArray[np.float64]
 Array = TypeVar("Array", bound=NDArray[Any])
 
-#: Classes and image side of each data set, the two numbers that params and FLOPs depend on.
-DATASETS: dict[str, tuple[int, int]] = {
-    "cifar10": (10, 32),
-    "cifar10-valid": (10, 32),
-    "cifar100": (100, 32),
-    "ImageNet16-120": (120, 16),
-}
 #: Rules by which two architectures count as the same network (see ``isomorphism.py``).
 RULES = ("corrected", "published", "skip")
+#: What an algorithm may need of a space: see ``Space.offers``.
+OFFERS = ("index", "neighbours", "product", "ladder")
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
@@ -37,41 +33,56 @@ def frozen(array: Array) -> Array:
 
 
 class Space:
-    """A finite product space: an architecture takes one option at each of ``len(sizes)`` positions.
+    """A set of architectures. Where it can be enumerated an architecture is an index, else its vector of choices.
 
-    Everything is vectorised over leading axes: indices have any shape ``[...]``, choices ``[..., positions]``.
-    Randomness comes in as float64 uniforms in [0, 1), never from a generator of the space's own, so that a batch of
-    runs can draw in lockstep from each run's own stream. Indices and choices that come from outside are checked:
-    a negative or too large one raises `UsageError`, it never wraps round.
+    Everything is vectorised over leading axes: architectures have the shape ``[..., *arch_shape]``, indices ``[...]``
+    and vectors ``[..., positions]``. Randomness comes in as float64 uniforms in [0, 1), never from a generator of the
+    space's own, so that a batch of runs can draw in lockstep from each run's own stream. What comes from outside is
+    checked: a negative or too large index or choice raises `UsageError`, it never wraps round.
 
-    A *code* is the mixed-radix number of the choices, position 0 most significant. The index of an architecture is its
-    code unless a subclass overrides ``_order``.
+    A subclass sets the attributes below, and ``sample``, ``mutate``, ``choices``, ``string`` and ``from_string``.
     """
 
-    name: ClassVar[str]
+    name: str
     #: one line for listings
-    summary: ClassVar[str] = ""
-    #: number of options at each position, e.g. ``(5, 5, 5, 5, 5, 5)``
-    sizes: ClassVar[tuple[int, ...]]
-    #: names of the options at each position, in the order of their integers
-    options: ClassVar[tuple[tuple[str, ...], ...]]
+    summary: str = ""
+    #: number of architectures
+    size: int
+    #: names of the options at each position, in the order of their integers; a *feature* where choices are not free
+    options: tuple[tuple[str, ...], ...]
     #: names of the positions, e.g. ``0->1``
-    positions: ClassVar[tuple[str, ...]]
+    positions: tuple[str, ...]
     #: whether the options of a position are ordered (widths) rather than categories (operations)
-    ordinal: ClassVar[bool]
+    ordinal: bool = False
     #: the form of the published string, for error messages
-    string_form: ClassVar[str]
-    #: data sets for which published measurements exist
-    datasets: ClassVar[tuple[str, ...]] = ("cifar10", "cifar100", "ImageNet16-120")
-    #: uniforms that one mutation consumes
-    mutation_uniforms: ClassVar[int] = 1
+    string_form: str
+    #: what measuring it usually means
+    protocol: Protocol = Protocol()
+    #: uniforms that one ``sample`` and one ``mutate`` consume
+    uniforms_per_sample: int = 1
+    mutation_uniforms: int = 1
+    #: which of OFFERS this space has: ``index`` (it can be enumerated), ``neighbours``, ``product`` (any option may
+    #: stand at any position), ``ladder`` (an option can be made weaker: AutoShrink's home ground)
+    offers: frozenset[str] = frozenset({"index", "neighbours"})
+    #: which edge of a cell each position is, where every architecture has the same ones
+    skeleton: Skeleton | None = None
+    #: quantities with a closed form, see ``closed_form``
+    closed_forms: tuple[str, ...] = ()
+    #: shape and type of one architecture: a number, or a vector of choices
+    arch_shape: tuple[int, ...] = ()
+    arch_dtype: type[np.signedinteger[Any]] = np.int32
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def size(self) -> int:
-        """Number of architectures."""
-        return int(np.prod(self.sizes))
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of options at each position, e.g. ``(5, 5, 5, 5, 5, 5)``."""
+        return tuple(map(len, self.options))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets with published measurements, the default first; empty where only tables tell."""
+        return self.protocol.datasets
 
     def __len__(self) -> int:
         return self.size
@@ -79,57 +90,11 @@ class Space:
     def __repr__(self) -> str:
         return f"Space({self.name!r}, size={self.size})"
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Sent to another process by name: tables are rebuilt there in milliseconds, and a space stays a singleton.
         from nasharness.spaces import get
 
         return get, (self.name,)
-
-    @property
-    def uniforms_per_sample(self) -> int:
-        """Uniforms that one `sample` consumes: one for each position."""
-        return len(self.sizes)
-
-    # -- tables, built on first use --------------------------------------------------------------------------------
-
-    def _order(self) -> Indices:
-        """Return int32 ``[size]``: the code of each index."""
-        return np.arange(self.size, dtype=np.int32)
-
-    @cached_property
-    def _places(self) -> Indices:
-        """Value of one step at each position in a code, int32 ``[positions]``."""
-        after = np.cumprod((1, *self.sizes[:0:-1]))[::-1]
-        return frozen(after.astype(np.int32))
-
-    @cached_property
-    def _code_of_index(self) -> Indices:
-        return frozen(self._order())
-
-    @cached_property
-    def _index_of_code(self) -> Indices:
-        inverse = np.empty(self.size, dtype=np.int32)
-        inverse[self._code_of_index] = np.arange(self.size, dtype=np.int32)
-        return frozen(inverse)
-
-    @cached_property
-    def _choices(self) -> Choices:
-        digits = self._code_of_index[:, None] // self._places % np.array(self.sizes, dtype=np.int32)
-        return frozen(digits.astype(np.int8))
-
-    @cached_property
-    def _neighbours(self) -> Indices:
-        columns = []
-        for position, count in enumerate(self.sizes):
-            here = self._choices[:, position, None].astype(np.int32)
-            other = np.arange(count - 1, dtype=np.int32)
-            other = other + (other >= here)  # skip the option already taken
-            columns.append(self._code_of_index[:, None] + (other - here) * self._places[position])
-        return frozen(self._index_of_code[np.concatenate(columns, axis=1)])
-
-    @cached_property
-    def _canonical(self) -> dict[str, Indices]:
-        return {}
 
     # -- checks ----------------------------------------------------------------------------------------------------
 
@@ -174,65 +139,38 @@ class Space:
             raise self._not_uniforms()
         return outcomes
 
+    def _unit(self, u: Floats) -> Floats:
+        """Return ``u``, or raise `UsageError` for a number outside [0, 1)."""
+        if u.size and not (u.min() >= 0 and u.max() < 1):
+            raise self._not_uniforms()
+        return u
+
     def _not_uniforms(self) -> UsageError:
         return UsageError(f"randomness for space {self.name} must be uniforms in [0, 1); got a number outside")
 
-    # -- architecture <-> index ------------------------------------------------------------------------------------
+    # -- architectures as choices and as text ----------------------------------------------------------------------
 
     def choices(self, ids: ArrayLike) -> Choices:
-        """Return the option taken at each position, int8 ``[..., positions]``, of indices ``[...]``."""
-        return self._choices.take(self._checked(ids), axis=0)
-
-    def index(self, choices: ArrayLike) -> Indices:
-        """Return the index, int32 ``[...]``, of choices ``[..., positions]``.
-
-        Raises `UsageError` where the last axis has the wrong length or a choice is not one of its position's options.
-        """
-        array = np.asarray(choices)
-        count = len(self.sizes)
-        if not array.ndim or array.shape[-1] != count:
-            raise UsageError(
-                f"choices of space {self.name} have shape [..., {count}], one for each of "
-                f"{', '.join(self.positions)}; got shape {list(array.shape)}"
-            )
-        if array.dtype.kind not in "iu" and array.size:
-            raise UsageError(f"choices of space {self.name} must be whole numbers, not {array.dtype} values")
-        if array.size and (array.min() < 0 or array.max() >= min(self.sizes)):
-            bad = (array < 0) | (array >= np.array(self.sizes))
-            if bad.any():
-                where = tuple(np.argwhere(bad)[0])
-                position = int(where[-1])
-                raise UsageError(
-                    f"choice {array[where]} at position {position} ({self.positions[position]}) is outside space "
-                    f"{self.name}: expected 0 to {self.sizes[position] - 1} ({', '.join(self.options[position])})"
-                )
-        # float64 represents every code exactly, and only floating-point products run at full speed.
-        codes = array.astype(np.float64) @ self._places.astype(np.float64)
-        return self._index_of_code.take(codes.astype(np.intp))
-
-    # -- published strings -----------------------------------------------------------------------------------------
+        """Return the option at each position, int8 (int16 where one has more than 127) ``[..., positions]``."""
+        raise NotImplementedError
 
     def strings(self) -> list[str]:
         """Return the published string of every architecture, in index order. Cached: treat it as read-only."""
-        return self._strings
-
-    @cached_property
-    def _strings(self) -> list[str]:
         raise NotImplementedError
 
-    def string(self, arch: int) -> str:
-        """Return the published string of index ``arch``."""
-        return self._strings[self._one(arch)]
+    def string(self, arch: Any) -> str:
+        """Return the published string of an architecture."""
+        return self.strings()[self._one(arch)]
 
-    def from_string(self, text: str) -> int:
-        """Return the index of a published string; blanks around it do not matter.
+    def from_string(self, text: str) -> Any:
+        """Return the architecture of a published string; blanks around it do not matter.
 
         Raises `UsageError` quoting the text, the offending slot and the expected form.
         """
         raise NotImplementedError
 
-    def parse(self, value: str | int | np.integer) -> int:
-        """Return the index meant by an index (any integer type), its digits as text, or a published string."""
+    def parse(self, value: Any) -> Any:
+        """Return the architecture meant by an index (any integer type), its digits as text, or a published string."""
         if not isinstance(value, str):
             return self._one(value)
         text = value.strip()
@@ -260,88 +198,91 @@ class Space:
         shown = text if len(text) <= 200 else f"{text[:200]}..."
         return UsageError(f"{shown!r} is not an architecture of space {self.name}: {why}; expected {self.string_form}")
 
-    # -- drawing at random -----------------------------------------------------------------------------------------
+    # -- drawing at random, and moving -----------------------------------------------------------------------------
 
-    def sample(self, u: ArrayLike) -> Indices:
-        """Return int32 ``[...]``: an independent uniform option at each position from uniforms ``[..., positions]``."""
-        uniforms = self._last_axis(u, len(self.sizes), "sampling")
-        if uniforms.size and not (uniforms.min() >= 0 and uniforms.max() < 1):
-            raise self._not_uniforms()
-        codes: Floats = np.floor(uniforms * np.array(self.sizes)) @ self._places.astype(np.float64)
-        return self._index_of_code.take(codes.astype(np.intp))
+    def sample(self, u: ArrayLike) -> Any:
+        """Return one uniform architecture for each row of uniforms ``[..., uniforms_per_sample]``."""
+        raise NotImplementedError
 
     def sample_index(self, u: ArrayLike) -> Indices:
-        """Return int32 ``[...]``: a uniform architecture for each uniform of ``[...]``.
+        """Return int32 ``[...]``: a uniform architecture for each uniform of ``[...]``; needs an enumerable space.
 
         The distribution is that of `sample`, at one uniform each.
         """
         return self._outcomes(u, self.size)
 
-    def mutate(self, ids: ArrayLike, u: ArrayLike) -> Indices:
-        """Return one mutant for each of ``ids`` ``[...]``, int32, by NATS-Bench's rule for the space.
+    def mutate(self, ids: ArrayLike, u: ArrayLike) -> Any:
+        """Return one mutant for each architecture ``[...]``, by the published rule of the space where there is one.
 
         ``u``: uniforms ``[..., mutation_uniforms]``; its leading axes and those of ``ids`` broadcast.
         """
         raise NotImplementedError
 
     def neighbours(self, ids: ArrayLike) -> Indices:
-        """Return int32 ``[..., k]``: every architecture that differs at exactly one position.
+        """Return int32 ``[..., k]``: the architectures one step away; padded with -1 where there are fewer than ``k``.
 
         Order: by position, then by ascending option, the option already taken left out.
         """
-        return self._neighbours.take(self._checked(ids), axis=0)
+        raise NotImplementedError
 
-    # -- same networks ---------------------------------------------------------------------------------------------
+    # -- what it computes ------------------------------------------------------------------------------------------
+
+    def graph(self, arch: Any) -> LabelledGraph | None:
+        """Return which operation joins what in an architecture; None where the space is no space of graphs."""
+        if self.skeleton is None:
+            return None
+        row = self.choices(np.asarray(self.parse(arch)))
+        names = [self.options[position][int(choice)] for position, choice in enumerate(row)]
+        return self.skeleton.graph(names, self.options[0][self.skeleton.absent])
+
+    def is_constant(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """Return bool ``[...]``: whether no path leads from the network's input to its output."""
+        if self.skeleton is None:
+            checked = self._checked(ids) if not self.arch_shape else np.asarray(ids)[..., 0]
+            return np.zeros(checked.shape, dtype=np.bool_)
+        return ~self.skeleton.fed(self.choices(ids))[..., -1]
 
     def canonical(self, ids: ArrayLike, rule: str = "corrected") -> Indices:
         """Return int32 ``[...]``: the lowest index of each architecture's isomorphism class under ``rule``.
 
-        Rules (on tss; sss has no two equal networks): ``corrected``, 5,390 classes, to remove duplicates;
-        ``published``, the 6,466 classes of the NAS-Bench-201 paper, to conform; ``skip``, 12,751 classes.
+        The default: no two architectures are the same network.
         """
-        return self._canonical_table(rule).take(self._checked(ids))
+        if rule not in RULES:
+            raise unknown("isomorphism rule", rule, RULES)
+        return self._checked(ids)
 
     def classes(self, rule: str = "corrected") -> int:
         """Return the number of isomorphism classes under ``rule``."""
-        table = self._canonical_table(rule)
-        return int(np.count_nonzero(table == np.arange(self.size)))
+        everything = np.arange(self.size, dtype=np.int32)
+        return int(np.count_nonzero(self.canonical(everything, rule) == everything))
 
-    def _canonical_table(self, rule: str) -> Indices:
-        if rule not in RULES:
-            raise unknown("isomorphism rule", rule, RULES)
-        table = self._canonical.get(rule)
-        if table is None:
-            table = self._canonical[rule] = frozen(self._compute_canonical(rule))
-        return table
-
-    def _compute_canonical(self, rule: str) -> Indices:
-        return np.arange(self.size, dtype=np.int32)
-
-    def is_constant(self, ids: ArrayLike) -> NDArray[np.bool_]:
-        """Return bool ``[...]``: whether no path leads from the network's input to its output."""
-        return np.zeros(self._checked(ids).shape, dtype=np.bool_)
-
-    # -- cost in closed form ---------------------------------------------------------------------------------------
-
-    def params(self, ids: ArrayLike, dataset: str = "cifar10") -> Floats:
+    def params(self, ids: ArrayLike, dataset: str) -> Floats:
         """Return the number of parameters in millions, float64 ``[...]``, of the network trained on ``dataset``."""
-        raise NotImplementedError
+        raise self._no_form("params")
 
-    def flops(self, ids: ArrayLike, dataset: str = "cifar10") -> Floats:
+    def flops(self, ids: ArrayLike, dataset: str) -> Floats:
         """Return the multiply-accumulates of one image in millions, float64 ``[...]``.
 
         Counted as NATS-Bench does: convolutions and the linear layer with its bias; no normalisation, pooling or sum.
         """
-        raise NotImplementedError
+        raise self._no_form("macs")
 
-    def _classes_and_side(self, dataset: str) -> tuple[int, int]:
-        try:
-            return DATASETS[dataset]
-        except (KeyError, TypeError):
-            raise unknown("dataset", dataset, DATASETS, "nasharness list datasets") from None
+    def closed_form(self, name: str, ids: ArrayLike, dataset: str) -> Floats:
+        """Return one of ``closed_forms``, float64 ``[...]``: ``params`` or ``macs``, both in millions."""
+        if name not in self.closed_forms:
+            raise self._no_form(name)
+        return self.params(ids, dataset) if name == "params" else self.flops(ids, dataset)
+
+    def _no_form(self, name: str) -> UsageError:
+        known = ", ".join(self.closed_forms) or "none"
+        return UsageError(f"space {self.name} has no closed form of {name!r} (it has: {known})")
 
     # -- for people ------------------------------------------------------------------------------------------------
 
-    def draw(self, arch: int, ascii: bool = False) -> str:  # noqa: A002
-        """Return the architecture as a small text graph, at most 80 columns, without a final line break."""
-        raise NotImplementedError
+    def draw(self, arch: Any, ascii: bool = False) -> str:  # noqa: A002
+        """Return the architecture as a small text picture, at most 80 columns, without a final line break."""
+        from nasharness.spaces.drawing import draw_choices
+
+        row = self.choices(np.asarray(self.parse(arch))).tolist()
+        chosen = [options[choice] for options, choice in zip(self.options, row, strict=True)]
+        return draw_choices(self.positions, chosen)

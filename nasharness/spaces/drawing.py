@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nasharness.spaces.tss import EDGES, OPERATIONS
+from nasharness.spaces.graph import LabelledGraph
 
-_LABELS = ("none", "skip", "conv 1x1", "conv 3x3", "pool 3x3")
-_NONE = OPERATIONS.index("none")
+#: published name of an operation -> how it is written into a picture
+LABELS = {
+    "none": "none",
+    "skip_connect": "skip",
+    "nor_conv_1x1": "conv 1x1",
+    "nor_conv_3x3": "conv 3x3",
+    "avg_pool_3x3": "pool 3x3",
+}
 _SPAN = 21  # columns from the middle of a node to the middle of the next
 _MIDDLES = tuple(5 + _SPAN * node for node in range(4))
 
@@ -24,14 +30,11 @@ class _Pen:
 
 _LIGHT, _HEAVY = _Pen("─", "│", "┌┐└┘"), _Pen("━", "┃", "┏┓┗┛")
 _DOUBLE, _DOTTED = _Pen("═", "║", "╔╗╚╝"), _Pen("┄", "┊", "┄┄┄┄")
-_UNICODE = (_DOTTED, _LIGHT, _HEAVY, _HEAVY, _DOUBLE)
-_ASCII = (
-    _Pen(".", ":", "...."),
-    _Pen("-", "|", "++++"),
-    _Pen("=", "|", "++++"),
-    _Pen("=", "|", "++++"),
-    _Pen("~", "|", "++++"),
-)
+_DASHES, _THICK = _Pen("-", "|", "++++"), _Pen("=", "|", "++++")
+_WAVES, _DOTS = _Pen("~", "|", "++++"), _Pen(".", ":", "....")
+#: how an operation's line looks; any other is light
+_UNICODE = {"none": _DOTTED, "nor_conv_1x1": _HEAVY, "nor_conv_3x3": _HEAVY, "avg_pool_3x3": _DOUBLE}
+_ASCII = {"none": _DOTS, "nor_conv_1x1": _THICK, "nor_conv_3x3": _THICK, "avg_pool_3x3": _WAVES}
 
 
 class _Canvas:
@@ -49,17 +52,16 @@ class _Canvas:
         return "\n".join("".join(cells).rstrip() for cells in self._cells)
 
 
-def draw_cell(choices: Sequence[int], ascii: bool = False) -> str:  # noqa: A002
-    """Draw the cell of tss with these six operations, in the space's order of edges.
+def draw_cell(graph: LabelledGraph, ascii: bool = False) -> str:  # noqa: A002
+    """Draw a cell of four nodes with an operation on each edge.
 
     Convolutions are heavy lines, pooling double, skip connections light. Dotted is what carries nothing from the input
     to the output: ``none``, and, in brackets, an operation whose source has no signal or whose target leads nowhere.
     A node off every live path is crossed out, and a line below says why.
     """
-    pens = _ASCII if ascii else _UNICODE
+    pens, other = (_ASCII, _DASHES) if ascii else (_UNICODE, _LIGHT)
     right, down, up, cross = (">", "v", "^", "x") if ascii else ("▶", "▼", "▲", "×")
-    operations = dict(zip(EDGES, choices, strict=True))
-    fed, read = _reached(operations)
+    fed, read = graph.reached()
 
     canvas = _Canvas(6, 80)
     canvas.put(3, 0, "in")
@@ -67,10 +69,10 @@ def draw_cell(choices: Sequence[int], ascii: bool = False) -> str:  # noqa: A002
     for node, middle in enumerate(_MIDDLES):
         canvas.put(3, middle - 2, f"( {node} )" if fed[node] and read[node] else f" {cross}{node}{cross} ")
 
-    for (source, target), operation in operations.items():
-        live = operation != _NONE and fed[source] and read[target]
-        pen = pens[operation] if live else pens[_NONE]
-        label = _LABELS[operation] if live or operation == _NONE else f"({_LABELS[operation]})"
+    for (source, target, operation), live in zip(graph.edges, graph.live(), strict=True):
+        pen = pens.get(operation, other) if live else pens["none"]
+        words = LABELS.get(operation, operation)
+        label = words if live or operation == graph.absent else f"({words})"
         start, end = _MIDDLES[source], _MIDDLES[target]
         if target == source + 1:
             canvas.line(3, start + 3, end - 3, pen, label)
@@ -90,20 +92,10 @@ def draw_cell(choices: Sequence[int], ascii: bool = False) -> str:  # noqa: A002
             canvas.put(between, end, pen.across)
         if live:
             canvas.put(3 - step, end, up if source == 1 else down)
-    return "\n".join([canvas.text(), *_remarks(operations, fed, read)])
+    return "\n".join([canvas.text(), *_remarks(fed, read)])
 
 
-def _reached(operations: dict[tuple[int, int], int]) -> tuple[list[bool], list[bool]]:
-    """Return, for each node, whether a path leads to it from the input, and whether one leads from it to the output."""
-    fed, read = [True, False, False, False], [False, False, False, True]
-    for source, target in sorted(EDGES):
-        fed[target] |= fed[source] and operations[source, target] != _NONE
-    for source, target in sorted(EDGES, reverse=True):
-        read[source] |= read[target] and operations[source, target] != _NONE
-    return fed, read
-
-
-def _remarks(operations: dict[tuple[int, int], int], fed: list[bool], read: list[bool]) -> list[str]:
+def _remarks(fed: list[bool], read: list[bool]) -> list[str]:
     if not fed[3]:
         return ["No path leads from in to out: the network's answer does not depend on the image."]
     remarks = []
@@ -125,3 +117,13 @@ def draw_widths(widths: Sequence[int], ascii: bool = False) -> str:  # noqa: A00
         for layer, width in enumerate(widths)
     ]
     return "\n".join(lines)
+
+
+def draw_choices(positions: Sequence[str], chosen: Sequence[str]) -> str:
+    """Write down what stands at each position, as many to a line as fit into 80 columns."""
+    parts = [f"{position} {option}" for position, option in zip(positions, chosen, strict=True)]
+    width = max((len(part) for part in parts), default=0) + 2
+    rows = max(1, 80 // max(width, 1))
+    return "\n".join(
+        "".join(part.ljust(width) for part in parts[at : at + rows]).rstrip() for at in range(0, len(parts), rows)
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import UsageError, nearest
+from nasharness.spaces.registry import register
 
 Edge = tuple[int, int]
 
@@ -245,25 +246,29 @@ SEPARABLE, POINTWISE = "sep3x3", "conv1x1"
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "identity")
 
 #: Convolutional cells: separable 3x3 or plain 1x1 convolutions on the concatenation of their inputs (facts 1.1).
-CNN = GraphSpace(
-    name="shrink-cnn",
-    summary="AutoShrink's convolutional cells: 8 nodes, any of 28 edges",
-    nodes=8,
-    operations=(SEPARABLE, POINTWISE),
-    official=(POINTWISE, SEPARABLE, POINTWISE, POINTWISE, SEPARABLE, SEPARABLE, POINTWISE),
-    balanced=True,
-    needs="--images NAME [--data DIR]",
+CNN = register(
+    GraphSpace(
+        name="shrink-cnn",
+        summary="AutoShrink's convolutional cells: 8 nodes, any of 28 edges",
+        nodes=8,
+        operations=(SEPARABLE, POINTWISE),
+        official=(POINTWISE, SEPARABLE, POINTWISE, POINTWISE, SEPARABLE, SEPARABLE, POINTWISE),
+        balanced=True,
+        needs="--images NAME [--data DIR]",
+    )
 )
 #: Recurrent cells: an activation at each node, a matrix at each edge (facts 3.1). The official code draws activations
 #: unseeded; its published cell's stand here.
-RNN = GraphSpace(
-    name="shrink-rnn",
-    summary="AutoShrink's recurrent cells: 6 nodes, any of 15 edges",
-    nodes=6,
-    operations=ACTIVATIONS,
-    official=("identity", "sigmoid", "sigmoid", "tanh", "identity"),
-    balanced=False,
-    needs="--text DIR",
+RNN = register(
+    GraphSpace(
+        name="shrink-rnn",
+        summary="AutoShrink's recurrent cells: 6 nodes, any of 15 edges",
+        nodes=6,
+        operations=ACTIVATIONS,
+        official=("identity", "sigmoid", "sigmoid", "tanh", "identity"),
+        balanced=False,
+        needs="--text DIR",
+    )
 )
 
 #: The cell of ShrinkCNN-A and -B: 6 of 28 edges (facts 4.1).

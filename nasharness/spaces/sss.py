@@ -8,27 +8,35 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import product
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nasharness.spaces.base import Floats, Indices, Space, frozen
+from nasharness.spaces.base import Floats, Indices, frozen
+from nasharness.spaces.nats import NatsSpace, protocol
+from nasharness.spaces.registry import register
 
 WIDTHS = (8, 16, 24, 32, 40, 48, 56, 64)
 _NAMES = tuple(map(str, WIDTHS))
 
 
-class SizeSpace(Space):
+@register
+class SizeSpace(NatsSpace):
     """``sss``: one of eight widths for each of five layers. Index = base-8 number, c0 most significant."""
 
-    name: ClassVar[str] = "sss"
-    summary: ClassVar[str] = "NATS-Bench size space: 8 widths for each of 5 layers"
-    sizes: ClassVar[tuple[int, ...]] = (8,) * 5
-    options: ClassVar[tuple[tuple[str, ...], ...]] = (_NAMES,) * 5
-    positions: ClassVar[tuple[str, ...]] = ("c0", "c1", "c2", "c3", "c4")
-    ordinal: ClassVar[bool] = True
-    string_form: ClassVar[str] = f"c0:c1:c2:c3:c4 with each width one of {', '.join(_NAMES)}"
+    name = "sss"
+    summary = "NATS-Bench size space: 8 widths for each of 5 layers"
+    options = (_NAMES,) * 5
+    positions = ("c0", "c1", "c2", "c3", "c4")
+    ordinal = True
+    string_form = f"c0:c1:c2:c3:c4 with each width one of {', '.join(_NAMES)}"
+
+    offers = NatsSpace.offers | {"ladder"}
+    protocol = protocol(90, nats={"cifar10": 20_000.0, "cifar100": 40_000.0, "ImageNet16-120": 60_000.0})
+
+    def strings(self) -> list[str]:
+        """See `Space.strings`."""
+        return self._strings
 
     @cached_property
     def _strings(self) -> list[str]:
@@ -92,4 +100,4 @@ class SizeSpace(Space):
         """See `Space.draw`: a bar for each layer, as long as the layer is wide."""
         from nasharness.spaces.drawing import draw_widths
 
-        return draw_widths([WIDTHS[choice] for choice in self._choices[self._one(arch)].tolist()], ascii=ascii)
+        return draw_widths([WIDTHS[choice] for choice in self._choices[self.parse(arch)].tolist()], ascii=ascii)

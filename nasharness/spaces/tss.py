@@ -10,13 +10,15 @@ import random
 import re
 from functools import cached_property
 from itertools import product
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.errors import nearest
-from nasharness.spaces.base import Floats, Indices, Space, frozen
+from nasharness.errors import nearest, unknown
+from nasharness.spaces.base import RULES, Floats, Indices, frozen
+from nasharness.spaces.graph import Skeleton
+from nasharness.spaces.nats import NatsSpace, protocol
+from nasharness.spaces.registry import register
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 #: (source, target) of each position
@@ -25,16 +27,33 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 _SLOT = re.compile(r"\s*([^~|+]*?)\s*~\s*([^~|+]*?)\s*")
 
 
-class TopologySpace(Space):
+@register
+class TopologySpace(NatsSpace):
     """``tss``: an operation on each of the six edges of a cell."""
 
-    name: ClassVar[str] = "tss"
-    summary: ClassVar[str] = "NATS-Bench topology space (NAS-Bench-201): 5 operations on 6 edges of a cell"
-    sizes: ClassVar[tuple[int, ...]] = (5,) * 6
-    options: ClassVar[tuple[tuple[str, ...], ...]] = (OPERATIONS,) * 6
-    positions: ClassVar[tuple[str, ...]] = tuple(f"{source}->{target}" for source, target in EDGES)
-    ordinal: ClassVar[bool] = False
-    string_form: ClassVar[str] = f"|op~0|+|op~0|op~1|+|op~0|op~1|op~2| with op one of {', '.join(OPERATIONS)}"
+    name = "tss"
+    summary = "NATS-Bench topology space (NAS-Bench-201): 5 operations on 6 edges of a cell"
+    options = (OPERATIONS,) * 6
+    positions = tuple(f"{source}->{target}" for source, target in EDGES)
+    ordinal = False
+    string_form = f"|op~0|+|op~0|op~1|+|op~0|op~1|op~2| with op one of {', '.join(OPERATIONS)}"
+
+    #: What an operation of an edge can be replaced by when it is shrunk: the next weaker ones (AutoShrink's removals,
+    #: of one choice at a time, carried over to this space).
+    ladder = {
+        "nor_conv_3x3": ("nor_conv_1x1", "avg_pool_3x3", "skip_connect"),
+        "nor_conv_1x1": ("skip_connect", "avg_pool_3x3", "none"),
+        "avg_pool_3x3": ("skip_connect", "none"),
+        "skip_connect": ("none",),
+        "none": (),
+    }
+    offers = NatsSpace.offers | {"ladder"}
+    skeleton = Skeleton(("0", "1", "2", "3"), EDGES, OPERATIONS.index("none"))
+    protocol = protocol(
+        200,
+        nats={"cifar10": 20_000.0, "cifar100": 40_000.0, "ImageNet16-120": 120_000.0},
+        nb201={"cifar10": 12_000.0},  # of the NAS-Bench-201 paper, on CIFAR-10 alone
+    )
 
     def _order(self) -> Indices:
         # NATS-Bench lists the cells in lexicographic order and shuffles the list after random.seed(88). A generator
@@ -42,6 +61,10 @@ class TopologySpace(Space):
         codes = list(range(self.size))
         random.Random(88).shuffle(codes)
         return np.array(codes, dtype=np.int32)
+
+    def strings(self) -> list[str]:
+        """See `Space.strings`."""
+        return self._strings
 
     @cached_property
     def _strings(self) -> list[str]:
@@ -96,19 +119,27 @@ class TopologySpace(Space):
         columns = self._mutation_columns.take(outcome)
         return self._neighbours.take(parents * 24 + columns)
 
-    def _compute_canonical(self, rule: str) -> Indices:
-        from nasharness.spaces.isomorphism import lowest_indices
+    def canonical(self, ids: ArrayLike, rule: str = "corrected") -> Indices:
+        """See `Space.canonical`.
 
-        return lowest_indices(rule, self._index_of_code)
+        Rules: ``corrected``, 5,390 classes, to remove duplicates; ``published``, the 6,466 classes of the
+        NAS-Bench-201 paper, to conform; ``skip``, 12,751 classes.
+        """
+        if rule not in RULES:
+            raise unknown("isomorphism rule", rule, RULES)
+        if rule not in self._canonical:
+            from nasharness.spaces.isomorphism import lowest_indices
+
+            self._canonical[rule] = frozen(lowest_indices(rule, self._index_of_code))
+        return self._canonical[rule].take(self._checked(ids))
+
+    @cached_property
+    def _canonical(self) -> dict[str, Indices]:
+        return {}
 
     @cached_property
     def _constant(self) -> NDArray[np.bool_]:
-        live = self._choices != OPERATIONS.index("none")
-        from_0 = [np.ones(self.size, dtype=np.bool_)]
-        for target in (1, 2, 3):
-            paths = [live[:, EDGES.index((source, target))] & from_0[source] for source in range(target)]
-            from_0.append(np.logical_or.reduce(paths))
-        return frozen(~from_0[3])
+        return frozen(~self.skeleton.fed(self._choices)[:, -1])
 
     def is_constant(self, ids: ArrayLike) -> NDArray[np.bool_]:
         """Return bool ``[...]``: whether no path leads from node 0 to node 3. So it is for 341 cells."""
@@ -140,4 +171,5 @@ class TopologySpace(Space):
         """See `Space.draw`: nodes 0 to 3 in a row, every edge with its operation."""
         from nasharness.spaces.drawing import draw_cell
 
-        return draw_cell(self._choices[self._one(arch)].tolist(), ascii=ascii)
+        graph = self.graph(arch)
+        return "" if graph is None else draw_cell(graph, ascii=ascii)

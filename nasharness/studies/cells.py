@@ -20,8 +20,10 @@ from nasharness.errors import NasharnessError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
-from nasharness.studies.plan import Lines, Plan
-from nasharness.studies.shard import Question, Shard
+from nasharness.search.result import number
+from nasharness.storage.toml import Lines
+from nasharness.studies.plan import Plan
+from nasharness.studies.shard import Shard
 from nasharness.version import __version__
 
 #: Runs of a shard, least and most: enough to advance together cheaply, few enough to lose little with a killed process
@@ -35,18 +37,28 @@ FORMAT = "nasharness-study/1"
 MOST_SHARDS = 100_000
 #: Folders of installed packages, which are no modules of a plug-in that lies beside them.
 _INSTALLED = ("site-packages", "dist-packages")
-_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats")
+_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits")
 #: Files of the search that only show or check results.
-_NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
+_NO_MATTER = ("__init__.py", "caveats.py", "front.py", "interval.py", "result.py", "testing.py", "text.py")
+
+
+def described(problem: Problem) -> dict[str, Any]:
+    """What must be equal for results to be compared: space, data set, table, protocol."""
+    table = problem.table
+    return {
+        "space": problem.space.name,
+        "dataset": problem.dataset,
+        "table": {"source": table.name, "version": table.version, "checksum": table.checksum},
+        "protocol": problem.describe(),
+    }
 
 
 @dataclass(frozen=True)
 class Study:
-    """A plan worked out: ``questions`` one a data set, ``cells`` as in study.json, ``identity`` of all that counts."""
+    """A plan worked out: ``problems`` one a data set, ``cells`` as in study.json, ``identity`` of all that counts."""
 
     plan: Plan
     problems: tuple[Problem, ...]
-    questions: tuple[Question, ...]
     cells: tuple[dict[str, Any], ...]
     versions: dict[str, str]
     identity: str
@@ -59,15 +71,14 @@ class Study:
         table was chosen is no part of the identity: the cells hold its checksum.
         """
         tables = tables or {}
-        problems = [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
-        questions = [Question.of(problem) for problem in problems]
+        problems = [_problem(plan, dataset, tables.get(dataset)).loaded() for dataset in plan.datasets]
         records = [registry.get(choice.name) for choice in plan.algorithms]
         for record in records:
-            record.check_space(plan.space)
+            record.check_space(problems[0].space)
         cells: list[dict[str, Any]] = []
-        for problem, question in zip(problems, questions, strict=True):
+        for problem in problems:
             for record, choice in zip(records, plan.algorithms, strict=True):
-                shard_runs = _shard_runs(plan.runs, problem, question)
+                shard_runs = _shard_runs(plan.runs, problem)
                 cell = {
                     "id": f"c{len(cells):03d}",
                     "algorithm": str(choice),
@@ -75,15 +86,9 @@ class Study:
                     "settings": record.settings(choice.changed),
                     "changed": dict(choice.changed),
                     "needs": list(record.needs),
-                    "space": plan.space,
-                    "dataset": problem.dataset,
-                    "table": {
-                        "source": problem.table.name,
-                        "version": problem.table.version,
-                        "checksum": problem.table.checksum,
-                    },
-                    "protocol": problem.describe(),
-                    "optimum": question.truth.optimum,
+                    "control": record.control,
+                    **described(problem),
+                    "optimum": number(problem.truth().optimum),
                     "runs": plan.runs,
                     "seed": plan.seed,
                     "shard_runs": shard_runs,
@@ -92,9 +97,9 @@ class Study:
                 cells.append(json.loads(json.dumps(cell)))
         made = versions(records)
         _check_count(plan, cells)
-        described = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
-        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-        return cls(plan, tuple(problems), tuple(questions), tuple(cells), made, identity)
+        content = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
+        identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return cls(plan, tuple(problems), tuple(cells), made, identity)
 
     def shards(self) -> list[Shard]:
         """Every shard, in the order of cells and seeds."""
@@ -214,8 +219,8 @@ def _resolve(name: str, own: str, folder: Path) -> Iterator[tuple[Path, str]]:
     at, package = folder, own
     if own and (at / "__init__.py").is_file():
         yield at / "__init__.py", package
-    for number, part in enumerate(rest):
-        if (at / part / "__init__.py").is_file() and (own or number or at.name not in _INSTALLED):
+    for depth, part in enumerate(rest):
+        if (at / part / "__init__.py").is_file() and (own or depth or at.name not in _INSTALLED):
             at, package = at / part, f"{package}.{part}".lstrip(".")
             yield at / "__init__.py", package
         elif own and (at / part).is_dir():  # a namespace
@@ -309,8 +314,8 @@ def _problem(plan: Plan, dataset: str, table: str | None = None) -> Problem:
         raise
 
 
-def _shard_runs(runs: int, problem: Problem, question: Question) -> int:
-    steps = expected_steps(problem, question.evaluator)
+def _shard_runs(runs: int, problem: Problem) -> int:
+    steps = expected_steps(problem, problem.evaluator())
     seen = problem.space.size if problem.repeats == "free" else 0
     least, most = SHARD_RUNS
     return max(1, min(runs, max(least, min(most, runs // 8)), SHARD_BYTES // (steps * _BYTES_PER_EVALUATION + seen)))

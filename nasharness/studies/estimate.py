@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from nasharness.search import Problem
 from nasharness.search.loop import expected_steps
 from nasharness.studies.cells import Study
-from nasharness.studies.shard import Question, Shard
+from nasharness.studies.shard import Shard
 
 #: Runs of the two probes of an algorithm, and their budget at most.
 PROBE_RUNS = (4, 32)
@@ -37,19 +38,16 @@ def estimate(study: Study, jobs: int = 1, done: Collection[str] = ()) -> Estimat
     A shard of ``n`` runs takes a fixed time and ``n`` times another; both come from a probe of 4 and one of 32 runs, of
     200 evaluations at most, and grow in proportion to the evaluations expected.
     """
-    steps = [
-        expected_steps(problem, question.evaluator)
-        for problem, question in zip(study.problems, study.questions, strict=True)
-    ]
+    steps = [expected_steps(problem, problem.evaluator()) for problem in study.problems]
     probes = {}
     cpu, size, longest = 0.0, 0.0, 0.0
     for shard in study.shards():
         if shard.labels[4] not in probes:
-            probes[shard.labels[4]] = _probe(replace(shard, question=0), study.questions[0], steps[0])
+            probes[shard.labels[4]] = _probe(replace(shard, problem=0), study.problems[0], steps[0])
         if shard.name in done:
             continue
         fixed, each, bytes_each = probes[shard.labels[4]]
-        taken = (fixed + each * shard.runs) * steps[shard.question]
+        taken = (fixed + each * shard.runs) * steps[shard.problem]
         longest = max(longest, taken)
         cpu += taken
         size += SHARD_OVERHEAD + bytes_each * shard.runs
@@ -58,23 +56,23 @@ def estimate(study: Study, jobs: int = 1, done: Collection[str] = ()) -> Estimat
     return Estimate(seconds, cpu, int(size))
 
 
-def _probe(shard: Shard, question: Question, steps: int) -> tuple[float, float, float]:
+def _probe(shard: Shard, problem: Problem, steps: int) -> tuple[float, float, float]:
     """Seconds an evaluation step costs a shard, and each of its runs; bytes of a run."""
     steps = min(steps, PROBE_EVALUATIONS)
-    question = replace(question, evaluations=steps, seconds=None)
+    problem = problem.loaded(evaluations=steps, seconds=None)
     few, many = PROBE_RUNS
-    replace(shard, runs=1).compute(replace(question, evaluations=2))  # what happens once in a process is not counted
-    short, _ = _time(replace(shard, runs=few), question)
+    replace(shard, runs=1).compute(problem.loaded(evaluations=2))  # what happens once in a process is not counted
+    short, _ = _time(replace(shard, runs=few), problem)
     if short > PROBE_SECONDS:
         return 0.0, short / few / steps, 150.0
-    long, size = _time(replace(shard, runs=many), question)
+    long, size = _time(replace(shard, runs=many), problem)
     each = max(long - short, 0.0) / (many - few)
     return max(short - few * each, 0.0) / steps, each / steps, max(size - SHARD_OVERHEAD, 0) / many
 
 
-def _time(shard: Shard, question: Question) -> tuple[float, int]:
+def _time(shard: Shard, problem: Problem) -> tuple[float, int]:
     started = time.perf_counter()
-    size = len(shard.compute(question))
+    size = len(shard.compute(problem))
     return time.perf_counter() - started, size
 
 

@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from nasharness.errors import NasharnessError
-from nasharness.studies.shard import Question, Shard
+from nasharness.search import Problem
+from nasharness.studies.shard import Shard
 
 #: How often a shard may lose its worker before the study gives up.
 ATTEMPTS = 3
@@ -31,20 +32,20 @@ class WorkerError(NasharnessError):
     exit_code = 1
 
 
-def in_process(shards: Sequence[Shard], questions: Sequence[Question]) -> Generator[tuple[Shard, bytes], None, None]:
+def in_process(shards: Sequence[Shard], problems: Sequence[Problem]) -> Generator[tuple[Shard, bytes], None, None]:
     """Compute shards here, one after the other."""
     for shard in shards:
-        yield shard, shard.compute(questions[shard.question])
+        yield shard, shard.compute(problems[shard.problem])
 
 
 def in_processes(
-    shards: Sequence[Shard], questions: Sequence[Question], jobs: int
+    shards: Sequence[Shard], problems: Sequence[Problem], jobs: int
 ) -> Generator[tuple[Shard, bytes], None, None]:
     """Compute shards in ``jobs`` processes. A process that is lost is replaced and its shard tried again.
 
     Processes are spawned, and end with this one: each holds one end of a pipe of its own, and watches its parent.
     """
-    payload = pickle.dumps(list(questions), protocol=pickle.HIGHEST_PROTOCOL)
+    payload = pickle.dumps(list(problems), protocol=pickle.HIGHEST_PROTOCOL)
     waiting = deque(shards)
     attempts: dict[str, int] = {}
     workers: list[_Worker] = []
@@ -128,17 +129,17 @@ def _serve(pipe: Connection) -> None:
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
     try:
-        questions: list[Question] = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
+        problems: list[Problem] = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
         while True:
             shard: Shard = pipe.recv()
-            pipe.send(_attempt(shard, questions))
+            pipe.send(_attempt(shard, problems))
     except (EOFError, OSError):
         return
 
 
-def _attempt(shard: Shard, questions: list[Question]) -> bytes | BaseException:
+def _attempt(shard: Shard, problems: list[Problem]) -> bytes | BaseException:
     try:
-        return shard.compute(questions[shard.question])
+        return shard.compute(problems[shard.problem])
     except NasharnessError as error:
         return error
     except MemoryError:

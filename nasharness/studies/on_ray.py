@@ -14,17 +14,17 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.search import registry
+from nasharness.search import Problem, registry
 from nasharness.studies.cells import versions
 from nasharness.studies.local import ATTEMPTS, THREADS, WorkerError, lost
-from nasharness.studies.shard import Question, Shard
+from nasharness.studies.shard import Shard
 
 #: Shards in flight for each processor of the cluster: enough that none waits for this process.
 PER_CPU = 2
 
 
 def on_ray(
-    shards: Sequence[Shard], questions: Sequence[Question], address: str, expected: Mapping[str, str]
+    shards: Sequence[Shard], problems: Sequence[Problem], address: str, expected: Mapping[str, str]
 ) -> Generator[tuple[Shard, bytes], None, None]:
     """Compute shards on the cluster at ``address``; ``""`` is ``$RAY_ADDRESS``, else a cluster of this machine alone.
 
@@ -48,7 +48,7 @@ def on_ray(
         except Exception as error:  # Ray raises many kinds, of its own and of gRPC's
             raise UsageError(f"--ray {address or 'local'}: cannot connect ({error}); see `ray status`") from error
     try:
-        yield from _run(ray, shards, questions, dict(expected))
+        yield from _run(ray, shards, problems, dict(expected))
     finally:
         if mine:
             ray.shutdown()
@@ -62,10 +62,10 @@ def _reach(address: str) -> None:
 
 
 def _run(
-    ray: Any, shards: Sequence[Shard], questions: Sequence[Question], expected: dict[str, str]
+    ray: Any, shards: Sequence[Shard], problems: Sequence[Problem], expected: dict[str, str]
 ) -> Generator[tuple[Shard, bytes], None, None]:
     task = ray.remote(num_cpus=1, max_retries=0)(_compute)
-    payloads = [ray.put(question) for question in questions]
+    payloads = [ray.put(problem) for problem in problems]
     waiting = deque(shards)
     flying: dict[Any, Shard] = {}
     attempts: dict[str, int] = {}
@@ -74,7 +74,7 @@ def _run(
             room = max(2, PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
             while waiting and len(flying) < room:
                 shard = waiting.popleft()
-                flying[task.remote(payloads[shard.question], shard, expected)] = shard
+                flying[task.remote(payloads[shard.problem], shard, expected)] = shard
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=5.0)
             for reference in ready:
                 shard = flying.pop(reference)
@@ -96,7 +96,7 @@ def _run(
             ray.cancel(reference, force=True)
 
 
-def _compute(question: Question, shard: Shard, expected: dict[str, str]) -> bytes | NasharnessError:
+def _compute(problem: Problem, shard: Shard, expected: dict[str, str]) -> bytes | NasharnessError:
     """What a worker does. Its versions must be the study's, or it would not make the study's bits."""
     try:
         names = [key.removeprefix("code of ") for key in expected if key.startswith("code of ")]
@@ -104,7 +104,7 @@ def _compute(question: Question, shard: Shard, expected: dict[str, str]) -> byte
         wrong = [f"{key} {expected[key]} here, {here[key]} there" for key in expected if here.get(key) != expected[key]]
         if wrong:
             return WorkerError(f"node {socket.gethostname()} has other versions: {'; '.join(wrong)}")
-        return shard.compute(question)
+        return shard.compute(problem)
     except NasharnessError as error:
         return error
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import operator
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from nasharness import spaces
-from nasharness.errors import NasharnessError, UsageError, unknown
-from nasharness.search import BUDGETS, registry
-from nasharness.search.problem import REPEATS
+from nasharness.errors import UsageError, unknown
+from nasharness.search import registry
+from nasharness.search.problem import REPEATS, datasets, default_dataset
+from nasharness.spaces import Space
+from nasharness.storage.toml import Lines, read_toml
+from nasharness.tables import candidates, open_table
 
 KEYS = (
     "algorithms", "space", "datasets", "runs", "seed", "evaluations", "seconds", "budget",
-    "signal", "final", "repeats", "table", "settings",
+    "signal", "final", "repeats", "table", "objectives", "limits", "settings",
 )  # fmt: skip
 ALL = "all"
 
@@ -72,6 +72,8 @@ class Plan:
     final: str | None
     repeats: str
     table: str | None
+    objectives: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     #: where each key was written, for messages about what shows later
     lines: Lines | None = field(default=None, compare=False, repr=False)
 
@@ -94,7 +96,7 @@ class Plan:
             space = spaces.get(given.get("space", "tss"))
         names = _names("algorithms", given["algorithms"], lines)
         if names == [ALL]:
-            names = multi_trial(space.name)
+            names = multi_trial(space)
         choices = []
         for name in names:
             with lines.at("algorithms", name):
@@ -104,42 +106,40 @@ class Plan:
             if choices.count(choice) > 1:
                 with lines.at("algorithms", choice.name):
                     raise UsageError(f"algorithm {str(choice)!r} is asked for twice")
-        datasets = _names("datasets", given.get("datasets", ["cifar10"]), lines)
-        if datasets == [ALL]:
-            datasets = list(space.datasets)
-        for dataset in datasets:
-            with lines.at("datasets", dataset):
-                if dataset not in space.datasets:
-                    raise unknown(f"data set of space {space.name!r}", dataset, (*space.datasets, ALL))
-                if datasets.count(dataset) > 1:
-                    raise UsageError(f"data set {dataset!r} is asked for twice")
+        measured = _datasets(space, given, lines)
         return cls(
             algorithms=tuple(choices),
             space=space.name,
-            datasets=tuple(datasets),
+            datasets=tuple(measured),
             runs=_whole("runs", given.get("runs", 1), 1, lines),
             seed=_whole("seed", given.get("seed", 0), 0, lines),
             evaluations=_optional("evaluations", given, lines, lambda v: _whole("evaluations", v, 1, lines)),
             seconds=_optional("seconds", given, lines, lambda v: _positive("seconds", v)),
-            budget=_optional("budget", given, lines, lambda v: _word("budget", v, BUDGETS)),
+            budget=_optional("budget", given, lines, lambda v: _word("budget", v, space.protocol.budgets)),
             signal=_optional("signal", given, lines, lambda v: _word("signal", v)),
             final=_optional("final", given, lines, lambda v: _word("final", v)),
             repeats=_optional("repeats", given, lines, lambda v: _word("treatment of repeats", v, REPEATS))
             or "charged",
             table=_optional("table", given, lines, lambda v: _word("table", v)),
+            objectives=tuple(_texts("objectives", given.get("objectives", ()), lines)),
+            limits=tuple(_texts("limits", given.get("limits", ()), lines)),
             lines=lines,
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that ``Plan.create`` takes back; JSON can hold them."""
-        return {
-            "algorithms": [str(choice) for choice in self.algorithms],
-            "space": self.space,
-            "datasets": list(self.datasets),
-        } | {
-            key: getattr(self, key)
-            for key in ("runs", "seed", "evaluations", "seconds", "budget", "signal", "final", "repeats", "table")
-        }
+        return (
+            {
+                "algorithms": [str(choice) for choice in self.algorithms],
+                "space": self.space,
+                "datasets": list(self.datasets),
+            }
+            | {
+                key: getattr(self, key)
+                for key in ("runs", "seed", "evaluations", "seconds", "budget", "signal", "final", "repeats", "table")
+            }
+            | {key: list(getattr(self, key)) for key in ("objectives", "limits") if getattr(self, key)}
+        )
 
     @property
     def total_runs(self) -> int:
@@ -147,71 +147,9 @@ class Plan:
         return len(self.algorithms) * len(self.datasets) * self.runs
 
 
-class Lines:
-    """Finds the line on which a key or a value of a plan's file stands; tomllib does not tell."""
-
-    def __init__(self, path: Path | None, text: str) -> None:
-        self.path = path
-        self.text = text.splitlines()
-
-    def prefix(self, line: int | None = None) -> str:
-        """How a message about the file begins; nothing where the plan came from options."""
-        if self.path is None:
-            return ""
-        return f"{self.path}: " if line is None else f"{self.path}, line {line}: "
-
-    def find(self, key: str, value: str | None = None, section: str = "") -> int | None:
-        """1-based line of ``key`` in ``[section]``, or of the first ``"value"`` from there on."""
-        here, found = "", None
-        for number, line in enumerate(self.text, 1):
-            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-            if header and "=" not in line.partition("]")[0]:
-                here = re.sub(r"""["']|\s""", "", header[1])
-            elif here == section and re.match(rf"""\s*(["']?){re.escape(key)}\1\s*[=.]""", line):
-                found = number
-                break
-        if found is None and section:
-            for number, line in enumerate(self.text, 1):
-                if re.sub(r"""["']|\s""", "", line).startswith(f"[{section}.{key}]"):
-                    return number
-            return self.find(section.rpartition(".")[2], None, section.rpartition(".")[0])
-        if found is None:
-            headers = [n for n, line in enumerate(self.text, 1) if re.match(rf"\s*\[+[^\]]*{re.escape(key)}", line)]
-            return headers[0] if headers else None
-        if value is not None:
-            for number in range(found, len(self.text) + 1):
-                if re.search(rf"""["']{re.escape(value)}["']""", self.text[number - 1]):
-                    return number
-        return found
-
-    @contextmanager
-    def at(self, key: str, value: str | None = None, section: str = "") -> Iterator[None]:
-        """Add file and line to the message of an error that is raised within."""
-        try:
-            yield
-        except NasharnessError as error:
-            if self.path is None:
-                raise
-            raise type(error)(self.prefix(self.find(key, value, section)) + str(error)) from None
-
-
 def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
     """Read a plan from a TOML file; ``changes`` replace keys. Raises UsageError with the line of what is wrong."""
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # editors of Windows put a byte-order mark first
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"cannot read the plan {file}: {reason}") from error
-    lines = Lines(file, text)
-    try:
-        given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        reason = re.sub(r"\s*\(at [^)]*\)", "", str(error))
-        line = int(found[1]) if found else len(lines.text)
-        shown = f": {lines.text[line - 1].strip()!r}" if 0 < line <= len(lines.text) else ""
-        raise UsageError(f"{lines.prefix(line)}not TOML ({reason}){shown}") from None
+    lines, given = read_toml(path, "plan")
     if {"evaluations", "seconds", "budget"} & changes.keys():  # a budget from the command line replaces the file's
         given = {key: value for key, value in given.items() if key not in ("evaluations", "seconds", "budget")}
     plan = Plan.create(lines, **given)
@@ -222,14 +160,30 @@ def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
     return replace(Plan.create(**(given | changes)), lines=lines)
 
 
-def multi_trial(space: str) -> list[str]:
+def multi_trial(space: Space) -> list[str]:
     """Names of every registered multi-trial algorithm that works on ``space``, less those that read a whole table."""
     records = [registry.get(name) for name in registry.names(kind=registry.MULTI_TRIAL)]
-    return [
-        record.name
-        for record in records
-        if "whole-signal" not in record.needs and (record.spaces == ("*",) or space in record.spaces)
-    ]
+    return [record.name for record in records if "whole-signal" not in record.needs and not record.unfit(space)]
+
+
+def _datasets(space: Space, given: Mapping[str, Any], lines: Lines) -> list[str]:
+    """The data sets asked for, all of the space's, or the one that is meant where none is named."""
+    asked = given.get("datasets")
+    tables = []
+    if not space.datasets:  # only its tables tell
+        named = given.get("table")
+        tables = [open_table(space.name, named)] if isinstance(named, str) else candidates(space.name)[0]
+    known = datasets(space, tables)
+    names = [default_dataset(space, tables)] if asked is None else _names("datasets", asked, lines)
+    if names == [ALL]:
+        names = known
+    for name in names:
+        with lines.at("datasets", name):
+            if name not in known:
+                raise unknown(f"data set of space {space.name!r}", name, (*known, ALL))
+            if names.count(name) > 1:
+                raise UsageError(f"data set {name!r} is asked for twice")
+    return names
 
 
 def count(number: int, word: str) -> str:
@@ -297,6 +251,17 @@ def _names(key: str, value: Any, lines: Lines) -> list[str]:
         if not good:
             raise UsageError(f'{key} = {value!r}: expected a list of names, or "all"')
     return [name.strip() for name in names]
+
+
+def _texts(key: str, value: Any, lines: Lines) -> list[str]:
+    with lines.at(key):
+        if (
+            isinstance(value, str)
+            or not isinstance(value, Sequence)
+            or not all(isinstance(text, str) for text in value)
+        ):
+            raise UsageError(f"{key} = {value!r}: expected a list of texts in quotes")
+    return list(value)
 
 
 def _optional(key: str, given: Mapping[str, Any], lines: Lines, read: Any) -> Any:

@@ -114,8 +114,8 @@ def _executor(
     if ray is not None:
         from nasharness.studies.on_ray import on_ray
 
-        return on_ray(shards, study.questions, ray, study.versions)
-    return in_process(shards, study.questions) if jobs == 1 else in_processes(shards, study.questions, jobs)
+        return on_ray(shards, study.problems, ray, study.versions)
+    return in_process(shards, study.problems) if jobs == 1 else in_processes(shards, study.problems, jobs)
 
 
 def resume_command(path: Path) -> str:

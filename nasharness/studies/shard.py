@@ -16,13 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nasharness import spaces
 from nasharness.search import Problem, registry
-from nasharness.search.loop import Searched, search
-from nasharness.search.measure import Measure
-from nasharness.search.problem import Evaluator, Truth
+from nasharness.search.loop import Searched, scores, search
 from nasharness.search.run import make_task, named
-from nasharness.tables import Table
+from nasharness.spaces import Space
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -46,55 +43,9 @@ SCHEMA = pa.schema(
         ("evaluations", pa.int32()),
     ]
 )
+#: Columns that hold architectures.
+ARCHS = ("incumbent", "recommended")
 NAMES = ("cell", "space", "dataset", "table", "algorithm")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A problem with its columns in memory: what a process on another machine needs, and no table there.
-
-    The space travels by its name, since every process has its own.
-    """
-
-    space: str
-    table: Table
-    dataset: str
-    signal: Measure
-    final: Measure
-    evaluations: int | None
-    seconds: float | None
-    repeats: str
-    evaluator: Evaluator
-    truth: Truth
-
-    @classmethod
-    def of(cls, problem: Problem) -> Question:
-        """Read what ``problem`` needs out of its table."""
-        return cls(
-            problem.space.name,
-            Table(problem.table.path, problem.table.meta),  # without what is mapped into memory
-            problem.dataset,
-            problem.signal,
-            problem.final,
-            problem.evaluations,
-            problem.seconds,
-            problem.repeats,
-            problem.evaluator(),
-            problem.truth(),
-        )
-
-    def problem(self) -> Problem:
-        """The problem again."""
-        return Problem(
-            spaces.get(self.space),
-            self.table,
-            self.dataset,
-            self.signal,
-            self.final,
-            self.evaluations,
-            self.seconds,
-            self.repeats,
-        )
 
 
 @dataclass(frozen=True)
@@ -108,59 +59,73 @@ class Shard:
     settings: Mapping[str, Any]
     first: int
     runs: int
-    question: int  # which of the study's questions
+    problem: int  # which of the study's problems
 
     def __str__(self) -> str:
         return f"{self.name} ({self.labels[4]} on {self.labels[2]}, seeds {self.first} to {self.first + self.runs - 1})"
 
-    def compute(self, question: Question) -> bytes:
+    def compute(self, problem: Problem) -> bytes:
         """Search, score, and return the Parquet file. Raises AlgorithmFailedError for what the algorithm raises."""
         seeds = np.arange(self.first, self.first + self.runs, dtype=np.int64)
-        problem = question.problem()
         record = registry.get(self.algorithm)
         with named(record):
-            algorithm = record.build(make_task(record, problem, question.evaluator, seeds), self.settings)
-            searched = search(algorithm, problem, question.evaluator, seeds)
-        columns = rows(searched, seeds, question.truth)
-        size = len(columns["seed"])
+            algorithm = record.build(make_task(record, problem, problem.evaluator(), seeds), self.settings)
+            searched = search(algorithm, problem, problem.evaluator(), seeds)
+        return self.written(searched, seeds, problem)
+
+    def written(self, searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> bytes:
+        """The Parquet file of finished searches."""
+        columns = rows(searched, seeds, problem)
+        size, schema = len(columns["seed"]), schema_of(problem.space)
         arrays = [
             pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in self.labels
-        ] + [pa.array(columns[name], type=SCHEMA.field(name).type) for name in SCHEMA.names[len(NAMES) :]]
+        ] + [_array(columns[name], schema.field(name).type) for name in schema.names[len(NAMES) :]]
         note = {"nasharness": json.dumps({"study": self.study, "shard": self.name, "runs": self.runs})}
         sink = pa.BufferOutputStream()
         pq.write_table(
-            pa.table(arrays, schema=SCHEMA.with_metadata(note)), sink, compression="zstd", write_page_checksum=True
+            pa.table(arrays, schema=schema.with_metadata(note)), sink, compression="zstd", write_page_checksum=True
         )
         return bytes(sink.getvalue())
 
 
-def rows(searched: Searched, seeds: NDArray[np.int64], truth: Truth) -> dict[str, NDArray[Any]]:
+def schema_of(space: Space) -> pa.Schema:
+    """SCHEMA, with architectures as vectors of choices where the space has no indices."""
+    if not space.arch_shape:
+        return SCHEMA
+    vector = pa.list_(pa.int8(), space.arch_shape[0])
+    return pa.schema([field.with_type(vector) if field.name in ARCHS else field for field in SCHEMA])
+
+
+def _array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values, type=kind)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), type=pa.int8()), values.shape[1])
+
+
+def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict[str, NDArray[Any]]:
     """The improvements of each run and its end, as columns; runs in the order of ``seeds``, the last row after all."""
-    trajectories = searched.trajectories
+    trajectories, space, truth = searched.trajectories, problem.space, problem.truth()
     runs = len(seeds)
-    made = np.arange(trajectories.steps) < trajectories.count[:, None]
-    best = np.where(made, trajectories.signal, -np.inf)
-    np.fmax.accumulate(best, axis=1, out=best)
-    improved = best > -np.inf
-    improved[:, 1:] &= best[:, 1:] > best[:, :-1]
+    improved, best = trajectories.improvements()
     run, step = np.nonzero(improved)
-    incumbent = np.concatenate([trajectories.ids[run, step], searched.incumbent]).astype(np.int32)
-    evaluated = incumbent >= 0
-    final = np.where(evaluated, truth.score(np.where(evaluated, incumbent, 0)), np.nan)
-    answered = searched.recommended >= 0
-    recommended = np.where(answered, truth.score(np.where(answered, searched.recommended, 0)), np.nan)
+    every = np.arange(runs)
+    incumbent = np.concatenate([trajectories.ids[run, step], searched.incumbent])
     before = len(run)
+    until = np.concatenate([step + 1, trajectories.count])
+    final = scores(truth, space, incumbent, trajectories.shown(np.concatenate([run, every]), incumbent, until))
+    answers = scores(truth, space, searched.recommended, trajectories.shown(every, searched.recommended))
+    nothing = np.full((before, *space.arch_shape), -1, dtype=space.arch_dtype)
     columns: dict[str, NDArray[Any]] = {
         "seed": np.concatenate([seeds[run], seeds]),
-        "step": np.concatenate([step + 1, trajectories.count]).astype(np.int32),
+        "step": until.astype(np.int32),
         "simulated_seconds": np.concatenate([trajectories.clock[run, step], searched.seconds]),
-        "signal": np.concatenate([trajectories.signal[run, step], best[:, -1]]),
+        "signal": problem.sign * np.concatenate([trajectories.signal[run, step], best[:, -1]]),
         "incumbent": incumbent,
         "final": final,
         "last": np.arange(before + runs) >= before,
-        "recommended": np.concatenate([np.full(before, -1), searched.recommended]).astype(np.int32),
-        "recommended_final": np.concatenate([np.full(before, np.nan), recommended]),
+        "recommended": np.concatenate([nothing, searched.recommended]),
+        "recommended_final": np.concatenate([np.full(before, np.nan), answers]),
         "evaluations": np.concatenate([np.full(before, -1), searched.evaluations]).astype(np.int32),
     }
-    order = np.argsort(np.concatenate([run, np.arange(runs)]), kind="stable")
+    order = np.argsort(np.concatenate([run, every]), kind="stable")
     return {name: column[order] for name, column in columns.items()}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nasharness import spaces
-from nasharness.analysis.proxies import KS, Interval, Quality, quality
+from nasharness.analysis.validation.proxies import KS, Interval, Quality, quality
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.search.problem import Problem

@@ -16,7 +16,7 @@ from nasharness.errors import UsageError, unknown
 from nasharness.images import ImageSet, Split
 from nasharness.search import registry
 from nasharness.search.registry import ONE_SHOT, Record
-from nasharness.spaces.base import DATASETS
+from nasharness.spaces.nats import DATASETS
 from nasharness.supernets.build import check_space
 from nasharness.supernets.recipe import Recipe
 from nasharness.supernets.session import CHECKPOINT, Session
@@ -85,7 +85,7 @@ class Request:
         record = registry.get(algorithm)
         record.require(ONE_SHOT)
         chosen = record.settings(settings or {})
-        record.check_space(spaces.get(space).name)
+        record.check_space(spaces.get(space))
         check_space(space)
         if dataset not in spaces.get(space).datasets:
             raise unknown(

@@ -21,6 +21,7 @@ from nasharness.storage import atomically, write_json, writing
 from nasharness.supernets.judge import Judge, Standing
 from nasharness.supernets.request import Request
 from nasharness.supernets.session import Epoch
+from nasharness.tables import Table
 
 #: what the signal of a one-shot run is
 SIGNAL = "accuracy of the derived architecture with the shared weights, on images that train no weights"
@@ -210,7 +211,8 @@ class OneShotResult:
         import torch
 
         problem = self.judge.problem
-        return provenance(None if problem is None else problem.table, self.request.seeds) | {
+        table = problem.table if problem is not None and isinstance(problem.table, Table) else None
+        return provenance(table, self.request.seeds) | {
             "torch": torch.__version__,
             "images_checksum": self.request.images.checksum,
         }

@@ -101,7 +101,7 @@ class Session:
     ) -> None:
         self.record, self.settings, self.recipe, self.seed, self.device = record, dict(settings), recipe, seed, device
         self.space = spaces.get(space)
-        record.check_space(space)
+        record.check_space(self.space)
         if recipe.batch > len(split.weights[0]):
             raise UsageError(f"--batch {recipe.batch}: larger than the images that train weights ({split.note})")
         if len(split.arch[0]) == 0:

@@ -79,7 +79,7 @@ def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, deriv
 
 def _spaces(name: str) -> list[str]:
     record = registry.get(name)
-    return [space for space in SPACES if record.spaces == ("*",) or space in record.spaces]
+    return [space for space in SPACES if not record.unfit(spaces.get(space))]
 
 
 @dataclass(frozen=True)

@@ -31,25 +31,29 @@ def card(space: str, arch: str | int, table: str | None = None) -> dict[str, Any
             if table is not None:
                 raise
             problems[name] = str(error)
-    one = np.int32(index)
+    one = np.asarray(index)
+    forms = {"params_millions": "params", "flops_millions": "macs"}
     return {
         "space": space,
-        "index": index,
+        "index": index if not chosen.arch_shape else None,
         "arch": chosen.string(index),
-        "isomorphism": {rule: int(chosen.canonical(one, rule)) for rule in ("published", "corrected")},
-        "params_millions": {dataset: float(chosen.params(one, dataset)) for dataset in chosen.datasets},
-        "flops_millions": {dataset: float(chosen.flops(one, dataset)) for dataset in chosen.datasets},
+        "isomorphism": {rule: int(chosen.canonical(one, rule)) for rule in ("published", "corrected")}
+        if "index" in chosen.offers else {},
+    } | {
+        key: {dataset: float(chosen.closed_form(form, one, dataset)) for dataset in chosen.datasets}
+        for key, form in forms.items() if form in chosen.closed_forms
+    } | {
         "tables": names,
         "measurements": measurements,
         "problems": problems,
-    }
+    }  # fmt: skip
 
 
 def _measurements(table: Table, index: int) -> list[dict[str, Any]]:
     rows = []
     for column in table.columns.values():
         values = table.array(column.dataset, column.metric, column.schedule)[..., index]
-        if column.schedule is None:
+        if not column.seeds:
             by_seed = {"all": float(values)}
         else:
             by_seed = {seed: float(value) for seed, value in zip(column.seeds, values[-1], strict=True)}
@@ -76,12 +80,13 @@ def render(known: dict[str, Any], ascii: bool = False) -> str:  # noqa: A002 - a
     """A card as text for a person."""
     space = spaces.get(known["space"])
     index = known["index"]
-    lines = [known["arch"], f"index {index} of space {space.name}", ""]
-    lines += ["  " + line for line in space.draw(index, ascii=ascii).splitlines()] + [""]
+    number = f"index {index} of space {space.name}" if index is not None else f"of space {space.name}"
+    lines = [known["arch"], number, ""]
+    lines += ["  " + line for line in space.draw(known["arch"], ascii=ascii).splitlines()] + [""]
     for rule, lowest in known["isomorphism"].items():
         alone = "lowest index of its class" if lowest == index else f"same network as index {lowest}"
         lines.append(f"isomorphism  {alone} ({space.classes(rule):,} classes, {rule} rule)")
-    for dataset, millions in known["params_millions"].items():
+    for dataset, millions in known.get("params_millions", {}).items():
         flops = known["flops_millions"][dataset]
         lines.append(f"cost         {dataset}: {millions:.6f} M params, {flops:.5f} M MACs")
     for table in known["tables"]:
@@ -92,10 +97,7 @@ def render(known: dict[str, Any], ascii: bool = False) -> str:  # noqa: A002 - a
         rows = [row for row in known["measurements"] if row["table"] == table]
         lines += [f"  {_label(row):<36} {_values(row)}" for row in rows] or ["  nothing measured"]
     if not known["tables"]:
-        lines += [
-            "",
-            f"no table of space {space.name} is here; get one with: {catalogue.how_to_get(space.name, 'official')}",
-        ]
+        lines += ["", f"no table of space {space.name} is here (nasharness list tables shows how to get one)"]
     return "\n".join(lines)
 
 

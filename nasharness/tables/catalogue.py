@@ -1,33 +1,32 @@
 """Where tables live, and which one answers a question.
 
 A table of space ``tss`` named ``light`` lies in ``DATA/tables/tss/light``; DATA is ``$NASHARNESS_DATA``, else the
-platform's folder for user data. The embedded table ships inside the package. Look-up order: official, light, embedded.
+platform's folder for user data. The embedded table ships inside the package. Look-up order: official, light, embedded;
+where a space has none of these, whatever it has.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-import platformdirs
-
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.spaces import stored
+from nasharness.storage.places import data_dir
+from nasharness.tables import registry
 from nasharness.tables.table import Table
 
 ORDER = ("official", "light", "embedded")
 
+#: (space, table) -> the command that brings a published table
 HOW_TO_GET = {
-    "official": "nasharness data import DIR_OR_ARCHIVE",
-    "light": "nasharness data fetch",
-    "embedded": "reinstall nasharness: the embedded table ships with it",
+    ("tss", "official"): "nasharness data import NATS-tss-v1_0-3ffb9-simple.tar",
+    ("sss", "official"): "nasharness data import NATS-sss-v1_0-50262-simple.tar",
+    ("tss", "light"): "nasharness data fetch",
+    ("tss", "embedded"): "reinstall nasharness: the embedded table ships with it",
 }
-
-
-def data_dir() -> Path:
-    """The folder that holds downloaded and imported data: ``$NASHARNESS_DATA``, else the user's data folder."""
-    chosen = os.environ.get("NASHARNESS_DATA")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("nasharness", appauthor=False))
+#: what brings a table of one's own
+OWN = "nasharness data import FILE --name NAME --arch COLUMN --metric COLUMN=METRIC"
 
 
 def table_path(space: str, name: str) -> Path:
@@ -36,7 +35,7 @@ def table_path(space: str, name: str) -> Path:
         raise UsageError(f"table name {name!r}: expected letters, digits, '.', '_' and '-', as in 'light'")
     if name == "embedded":
         return Path(__file__).parent / "embedded" / space
-    return data_dir() / "tables" / space / name
+    return stored.folder(space) / name
 
 
 def table_names(space: str) -> list[str]:
@@ -45,6 +44,7 @@ def table_names(space: str) -> list[str]:
     found = {path.parent.name for path in folder.glob("*/table.json") if not path.parent.name.startswith(".")}
     if (table_path(space, "embedded") / "table.json").is_file():
         found.add("embedded")
+    found |= registry.offered(space).keys()
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
 
 
@@ -52,9 +52,18 @@ def open_table(space: str, name: str) -> Table:
     """Open one table by name. Raises DataError with the command that brings it where it is not here."""
     known = table_names(space)
     if name in known:
-        return Table.open(table_path(space, name))
+        path = table_path(space, name)
+        brought = name in registry.offered(space) and not (path / "table.json").is_file()
+        table = registry.make(space, name) if brought else Table.open(path)
+        bound = table.meta.get("space_checksum")
+        if bound and bound != stored.recorded_checksum(space):
+            raise DataError(
+                f"table {name!r} measures other architectures than space {space!r} has now: the space was imported "
+                "again since; import the table again too"
+            )
+        return table
     table_path(space, name)  # refuses names that are no names
-    if name in ORDER:
+    if (space, name) in HOW_TO_GET:
         raise DataError(f"no {name} table of space {space!r} in {data_dir()}; get it with: {how_to_get(space, name)}")
     raise unknown(f"table of space {space!r}", name, known, "nasharness list tables")
 
@@ -65,31 +74,25 @@ def candidates(space: str) -> tuple[list[Table], list[str]]:
     Raises DataError with the command that brings one where there is none.
     """
     tables, damaged = [], []
-    for name in table_names(space):
-        if name in ORDER:
-            try:
-                tables.append(open_table(space, name))
-            except DataError as error:
-                damaged.append(f"{name!r} was passed over: {error}")
+    names = table_names(space)
+    for name in [name for name in names if name in ORDER] or names:
+        try:
+            tables.append(open_table(space, name))
+        except DataError as error:
+            damaged.append(f"{name!r} was passed over: {error}")
     if not tables:
         if damaged:
             raise DataError(f"no table of space {space!r} can be opened: {'; '.join(damaged)}")
-        raise DataError(
-            f"no table of space {space!r} in {data_dir()}, and no small public one exists; import NATS-Bench's: "
-            f"{how_to_get(space, 'official')}"
-            if space == "sss"
-            else f"no table of space {space!r} in {data_dir()}; get one with: {HOW_TO_GET['light']}"
-        )
+        published = [command for (of, _), command in HOW_TO_GET.items() if of == space]
+        raise DataError(f"no table of space {space!r} in {data_dir()}; get one with: {' or: '.join(published) or OWN}")
     return tables, damaged
 
 
 def how_to_get(space: str, name: str) -> str:
     """The command that brings a table here."""
-    if name == "official":
-        archive = {"tss": "NATS-tss-v1_0-3ffb9-simple.tar", "sss": "NATS-sss-v1_0-50262-simple.tar"}.get(
-            space, "ARCHIVE"
-        )
-        return f"nasharness data import {archive}"
-    if name == "light" and space != "tss":
-        return how_to_get(space, "official")
-    return HOW_TO_GET.get(name, "nasharness data import FILE --name NAME")
+    return HOW_TO_GET.get((space, name), f"nasharness data import FILE --name {name}")
+
+
+def missing() -> list[tuple[str, str]]:
+    """Published tables that are not here, as (space, name)."""
+    return [(space, name) for space, name in HOW_TO_GET if name not in table_names(space)]

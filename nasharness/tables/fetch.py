@@ -18,7 +18,7 @@ import numpy as np
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.storage import file_sha256
-from nasharness.tables.catalogue import data_dir
+from nasharness.storage.places import data_dir
 from nasharness.tables.download import NotThere, Progress, discard, download, fetch_text
 from nasharness.tables.light import Part, Values, align, join, write_table
 from nasharness.tables.light_files import read_columns

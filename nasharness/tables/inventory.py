@@ -10,8 +10,11 @@ from typing import Any
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.tables import catalogue
+from nasharness.tables.importers import published
 from nasharness.tables.light import import_files
 from nasharness.tables.light_files import SUFFIXES, is_light
+from nasharness.tables.own_files import import_own, read_card
+from nasharness.tables.registry import offered
 from nasharness.tables.table import Table
 
 
@@ -32,7 +35,7 @@ def inventory(name: str | None = None) -> list[dict[str, Any]]:
 
 
 def _row(space: str, name: str) -> dict[str, Any]:
-    path = catalogue.table_path(space, name)
+    path = catalogue.open_table(space, name).path if name in offered(space) else catalogue.table_path(space, name)
     row: dict[str, Any] = {"space": space, "name": name, "path": str(path), "problem": ""}
     row["bytes"] = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
     try:
@@ -46,12 +49,10 @@ def _row(space: str, name: str) -> dict[str, Any]:
 
 
 def missing() -> list[dict[str, str]]:
-    """Tables of the look-up order that are not here: ``space, name, command``, the command that brings each."""
+    """Published tables that are not here: ``space, name, command``, the command that brings each."""
     return [
         {"space": space, "name": name, "command": catalogue.how_to_get(space, name)}
-        for space in spaces.names()
-        for name in catalogue.ORDER
-        if name not in catalogue.table_names(space) and not (space == "sss" and name != "official")
+        for space, name in catalogue.missing()
     ]
 
 
@@ -66,6 +67,10 @@ def verify(name: str | None = None) -> dict[str, list[str]]:
     }
 
 
+#: Options that describe a table of one's own.
+_OWN = ("arch", "metrics", "known", "cost", "minimise", "ordered", "missing", "repeated", "signal", "final", "card")
+
+
 def import_any(
     paths: Sequence[str | os.PathLike[str]],
     *,
@@ -75,31 +80,45 @@ def import_any(
     jobs: int | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    **own: Any,
 ) -> Table:
-    """Import small files (Parquet, CSV, pickled DataFrame: table ``light``) or one archive (table ``official``).
+    """Import a table of one's own (see `own.from_frame`), small published files, or one archive.
 
-    See ``light.import_files`` and ``official.import_archive`` for the options. Raises UsageError for a mixture, a path
-    that is not there, and a table of this name that is there already unless ``force``.
+    ``own``: what describes a table of one's own, or ``card``, a file that does. See ``light.import_files`` and
+    ``official.import_archive`` for the other options. Raises UsageError for a mixture, a path that is not there, and a
+    table of this name that is there already unless ``force``.
     """
-    files = [Path(path).expanduser() for path in paths]
+    for key in own:
+        if key not in _OWN:
+            raise unknown("option of an import", key, (*_OWN, "name", "space", "partial", "jobs", "force"))
+    card = own.pop("card", None)
+    described = read_card(card) if card is not None else {}
+    files = [Path(path).expanduser() for path in (paths or described.get("files", ()))]
+    described.pop("files", None)
+    if not files:
+        raise UsageError("nothing to import: expected a file, a folder or an archive")
     for file in files:
         if not file.exists():
             raise UsageError(f"nothing at {file}; expected a file or a folder to import")
     if name == "embedded":
         raise UsageError("the table 'embedded' ships with nasharness and is not imported; choose another --name")
+    if own or described:
+        named = {key: value for key, value in (("name", name), ("space", space)) if value is not None}
+        return import_own(files, force=force, **(described | own | named))
     small = [file for file in files if file.is_file() and is_light(file)]
-    if files and len(small) == len(files):
-        if space not in (None, "tss"):
-            raise UsageError(f"small files ({', '.join(SUFFIXES)}) hold space 'tss'; {space!r} needs an archive")
+    if small and len(small) == len(files):
+        known = published.recognise(files)
+        if known is not None:
+            return known.read(files, name, force)
+        if space is not None:
+            spaces.get(space)
         return import_files(files, name=name or "light", partial=partial, force=force)
     if len(files) != 1:
         raise UsageError(f"{len(files)} paths; expected one archive, or small files only ({', '.join(SUFFIXES)})")
     from nasharness.tables.official import import_archive
 
-    chosen = name or "official"
-    # the name of every published archive of the size space says so; the rest are of the topology space
-    expected = space or ("sss" if "sss" in files[0].name.lower() else "tss")
-    target = catalogue.table_path(expected, chosen)
+    chosen, expected = name or "official", space or published.archive_space(files[0])
+    target = catalogue.table_path(spaces.get(expected).name, chosen)
     if (target / "table.json").is_file() and not force:
         raise UsageError(f"table {chosen!r} of space {expected!r} is in {target} already; replace it with --force")
     return import_archive(files[0], name=chosen, space=space, partial=partial, jobs=jobs, progress=progress)

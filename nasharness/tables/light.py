@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import file_sha256
+from nasharness.tables import own_files
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.light_columns import kind, parse
 from nasharness.tables.light_files import Raw, read_columns
@@ -102,6 +103,10 @@ def align(raw: Raw, what: str, *, partial: bool = False) -> Part:
     not the closed form's.
     """
     space = spaces.get("tss")
+    if "index" not in raw and not any(parse(name) for name in raw):
+        raise UsageError(
+            f"{what}: none of its columns is a published measurement; {own_files.as_it_should_read([Path(what)], {})}"
+        )
     kinds = {name: kind(name, what) for name in raw}
     if "index" not in raw:
         raise DataError(f"{what}: it has no column 'index' (the NATS-Bench index, 0 to {space.size - 1})")
@@ -124,7 +129,7 @@ def align(raw: Raw, what: str, *, partial: bool = False) -> Part:
             columns[name] = column
     for name, exact in (("params_m", space.params), ("flops_m", space.flops)):
         if name in columns:
-            _check_closed_form(columns.pop(name), exact(np.arange(space.size)), name, what)
+            _check_closed_form(columns.pop(name), exact(np.arange(space.size), "cifar10"), name, what)
     for name, column in columns.items():
         _check_range(column, name, kinds[name], what)
     return Part(columns, [name for name, sort in kinds.items() if sort == "ignored"])

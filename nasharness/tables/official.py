@@ -78,15 +78,15 @@ def import_archive(
     jobs = _jobs(jobs)
     space, strings = space_in(archive, space)
     if strings:
-        _refuse_partial(source, archive.records, SIZES[space], partial)
+        refuse_partial(source, archive.records, SIZES[space], partial)
     target = table_path(space, name) if destination is None else Path(destination)
     with writing(f"a table under {target.parent}", "run the import again"), only_writer(target):
         folder = target.with_name(f".import-{target.name}")
         folder.mkdir(parents=True, exist_ok=True)
         total = len(archive.records) or SIZES[space]
         shards = _read(tasks(archive, space, strings, folder, BLOCK), total, jobs, progress)
-        _refuse_partial(source, {index for shard in shards for index in shard.indices}, SIZES[space], partial)
-        table = _assemble(archive, space, target, name, shards, anchors)
+        refuse_partial(source, {index for shard in shards for index in shard.indices}, SIZES[space], partial)
+        table = assemble(archive, space, target, name, shards, anchors)
         shutil.rmtree(folder, ignore_errors=True)
     return table
 
@@ -99,7 +99,7 @@ def _jobs(jobs: int | None) -> int:
     return min(jobs, 64)
 
 
-def _refuse_partial(path: Path, present: Collection[int], size: int, partial: bool) -> None:
+def refuse_partial(path: Path, present: Collection[int], size: int, partial: bool) -> None:
     """Raise DataError where records are missing and that was not asked for, or where there is none at all."""
     beyond = [index for index in present if index >= size]
     if beyond:
@@ -139,7 +139,7 @@ def _read(todo: Iterable[Task], total: int, jobs: int, progress: Progress | None
 # ---- from shards to a table
 
 
-def _assemble(
+def assemble(
     archive: Archive,
     space: str,
     target: Path,
@@ -147,6 +147,7 @@ def _assemble(
     shards: Sequence[Shard],
     anchors: bool,
 ) -> Table:
+    """Write ``shards`` as the table in ``target``."""
     count, size = sum(shard.size for shard in shards), SIZES[space]
     complete = count == size
     spread = _spread(shards)

@@ -1,9 +1,9 @@
 """A table: measurements of every architecture of one space, as memory-mapped columns beside their provenance.
 
-On disk a table is a folder: ``table.json`` and one ``.npy`` file per column. A column of a trained quantity has the
-axes ``[epochs, seeds, architectures]``; a column of a scalar (seconds per epoch, latency) has ``[architectures]``.
-Accuracies are percent, losses nats, times seconds. A measurement that was never made is NaN, and asking for one is an
-error that says which exist.
+On disk a table is a folder: ``table.json`` and one ``.npy`` file per column. A column of a measured quantity has the
+axes ``[epochs, trials, architectures]``, the first of length 1 where no epochs are told apart; a column of a scalar
+(seconds per epoch, latency) has ``[architectures]``. Accuracies are percent, losses nats, times seconds. A measurement
+that was never made is NaN, and asking for one is an error that says which exist.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from nasharness.errors import DataError, UsageError, unknown
 from nasharness.storage import file_sha256, only_writer
 
 FORMAT = "nasharness-table/1"
+#: Scalar column that holds the seconds of one evaluation, where they are no multiple of those of an epoch.
+COST = "cost_s"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Column:
     ``dataset``: what the network was trained on, in NATS-Bench's words (``cifar10-valid`` is the half of CIFAR-10's
     training set that searches train on, ``cifar10`` the whole of it).
     ``metric``: ``val_acc``, ``test_acc``, ``train_acc``, ``val_loss``, ... or a scalar such as ``train_s``.
-    ``schedule``: epochs of the training run the value comes from; ``None`` for a scalar. A 12-epoch run and the 12th
-    epoch of a 200-epoch run are different measurements, since the learning-rate schedule spans the whole run.
-    ``epochs``: 1-based epochs along axis 0. ``seeds``: labels along axis 1 (``"777"``, ``"mean"``).
+    ``schedule``: epochs of the training run the value comes from, None where there are none to tell apart. A 12-epoch
+    run and the 12th epoch of a 200-epoch run are different measurements, since the learning-rate schedule spans the
+    whole run. ``epochs``: 1-based epochs along axis 0, empty without a schedule. ``seeds``: labels of the trials along
+    axis 1 (``"777"``, ``"mean"``), empty for a scalar. ``minimise``: whether less is better.
     """
 
     dataset: str
@@ -50,6 +53,7 @@ class Column:
     shape: tuple[int, ...]
     sha256: str
     note: str = ""
+    minimise: bool = False
 
     @property
     def name(self) -> str:
@@ -105,6 +109,12 @@ class Table:
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, space={self.space!r}, version={self.version!r}, columns={len(self.columns)})"
+
+    @property
+    def protocol(self) -> Mapping[str, str]:
+        """``signal``, ``final`` and ``dataset`` that its card names as defaults; empty where it names none."""
+        named: Mapping[str, str] = self.meta.get("protocol", {})
+        return named
 
     # ---- finding columns
 
@@ -167,20 +177,25 @@ class Table:
         """
         column = self.column(dataset, metric, schedule)
         array = self.array(dataset, metric, schedule)
-        if column.schedule is None:
+        if not column.seeds:
             return np.asarray(array, dtype=np.float64)
-        epoch = column.epochs[-1] if epoch is None else int(epoch)
-        if epoch not in column.epochs:
-            raise UsageError(
-                f"{column.name} of table {self.name!r} has no epoch {epoch}; it has {_span(column.epochs)}"
-            )
-        plane = np.asarray(array[column.epochs.index(epoch)], dtype=np.float64)
+        plane = np.asarray(array[self.place(column, epoch)], dtype=np.float64)
         if seed in column.seeds:
             one: NDArray[np.float64] = plane[column.seeds.index(seed)].copy()
             return one
         if seed != "mean":
             raise unknown(f"seed of {column.name}", seed, (*column.seeds, "mean"))
         return seed_mean(plane)
+
+    def place(self, column: Column, epoch: int | None) -> int:
+        """Where along axis 0 an epoch stands, by default the last one. Raises UsageError for one that is not stored."""
+        if epoch is None or not column.epochs:
+            return -1
+        if epoch not in column.epochs:
+            raise UsageError(
+                f"{column.name} of table {self.name!r} has no epoch {epoch}; it has {_span(column.epochs)}"
+            )
+        return column.epochs.index(epoch)
 
     # ---- checking
 
@@ -227,6 +242,8 @@ class TableWriter:
         citation: str,
         attribution: str = "",
         provenance: Mapping[str, Any] | None = None,
+        protocol: Mapping[str, str] | None = None,
+        space_checksum: str = "",
     ) -> None:
         self.destination = Path(destination)
         self.meta: dict[str, Any] = {
@@ -241,6 +258,10 @@ class TableWriter:
             "attribution": attribution,
             "provenance": dict(provenance or {}),
         }
+        if protocol:
+            self.meta["protocol"] = dict(protocol)
+        if space_checksum:
+            self.meta["space_checksum"] = space_checksum
         self._columns: dict[str, Column] = {}
         self._open: dict[str, np.memmap[Any, Any]] = {}
 
@@ -268,13 +289,15 @@ class TableWriter:
         epochs: Sequence[int] = (),
         seeds: Sequence[str] = (),
         note: str = "",
+        minimise: bool = False,
     ) -> np.memmap[Any, Any]:
         """Create a column and return it mapped for writing, filled with NaN: ``[epochs, seeds, n]`` or ``[n]``."""
         n = self.meta["size"]
-        shape = (n,) if schedule is None else (len(epochs), len(seeds), n)
+        shape = (max(1, len(epochs)), len(seeds), n) if seeds else (n,)
         column = Column(
-            dataset, metric, unit, schedule, tuple(map(int, epochs)), tuple(seeds), np.dtype(dtype).str, shape, "", note
-        )
+            dataset, metric, unit, schedule, tuple(map(int, epochs)), tuple(seeds), np.dtype(dtype).str, shape, "",
+            note, minimise,
+        )  # fmt: skip
         path = self._folder / f"{column.name}.npy"
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         array[...] = np.nan
@@ -305,6 +328,8 @@ class TableWriter:
         for name, column in self._columns.items():
             self._open.pop(name).flush()
             entry = asdict(column) | {"sha256": file_sha256(self._folder / f"{name}.npy")}
+            if not column.minimise:
+                del entry["minimise"]
             entries.append(entry)
         self.meta["columns"] = entries
         self.meta["checksum"] = table_checksum(entries)

@@ -6,12 +6,14 @@ import csv
 import importlib.util
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import append, atomically, reading, reason
+
+NAME = "log.jsonl"
 
 
 class Journal:
@@ -28,7 +30,7 @@ class Journal:
 
     def __init__(self, folder: Path | str, *, key: str = "step", tensorboard: bool = False) -> None:
         self.folder, self.key = Path(folder), key
-        self.jsonl, self.csv = self.folder / "log.jsonl", self.folder / "log.csv"
+        self.jsonl, self.csv = self.folder / NAME, self.folder / "log.csv"
         self.rows: list[dict[str, Any]] = []
         self._fields: list[str] = []
         self._board: Any = None
@@ -103,8 +105,7 @@ class Journal:
 
     def _rewrite_csv(self) -> None:
         self._fields = list(dict.fromkeys(name for row in self.rows for name in row))
-        text = _csv_lines([dict(zip(self._fields, self._fields, strict=True)), *self.rows], self._fields)
-        atomically(self.csv, text)
+        atomically(self.csv, csv_of(self.rows, self._fields))
 
 
 def read(folder: Path | str) -> list[dict[str, Any]]:
@@ -113,7 +114,7 @@ def read(folder: Path | str) -> list[dict[str, Any]]:
     Raises:
         DataError: there is none, or it is damaged.
     """
-    path = Path(folder) / "log.jsonl"
+    path = Path(folder) / NAME
     if not path.is_file():
         raise DataError(f"there is no training log {path}")
     with reading(path):
@@ -132,7 +133,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
             return rows, False
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if last:
             return rows, True  # no line end: cut, whatever it says
@@ -144,9 +145,14 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
     return rows, False
 
 
-def _csv_lines(rows: list[dict[str, Any]], fields: list[str]) -> str:
+def csv_of(rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
+    """These columns of ``rows`` as a table with a header; empty where a row lacks one."""
+    return _csv_lines([dict(zip(fields, fields, strict=True)), *rows], fields)
+
+
+def _csv_lines(rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fields, restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, fields, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writerows(rows)
     return buffer.getvalue()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from nasharness import storage
 from nasharness.errors import DataError
 from nasharness.storage import writing
+
+if TYPE_CHECKING:
+    import torch
 
 #: of ``run.json`` and ``retrained.json``
 FORMAT = 1
@@ -36,4 +37,6 @@ def table_of(winner: Mapping[str, Any]) -> dict[str, Any]:
 
 def device_name(device: torch.device) -> str:
     """Return the GPU's name, or the kind of device."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasharness.analysis import statistics
-from nasharness.analysis.figures.source import Floats, Panel, Source
+from nasharness.analysis.figures.source import Floats, Panel, Runs, Source
 from nasharness.analysis.figures.style import MUTED, sheet
 from nasharness.errors import DataError
 from nasharness.search.interval import t_quantile
@@ -20,38 +21,38 @@ if TYPE_CHECKING:
 #: Numbers that ranks are computed from at a time (64 MB).
 CHUNK = 8_000_000
 AXES = {"simulated_seconds": "simulated seconds", "step": "evaluations"}
-AVERAGES = {
+AVERAGE_NOTES = {
     "mean": "Lines: mean over runs; bands: 95 % interval of the mean.",
     "median": "Lines: median over runs; bands: middle half of the runs.",
 }
 RANK_NOTE = "Lines: mean rank over runs with equal seeds, 1 the best; bands: 95 % interval of the mean."
 
 
-def incumbent(source: Source, axis: str, average: str) -> pd.DataFrame:
-    """Final metric of the incumbent over the budget: dataset, algorithm, budget, ``average``, low, high, runs."""
-    import pandas as pd
-
+def incumbent(source: Source, axis: str) -> pd.DataFrame:
+    """Final metric of the incumbent over the budget: dataset, algorithm, budget, mean or median, low, high, runs."""
     parts = []
     for panel in source.panels:
         grid = panel.grid(axis)
         for runs in panel.runs:
             own = grid[grid >= runs.first(axis)]
-            centre, low, high = _centre_and_band(runs.at(axis, own), average)
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "panel": panel.title,
-                        "algorithm": runs.algorithm,
-                        axis: own,
-                        average: centre,
-                        "low": low,
-                        "high": high,
-                        "runs": len(runs.last),
-                        "optimum": panel.optimum,
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True)
+            band = _centre_and_band(runs.at(axis, own), source.average)
+            parts.append(_curve(panel, runs, {axis: own}, source.average, band) | {"optimum": panel.optimum})
+    return _frame(parts)
+
+
+def _curve(
+    panel: Panel, runs: Runs, budgets: dict[str, Floats], column: str, band: Iterable[Floats], count: int | None = None
+) -> dict[str, Any]:
+    """What is drawn of one algorithm: its ``column`` at ``budgets``, and the band around it."""
+    columns = dict(zip((column, "low", "high"), band, strict=True))
+    named = {"panel": panel.title, "algorithm": runs.algorithm}
+    return named | budgets | columns | {"runs": len(runs.last) if count is None else count}
+
+
+def _frame(parts: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
 
 
 def _centre_and_band(values: Floats, average: str) -> tuple[Floats, Floats, Floats]:
@@ -70,19 +71,17 @@ def _interval(values: Floats, centre: Floats) -> tuple[Floats, Floats]:
     return centre - half, centre + half
 
 
-def draw_incumbent(source: Source, data: pd.DataFrame, axis: str, average: str) -> Figure:
+def draw_incumbent(source: Source, data: pd.DataFrame, axis: str) -> Figure:
     """One panel a data set, logarithmic in the budget."""
     key = {"step": "evaluations", "simulated_seconds": "seconds"}[axis]
     cells = [cell for panel in source.panels for runs in panel.runs for cell in runs.cells]
     ended = "" if all(cell["protocol"][key] for cell in cells) else "A run that has ended keeps its incumbent. "
-    made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGES[average]} {ended}{source.note}")
+    made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGE_NOTES[source.average]} {ended}{source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
         axes.axhline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
-        _lines(axes, source, rows, axis, average)
-        axes.set_ylim(*_zoom(rows, axis, average, panel.optimum))
-        axes.set_title(panel.title)
-        axes.set_xlabel(AXES[axis])
+        _lines(axes, source, rows, axis, source.average)
+        axes.set_ylim(*_zoom(rows, axis, source.average, panel.optimum))
         axes.annotate(
             f"table's optimum {panel.optimum:.2f}",
             (0.02, panel.optimum),
@@ -93,7 +92,7 @@ def draw_incumbent(source: Source, data: pd.DataFrame, axis: str, average: str) 
             fontsize=5.5,
             color=MUTED,
         )
-    made.panels[0][0].set_ylabel("final metric of the incumbent (%)")
+    made.label(source.titles, AXES[axis], "final metric of the incumbent (%)")
     return made.figure
 
 
@@ -123,7 +122,7 @@ def _lines(axes: Axes, source: Source, rows: pd.DataFrame, axis: str, column: st
             markersize=3.2 * look.size,
             markevery=list(dict.fromkeys(marks.tolist())),
             label=str(label),
-            zorder=3 if label != "random" else 3.5,
+            zorder=3.5 if label in source.controls else 3,
         )
     start = float(rows[axis].min())
     end = float(rows[axis].max())
@@ -164,8 +163,6 @@ def rank_axis(source: Source) -> str:
 
 def ranks(source: Source) -> pd.DataFrame:
     """Mean rank over the budget: dataset, algorithm, budget, rank, low, high, runs."""
-    import pandas as pd
-
     axis = rank_axis(source)
     parts = []
     for panel in source.panels:
@@ -176,21 +173,9 @@ def ranks(source: Source) -> pd.DataFrame:
             raise DataError(f"{panel.title}: at no budget has every run made an evaluation; nothing can be ranked")
         chunks = -(-len(panel.runs) * len(seeds) * len(grid) // CHUNK)
         described = [_ranks_at(panel, axis, some, seeds) for some in np.array_split(grid, min(chunks, len(grid)))]
-        for runs, (centre, low, high) in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "panel": panel.title,
-                        "algorithm": runs.algorithm,
-                        axis: grid,
-                        "rank": centre,
-                        "low": low,
-                        "high": high,
-                        "runs": len(seeds),
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True)
+        for runs, band in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
+            parts.append(_curve(panel, runs, {axis: grid}, "rank", band, len(seeds)))
+    return _frame(parts)
 
 
 def _ranks_at(panel: Panel, axis: str, grid: Floats, seeds: set[int]) -> Floats:
@@ -217,7 +202,5 @@ def draw_ranks(source: Source, data: pd.DataFrame) -> Figure:
         _lines(axes, source, data[data["panel"] == panel.title], axis, "rank")
         axes.set_ylim(len(panel.runs) + 0.3, 0.7)
         axes.set_yticks(range(1, len(panel.runs) + 1))
-        axes.set_title(panel.title)
-        axes.set_xlabel(AXES[axis])
-    made.panels[0][0].set_ylabel("mean rank")
+    made.label(source.titles, AXES[axis], "mean rank")
     return made.figure

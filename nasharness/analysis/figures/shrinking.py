@@ -1,4 +1,4 @@
-"""AutoShrink's trajectory: which choices it still held after how many evaluations, from a run made again."""
+"""What shrinking left: which choices an algorithm still held after how many evaluations, from a run made again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.analysis.figures.source import Runs, Source, budget_text
-from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, sheet, shortened
+from nasharness.analysis.figures.style import GRID, MUTED, Look, option_colours, sheet, shortened
 from nasharness.errors import UsageError
 from nasharness.search import registry
 from nasharness.search.algorithm import Algorithm, Asked
 from nasharness.search.loop import search
 from nasharness.search.run import make_task
 from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.spaces.drawing import LABELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from nasharness.search import Problem
 
 NOTE = "Bars: choices that were still there; a bar that ends was removed then, one that begins was opened again."
-#: Colours of tss's operations, in the space's order; widths go from light to full.
-OPERATIONS = ("grey", "green", "blue", "vermilion", "amber")
-SHORT = {"none": "none", "skip_connect": "skip", "nor_conv_1x1": "conv 1x1", "nor_conv_3x3": "conv 3x3",
-         "avg_pool_3x3": "pool 3x3"}  # fmt: skip
 
 
 class _Watched(Algorithm):
@@ -35,6 +32,7 @@ class _Watched(Algorithm):
 
     def __init__(self, inner: Algorithm) -> None:
         self.inner = inner
+        self.task = inner.task
         self.evaluations = 0
         self.seen: list[tuple[int, NDArray[np.bool_]]] = []
         self._note()
@@ -98,7 +96,7 @@ def _shrinkers(source: Source) -> list[Runs]:
             if hasattr(registry.get(runs.cells[0]["name"]).cls, "surviving"):
                 found.setdefault(runs.algorithm, runs)
     if not found:
-        raise UsageError(f"shrinking: none of {', '.join(source.algorithms)} shrinks; run a study with autoshrink")
+        raise UsageError(f"shrinking: none of {', '.join(source.algorithms)} shrinks; run a study with one that does")
     return list(found.values())
 
 
@@ -128,9 +126,9 @@ def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
     algorithms = list(dict.fromkeys(data["algorithm"]))
     spaces = {panel.space.name: panel.space for panel in source.panels}
     legend = [
-        (SHORT.get(name, f"{name} channels"), Look(colours[name], "-", "s"))
-        for options, colours in map(_options, spaces.values())
-        for name in options
+        (LABELS.get(name, name), Look(colour, "-", "s"))
+        for space in spaces.values()
+        for name, colour in reversed(option_colours(space.options[0]).items())
     ]
     seed = int(data["seed"].iloc[0])
     height = 0.32 * max(len(space.positions) for space in spaces.values())
@@ -154,7 +152,6 @@ def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
                 axes,
                 panel.space,
                 own,
-                *_options(panel.space),
                 labels=column == 0 or panel.space is not source.panels[column - 1].space,
             )
             axes.set_title(panel.title)
@@ -165,27 +162,15 @@ def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
     return made.figure
 
 
-def _options(space: Space) -> tuple[list[str], dict[str, str]]:
-    """Options from the fullest to the emptiest, and their colours."""
-    names = list(space.options[0])
-    if not space.ordinal:
-        order = ["nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none"]
-        if set(order) == set(names):
-            return order, {name: COLOURS[OPERATIONS[names.index(name)]][0] for name in order}
-    palette = list(COLOURS.values())
-    return names[::-1], {name: palette[number % len(palette)][0] for number, name in enumerate(names)}
-
-
-def _bands(
-    axes: Axes, space: Space, own: pd.DataFrame, options: list[str], colours: dict[str, str], *, labels: bool
-) -> None:
-    count = len(options)
+def _bands(axes: Axes, space: Space, own: pd.DataFrame, *, labels: bool) -> None:
+    colours = option_colours(space.options[0])
+    count = len(colours)
     pitch = count + 1.2
     for number, position in enumerate(space.positions):
         top = number * pitch
         axes.axhspan(top - 0.5, top + count - 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
         here = own[own["position"] == position]
-        for line, option in enumerate(options):
+        for line, option in enumerate(reversed(colours)):
             spans = here[here["option"] == option]
             bars = list(zip(spans["held_from"], spans["held_until"] - spans["held_from"], strict=True))
             axes.broken_barh(bars, (top + line - 0.38, 0.76), facecolors=colours[option], linewidth=0, zorder=2)

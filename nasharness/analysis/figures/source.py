@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import spaces
-from nasharness.analysis.comparison_runs import same_protocol
+from nasharness.analysis.comparison.runs import controls, same_protocol
 from nasharness.analysis.figures.style import Look, algorithm_looks
-from nasharness.errors import DataError
+from nasharness.analysis.layout import budget
+from nasharness.errors import DataError, unknown
 from nasharness.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 #: Budgets in simulated seconds get this many points of a curve between the first evaluation and the last.
 POINTS = 80
+AVERAGES = ("mean", "median")
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,16 @@ class Panel:
 
 
 class Source:
-    """A study (or several) as figures see it. ``looks``: how each algorithm is drawn; random search is first.
+    """A study (or several) as figures see it. ``looks``: how each algorithm is drawn; ``controls``, such as random
+    search, are first. ``average``: what curves show, one of AVERAGES.
 
     Raises DataError for a study without runs, or studies of other tables, protocols or budgets on one data set.
     """
 
-    def __init__(self, results: StudyResults) -> None:
+    def __init__(self, results: StudyResults, average: str = "mean") -> None:
+        if average not in AVERAGES:
+            raise unknown("average", average, AVERAGES, "nasharness figures --help")
+        self.average = average
         frame = results.frame
         if frame.empty:
             raise DataError("the study holds no runs; nothing can be drawn")
@@ -140,8 +146,9 @@ class Source:
         cells = [dict(cell) for cell in results.cells]
         known = list(dict.fromkeys(cell["algorithm"] for cell in cells))
         present = set(frame["algorithm"].unique())
-        labels = sorted((label for label in known if label in present), key=lambda label: label != "random")
-        self.looks: dict[str, Look] = algorithm_looks(labels)
+        self.controls = controls(cells)
+        labels = sorted((label for label in known if label in present), key=lambda label: label not in self.controls)
+        self.looks: dict[str, Look] = algorithm_looks(labels, self.controls)
         keys = dict.fromkeys((cell["space"], cell["dataset"]) for cell in cells)
         several = len({space for space, _ in keys}) > 1
         groups = dict(iter(frame.groupby(["space", "dataset", "algorithm"], observed=True, sort=False)))
@@ -162,8 +169,13 @@ class Source:
 
     @property
     def algorithms(self) -> list[str]:
-        """Labels, random search first."""
+        """Labels, controls first."""
         return list(self.looks)
+
+    @property
+    def titles(self) -> list[str]:
+        """Titles of the panels."""
+        return [panel.title for panel in self.panels]
 
     @property
     def legend(self) -> list[tuple[str, Look]]:
@@ -187,10 +199,10 @@ class Source:
     @cached_property
     def note_runs(self) -> str:
         """Budget and number of runs."""
-        budget = _shared(self.panels, lambda cell: budget_text(cell["protocol"]), "; ")
+        budgets = _shared(self.panels, lambda cell: budget_text(cell["protocol"]), "; ")
         counts = [len(runs.last) for panel in self.panels for runs in panel.runs]
         number = f"{counts[0]:,}" if len(set(counts)) == 1 else f"{min(counts):,} to {max(counts):,}"
-        return f"Budget {budget}. {number} run{'' if counts == [1] * len(counts) else 's'} per algorithm and data set."
+        return f"Budget {budgets}. {number} run{'' if counts == [1] * len(counts) else 's'} per algorithm and data set."
 
 
 def _table_text(cell: Mapping[str, Any]) -> str:
@@ -198,13 +210,8 @@ def _table_text(cell: Mapping[str, Any]) -> str:
 
 
 def budget_text(protocol: Mapping[str, Any]) -> str:
-    """The budget of a protocol in words."""
-    parts = []
-    if protocol["evaluations"] is not None:
-        parts.append(f"{protocol['evaluations']:,} evaluations")
-    if protocol["seconds"] is not None:
-        parts.append(f"{protocol['seconds']:,.0f} simulated s")
-    return " and ".join(parts) + (", repeats free" if protocol["repeats"] == "free" else "")
+    """The budget of a protocol in words, and whether repeats are charged to it."""
+    return budget(protocol) + (", repeats free" if protocol["repeats"] == "free" else "")
 
 
 def _shared(panels: Sequence[Panel], text: Callable[[Mapping[str, Any]], str], between: str) -> str:

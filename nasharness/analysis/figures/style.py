@@ -1,4 +1,4 @@
-"""How figures look: colours that stay with an algorithm, sizes in inches, the note under every figure, themed SVG.
+"""How figures look: one colour an algorithm in all figures of a study, sizes in inches, the note below, themed SVG.
 
 Nothing here changes matplotlib's global settings: figures are made without pyplot, within ``looks()``.
 """
@@ -9,7 +9,7 @@ import contextlib
 import io
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,21 +39,8 @@ COLOURS = {
 }
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "*")
-#: Colours of the algorithms that come with nasharness; any other takes the next one that is free.
-KNOWN = {
-    "random": "grey",
-    "rea": "blue",
-    "rea.paper": "sky",
-    "local-search": "green",
-    "reinforce": "purple",
-    "bohb": "teal",
-    "successive-halving": "olive",
-    "autoshrink": "vermilion",
-    "autoshrink.set": "amber",
-    "autoshrink.pooled": "wine",
-    "autoshrink.official": "rose",
-    "darts.table": "indigo",
-}
+#: Colours of options by their order; where the first one is none, it is grey.
+OPTIONS = ("grey", "green", "blue", "vermilion", "amber", "purple", "teal", "sky", "wine", "olive", "rose", "indigo")
 #: Colour names in the SVG of a page -> CSS custom properties with a light and a dark value.
 INKS = {"text": (TEXT, "#f2f1ec"), "muted": (MUTED, "#a9a8a1"), "grid": (GRID, "#3b3b39"), "paper": (PAPER, "#1b1b1a")}
 
@@ -127,28 +114,25 @@ def looks() -> Iterator[None]:
         yield
 
 
-def algorithm_looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Colour, dash and marker of every label: the same in all figures, and for the same name in any study."""
-    known = list(KNOWN)
-    taken = {KNOWN[label] for label in labels if label in KNOWN}
-    free = [name for name in COLOURS if name not in taken] + list(COLOURS)
+def algorithm_looks(labels: Sequence[str], controls: Collection[str] = ()) -> dict[str, Look]:
+    """Colour, dash and marker of every label, by their order; the same in all figures of a study.
+
+    ``controls`` are grey, which no other is. Up to 132 looks are all different.
+    """
+    grey, *palette = (light for light, _ in COLOURS.values())
     made: dict[str, Look] = {}
-    for label in labels:
-        if label in KNOWN:
-            colour, number = KNOWN[label], known.index(label)
+    for number, label in enumerate(labels):
+        marker = MARKERS[number % len(MARKERS)]
+        if label in controls:
+            made[label] = Look(grey, (0, (3, 1)), marker)
         else:
-            colour = free.pop(0) if free else list(COLOURS)[len(made) % len(COLOURS)]
-            number = len(known) + len(made)
-        dash = (0, (3, 1)) if label == "random" else DASHES[number % len(DASHES)]
-        if label.startswith("autoshrink"):
-            dash = "-"
-        shape = number
-        while (look := Look(COLOURS[colour][0], dash, MARKERS[shape % len(MARKERS)])) in made.values():
-            shape += 1  # more algorithms than colours
-            if shape > number + len(MARKERS):
-                break
-        made[label] = look
+            made[label] = Look(palette[(number - 1) % len(palette)], DASHES[(number - 1) % len(DASHES)], marker)
     return made
+
+
+def option_colours(names: Sequence[str], first: int = 0) -> dict[str, str]:
+    """Colour of each option of a position, by their order; ``first``: 1 where no option is none."""
+    return {name: COLOURS[OPTIONS[(first + number) % len(OPTIONS)]][0] for number, name in enumerate(names)}
 
 
 @dataclass
@@ -157,6 +141,14 @@ class Sheet:
 
     figure: Figure
     panels: list[list[Axes]]
+
+    def label(self, titles: Sequence[str], x: str, y: str) -> None:
+        """Name panels above the first row, the axis below the last one, and the axis left of the first panel."""
+        for axes, title in zip(self.panels[0], titles, strict=True):
+            axes.set_title(title)
+        for axes in self.panels[-1]:
+            axes.set_xlabel(x)
+        self.panels[0][0].set_ylabel(y)
 
 
 def sheet(

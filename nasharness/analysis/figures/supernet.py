@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, save, sheet
-from nasharness.storage import atomically, writing
+from nasharness.analysis.figures.files import FORMATS, as_csv, write_figure
+from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,16 +38,9 @@ def write(
     ``file``: with or without an ending. Raises UsageError where they cannot be written, or matplotlib is absent.
     """
     base = Path(file)
-    base = base.with_suffix("") if base.suffix.lower() in (".png", ".pdf", ".svg", ".csv") else base
+    name = base.stem if base.suffix.lower() in (".csv", *("." + kind for kind in FORMATS)) else base.name
     with looks():
-        figure = draw(data, captions)
-        content = {"csv": data.to_csv(index=False, lineterminator="\n").encode("utf-8")}
-        content |= {kind: save(figure, kind) for kind in formats}
-    files = {base.with_name(f"{base.name}.{ending}"): data for ending, data in content.items()}
-    with writing(f"{base}.png", "choose another --figure"):
-        for path, data in files.items():
-            atomically(path, data)
-    return list(files)
+        return write_figure(base.parent, name, draw(data, captions), as_csv(data), formats, "--figure")
 
 
 def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:

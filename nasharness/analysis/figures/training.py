@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasharness.analysis.figures.style import COLOURS, Look, looks, save, sheet
-from nasharness.errors import DataError, unknown
-from nasharness.storage import atomically, reading, writing
+from nasharness.analysis.figures.files import check_formats, write_figure
+from nasharness.analysis.figures.style import COLOURS, Look, looks, sheet
+from nasharness.errors import DataError
+from nasharness.training import log
 
-FORMATS = ("png", "pdf", "svg")
 #: panel -> (title, columns of the log -> (label, colour)); a panel is drawn if the log has one of its columns
 PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (
     ("loss (nats)", {
@@ -30,7 +27,7 @@ PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a training run's log."""
-    return (folder / "log.jsonl").is_file()
+    return (folder / log.NAME).is_file()
 
 
 def draw_run(run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
@@ -40,34 +37,13 @@ def draw_run(run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf")) -
         UsageError: an unknown format, matplotlib is not installed, or ``out`` cannot be written.
         DataError: the log is absent, damaged or empty.
     """
-    for kind in formats:
-        if kind not in FORMATS:
-            raise unknown("format of figures", kind, FORMATS, "nasharness figures --help")
-    rows = read_log(run / "log.jsonl")
+    check_formats(formats)
+    rows = log.read(run)
+    if not rows:
+        raise DataError(f"{run / log.NAME} has no rows yet; train on for an epoch")
     with looks():
         figure, columns = _figure(rows, run)
-        files = {f"training.{kind}": save(figure, kind) for kind in formats}
-    files = {"training.csv": _csv(rows, columns), **files}
-    with writing(f"figures to {out}"):
-        for name, data in files.items():
-            atomically(out / name, data)
-    return [out / name for name in files]
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log, less a last one that was cut. Raises DataError where it is damaged or empty."""
-    with reading(path):
-        lines = path.read_bytes().split(b"\n")
-    rows: list[Any] = []
-    for line in lines[:-1]:  # what follows the last line end was cut by a crash
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {len(rows) + 1}: not a row of a training log") from error
-        rows.append(row)
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path} has no rows yet; train on for an epoch")
-    return rows
+        return write_figure(out, "training", figure, log.csv_of(rows, columns).encode(), formats)
 
 
 def _axis(rows: list[dict[str, Any]]) -> tuple[str, list[float]]:
@@ -81,7 +57,7 @@ def _figure(rows: list[dict[str, Any]], run: Path) -> tuple[Any, list[str]]:
     panels = [(title, {name: value for name, value in lines.items() if name in present}) for title, lines in PANELS]
     panels = [(title, lines) for title, lines in panels if lines]
     if not panels:
-        raise DataError(f"{run / 'log.jsonl'} has none of the columns that are drawn (loss, accuracy, lr)")
+        raise DataError(f"{run / log.NAME} has none of the columns that are drawn (loss, accuracy, lr)")
     named: dict[str, Look] = {}
     for _, lines in panels:
         for label, colour in lines.values():
@@ -98,11 +74,3 @@ def _figure(rows: list[dict[str, Any]], run: Path) -> tuple[Any, list[str]]:
         axes.set_title(title)
         axes.set_xlabel(name)
     return drawn.figure, [name, *dict.fromkeys(column for _, lines in panels for column in lines)]
-
-
-def _csv(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue().encode()

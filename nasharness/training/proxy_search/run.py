@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from nasharness.search.result import provenance
 from nasharness.spaces.shrink import Graph, GraphSpace, official_assignment
 from nasharness.storage import write_json, writing
 from nasharness.training.device import choose
+from nasharness.training.proxy_search import trajectory as trajectory_file
 from nasharness.training.proxy_search.journal import Journal
 from nasharness.training.proxy_search.randomness import OPERATIONS
 from nasharness.training.proxy_search.settings import SETTINGS, ImageSettings, ShrinkSettings, TextSettings
@@ -189,7 +189,7 @@ def search(
             return [_known(journal, job) for job in jobs]
 
         def stepped(trajectory: Trajectory) -> None:
-            _write(request.out / "trajectory.json", trajectory_record(request, trajectory))
+            _write(request.out / trajectory_file.NAME, trajectory_file.record(request, trajectory))
             if on_step is not None:
                 on_step(trajectory)
 
@@ -198,46 +198,9 @@ def search(
             train=train, cost=request.proxy.cost, score=request.proxy.score, on_step=stepped,
         )  # fmt: skip
     found = Found(request, trajectory, replayed)
-    _write(request.out / "trajectory.json", trajectory_record(request, trajectory))
+    _write(request.out / trajectory_file.NAME, trajectory_file.record(request, trajectory))
     _write(request.out / "winner.json", found.winner())
     return found
-
-
-def trajectory_record(request: Request, trajectory: Trajectory) -> dict[str, Any]:
-    """The content of ``trajectory.json``: every candidate of every step. The same search gives the same bytes."""
-
-    def plain(one: Candidate) -> dict[str, Any]:
-        return {
-            "removed": None if one.removed is None else f"{one.removed[0]}->{one.removed[1]}",
-            "arch": str(one.graph),
-            "edges": len(one.graph.eligible),
-            request.proxy.quality: one.value if math.isfinite(one.value) else None,
-            "cost": one.cost,
-            "score": one.score if math.isfinite(one.score) else None,
-            "stopped": one.stopped,
-        }
-
-    start = trajectory.scored_start
-    return {
-        "space": request.space.name,
-        "algorithm": request.algorithm,
-        "seed": request.seed,
-        "dataset": request.dataset,
-        "quality": request.proxy.quality,
-        "cost_unit": request.proxy.unit,
-        "start": str(trajectory.start),
-        "scored_start": None if start is None else plain(start),
-        "steps": [
-            {
-                "edges": len(step.chosen.graph.eligible),
-                "chosen": step.candidates.index(step.chosen),
-                "candidates": [plain(one) for one in step.candidates],
-            }
-            for step in trajectory.steps
-        ],
-        "trainings": trajectory.trainings,
-        "ended": trajectory.ended,
-    }
 
 
 def _known(journal: Journal, job: Job) -> Outcome:

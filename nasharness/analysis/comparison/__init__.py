@@ -1,0 +1,269 @@
+"""Compare the algorithms of one or more studies: per data set a table of scores, intervals and tests.
+
+Within a data set all results must be of one table and one protocol. Runs are paired by seed: only seeds that every
+algorithm of a data set has are used, and how many were left out is said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasharness.analysis import statistics as stats
+from nasharness.analysis.comparison.runs import Scored, controls, pair, reach, runs_of, same_protocol
+from nasharness.analysis.layout import budget
+from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
+from nasharness.errors import DataError, UsageError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasharness.analysis.statistics import Floats
+
+Interval = tuple[float, float]
+SCORES = ("final", "recommended")
+#: Numbers drawn for one interval: beyond, a data set of 100,000 runs makes do with fewer resamples.
+DRAWS = 40_000_000
+COLUMNS = ("study", "cell", "space", "dataset", "algorithm", "seed", "step", "simulated_seconds", "final", "last")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One algorithm on one data set. Scores in percent, intervals of 95 %; NaN where there is nothing to say.
+
+    ``improvement``: probability that a run of this algorithm beats one of the reference. ``p``: paired Wilcoxon against
+    the reference; ``p_holm``: adjusted for all algorithms of this data set. ``reached``: share of runs whose incumbent
+    reached the target by then; ``target_evaluations``, ``target_seconds``: medians over all runs, infinite where most
+    never did.
+    """
+
+    algorithm: str
+    runs: int
+    evaluations: float
+    seconds: float
+    mean: float
+    mean_ci: Interval
+    median: float
+    median_ci: Interval
+    iqm: float
+    iqm_ci: Interval
+    regret: float
+    regret_ci: Interval
+    rank: float
+    rank_ci: Interval
+    improvement: float
+    improvement_ci: Interval
+    p: float
+    p_holm: float
+    reached: float
+    target_evaluations: float
+    target_seconds: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """One data set: what was compared, and a row for every algorithm, the best mean first."""
+
+    space: str
+    dataset: str
+    table: str
+    protocol: Mapping[str, Any]
+    optimum: float
+    score: str
+    budget: str
+    reference: str
+    target: float
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Algorithms over all data sets: mean ranks, Friedman's test and Nemenyi's critical difference."""
+
+    datasets: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    rank: tuple[float, ...]
+    rank_ci: tuple[Interval, ...]
+    blocks: int
+    friedman_p: float
+    critical_difference: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``nasharness compare`` prints."""
+
+    sections: tuple[Section, ...]
+    overall: Overall | None = None
+
+
+def compare(
+    frame: pd.DataFrame,
+    cells: Sequence[Mapping[str, Any]],
+    *,
+    score: str = "final",
+    evaluations: int | None = None,
+    seconds: float | None = None,
+    reference: str | None = None,
+    target: float | None = None,
+    resamples: int = stats.RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare what ``nasharness.studies.load`` returns as ``frame`` and ``cells``.
+
+    ``score``: ``final`` is the incumbent's final metric, ``recommended`` that of the algorithm's own answer.
+    ``evaluations``, ``seconds``: score the incumbents at that budget instead of at the end. ``reference``: the
+    algorithm that the others are tested against, by default the one of the best mean. ``target``: final metric, in
+    percent, for time-to-target; by default what the control (random search) ends with on average, else the weakest.
+
+    Raises UsageError for an unknown name or a budget that was not run, DataError for columns that are missing or
+    results that must not be compared.
+    """
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
+    if evaluations is not None and seconds is not None:
+        raise UsageError("--at-evaluations and --at-seconds: give one of them")
+    if evaluations is not None and evaluations < 1:
+        raise UsageError(f"--at-evaluations {evaluations}: expected a whole number of at least 1")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--at-seconds {seconds:g}: expected a number of simulated seconds above 0")
+    if score == "recommended" and (evaluations is not None or seconds is not None):
+        raise UsageError("the algorithm's own answer is known only at the end of a run; leave --at-... out")
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise DataError(f"results lack column {', '.join(missing)}; expected those that nasharness study writes")
+    if not len(frame):
+        raise DataError("no runs to compare: the results are empty")
+    parts = dict(iter(frame.groupby(["study", "cell"], observed=True, sort=False)))
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        if (cell["study"], cell["id"]) not in parts:
+            continue  # of a study read before it was complete
+        groups.setdefault((cell["space"], cell["dataset"]), []).append(cell)
+    known = list(dict.fromkeys(cell["algorithm"] for group in groups.values() for cell in group))
+    if reference is not None and reference not in known:
+        raise unknown("reference", reference, known)
+    sections, scores = [], {}
+    for key, group in groups.items():
+        same_protocol(group, at=evaluations is not None or seconds is not None)
+        runs, notes = {}, []
+        for cell in group:
+            if cell["algorithm"] in runs:
+                raise DataError(
+                    f"{cell['algorithm']} occurs twice on {key[1]}; compare studies of different algorithms or settings"
+                )
+            runs[cell["algorithm"]] = runs_of(parts[cell["study"], cell["id"]], cell, score, evaluations, seconds)
+        left_out = pair(runs, key[1])
+        if left_out:
+            notes.append(f"{left_out:,} runs left out, whose seed not every algorithm has")
+        notes += [
+            f"{cell['algorithm']} reads the search signal of the whole table; it is a diagnostic, not a search"
+            for cell in group
+            if "whole-signal" in cell.get("needs", ())
+        ]
+        scores[key] = {name: one.score for name, one in runs.items()}
+        aim = target if target is not None else _target(runs, controls(group))
+        rows, held_against = _rows(runs, float(group[0]["optimum"]), reference, aim, resamples, seed)
+        table = group[0]["table"]
+        sections.append(
+            Section(
+                *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
+                dict(group[0]["protocol"]), float(group[0]["optimum"]), score,
+                _budget(group[0], evaluations, seconds), held_against, aim, rows, tuple(notes),
+            )
+        )  # fmt: skip
+    return Comparison(tuple(sections), _overall(scores, resamples, seed))
+
+
+def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | None) -> str:
+    if evaluations is None and seconds is None:
+        return f"at the end, {budget(cell['protocol'])}"
+    return f"at {budget({'evaluations': evaluations, 'seconds': seconds})}"
+
+
+def _target(runs: Mapping[str, Scored], held_against: Sequence[str]) -> float:
+    """What the first control ends with on average, else the weakest algorithm."""
+    levels = {name: float(one.score.mean()) for name, one in runs.items()}
+    return next((levels[name] for name in held_against if name in levels), min(levels.values()))
+
+
+def _rows(
+    runs: Mapping[str, Scored], optimum: float, reference: str | None, target: float, resamples: int, seed: int
+) -> tuple[tuple[Row, ...], str]:
+    """A row for every algorithm, the best mean first, and the algorithm that they are held against."""
+    names = list(runs)
+    scores = np.stack([runs[name].score for name in names])[:, :, None]
+    level = stats.mean(scores)
+    if reference is None or reference not in names:
+        reference = names[int(level.argmax())]
+    resamples = max(200, min(resamples, DRAWS // scores[0].size))
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    intervals = {key: stats.interval(scores, aggregate, **options) for key, aggregate in stats.AGGREGATES.items()}
+    rank, rank_ci = stats.mean_rank(scores), stats.mean_rank_interval(scores, **options)
+    base = runs[reference].score
+    p = np.array([math.nan if name == reference else wilcoxon(runs[name].score, base).p for name in names])
+    adjusted = holm(p)
+    rows = []
+    for i in np.argsort(-level, kind="stable").tolist():
+        one, same = runs[names[i]], names[i] == reference
+        reached, by_step, by_seconds = reach(one, target)
+        low, high = intervals["mean"][i]
+        values: dict[str, Any] = {key: float(by(scores[i : i + 1])[0]) for key, by in stats.AGGREGATES.items()}
+        values |= {f"{key}_ci": _pair_of(intervals[key][i]) for key in stats.AGGREGATES}
+        rows.append(
+            Row(
+                algorithm=names[i],
+                runs=len(one.score),
+                evaluations=float(one.evaluations.mean()),
+                seconds=float(one.seconds.mean()),
+                **values,
+                regret=optimum - float(level[i]),
+                regret_ci=(optimum - float(high), optimum - float(low)),
+                rank=float(rank[i]),
+                rank_ci=_pair_of(rank_ci[i]),
+                improvement=math.nan if same else stats.probability_of_improvement(one.score[:, None], base[:, None]),
+                improvement_ci=(math.nan, math.nan)
+                if same
+                else _pair_of(stats.improvement_interval(one.score[:, None], base[:, None], **options)),
+                p=float(p[i]),
+                p_holm=float(adjusted[i]),
+                reached=reached,
+                target_evaluations=by_step,
+                target_seconds=by_seconds,
+            )
+        )
+    return tuple(rows), reference
+
+
+def _pair_of(bounds: Floats) -> Interval:
+    return float(bounds[0]), float(bounds[1])
+
+
+def _overall(scores: Mapping[tuple[str, str], Mapping[str, Floats]], resamples: int, seed: int) -> Overall | None:
+    """Ranks over all data sets, where they have the same algorithms and as many runs."""
+    groups = list(scores.values())
+    names = sorted(groups[0])
+    sizes = {len(values) for group in groups for values in group.values()}
+    if len(groups) < 2 or len(names) < 2 or len(sizes) > 1 or any(sorted(group) != names for group in groups):
+        return None
+    together = np.stack([np.stack([group[name] for name in names]) for group in groups], axis=2)
+    rank = stats.mean_rank(together)
+    bounds = stats.mean_rank_interval(
+        together, resamples=max(200, min(resamples, DRAWS // together[0].size)), seed=seed
+    )
+    order = np.argsort(rank, kind="stable").tolist()
+    blocks = together[0].size
+    return Overall(
+        datasets=tuple(dataset for _, dataset in scores),
+        algorithms=tuple(names[i] for i in order),
+        rank=tuple(float(rank[i]) for i in order),
+        rank_ci=tuple(_pair_of(bounds[i]) for i in order),
+        blocks=blocks,
+        friedman_p=friedman(together).p if len(names) > 2 else math.nan,
+        critical_difference=critical_difference(len(names), blocks),
+    )

@@ -1,0 +1,137 @@
+"""The runs that a comparison is made of: read from a study's rows, checked, paired by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasharness.analysis import statistics as stats
+from nasharness.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasharness.analysis.statistics import Floats
+
+
+@dataclass
+class Scored:
+    """The runs of one algorithm on one data set, ordered by seed, up to the budget they are compared at.
+
+    ``evaluations``, ``seconds``: spent by then; NaN where the rows, which are those of incumbents, do not say.
+    """
+
+    seeds: Any
+    score: Floats
+    evaluations: Floats
+    seconds: Floats
+    rows: Any = field(repr=False)
+
+
+def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Labels of the algorithms that others are held against, such as random search, as their records say."""
+    return list(dict.fromkeys(cell["algorithm"] for cell in cells if cell.get("control", False)))
+
+
+def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
+    """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``."""
+    first = group[0]
+    for cell in group[1:]:
+        for what, mine, theirs in (
+            ("table", first["table"]["checksum"], cell["table"]["checksum"]),
+            *(
+                (key, first["protocol"].get(key), cell["protocol"].get(key))
+                for key in first["protocol"]
+                if not (at and key in ("evaluations", "seconds"))
+            ),
+        ):
+            if mine != theirs:
+                hint = (
+                    "; --at-evaluations N compares at a budget both have" if what in ("evaluations", "seconds") else ""
+                )
+                raise DataError(
+                    f"{first['dataset']}: {first['algorithm']} and {cell['algorithm']} differ in {what}: "
+                    f"{_short(mine)} and {_short(theirs)}; they must not be compared{hint}"
+                )
+
+
+def _short(value: Any) -> str:
+    return str(value)[:40]
+
+
+def runs_of(
+    rows: pd.DataFrame, cell: Mapping[str, Any], score: str, evaluations: int | None, seconds: float | None
+) -> Scored:
+    """The runs of a cell, scored at the end or at a budget. Raises UsageError for a budget that was not run."""
+    rows = rows.sort_values(["seed", "step", "last"], kind="stable")
+    last = rows[rows["last"]]
+    seeds = last["seed"].to_numpy()
+    what = f"{cell['algorithm']} on {cell['dataset']}"
+    column, limit = ("step", evaluations) if evaluations is not None else ("simulated_seconds", seconds)
+    ended = np.full(len(seeds), True)
+    if not len(seeds):
+        raise DataError(f"{what}: no run came to its end; nasharness study --resume finishes it")
+    if score == "recommended":
+        values = last["recommended_final"].to_numpy(dtype=np.float64)
+    elif limit is None:
+        values = last["final"].to_numpy(dtype=np.float64)
+    else:
+        option = f"--at-{'evaluations' if column == 'step' else 'seconds'} {limit:,g}"
+        ends = float(last[column].max())
+        if limit > ends:
+            raise UsageError(f"{option}: {what} ends at {ends:,.0f}")
+        within = rows[rows[column] <= limit].drop_duplicates("seed", keep="last")
+        if len(within) < len(seeds):
+            raise UsageError(
+                f"{option}: {len(seeds) - len(within):,} runs of {what} have not finished an evaluation by then"
+            )
+        values = within["final"].to_numpy(dtype=np.float64)
+        rows = rows[rows[column] <= limit]
+        whole, last = last, within
+        ended = whole[column].to_numpy() <= limit
+    if not np.isfinite(values).all():
+        raise DataError(f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score} metric")
+    spent = {name: last[name].to_numpy(dtype=np.float64) for name in ("step", "simulated_seconds")}
+    if limit is not None:
+        # the last incumbent was found within the budget, but a run that goes on has spent more since then
+        on = ~ended & (spent[column] < limit)
+        for name, numbers in spent.items():
+            spent[name] = np.where(on, float(limit) if name == column else math.nan, numbers)
+    return Scored(seeds, values, spent["step"], spent["simulated_seconds"], rows)
+
+
+def pair(runs: dict[str, Scored], dataset: str) -> int:
+    """Keep the seeds that every algorithm has; return how many runs that leaves out."""
+    common = next(iter(runs.values())).seeds
+    for one in runs.values():
+        common = np.intersect1d(common, one.seeds)
+    if not len(common):
+        raise DataError(f"{dataset}: the algorithms have no seed in common; run them with the same --seed")
+    left_out = 0
+    for name, one in runs.items():
+        keep = np.isin(one.seeds, common)
+        left_out += int((~keep).sum())
+        if not keep.all():
+            rows = one.rows[one.rows["seed"].isin(common)]
+            runs[name] = Scored(one.seeds[keep], one.score[keep], one.evaluations[keep], one.seconds[keep], rows)
+    return left_out
+
+
+def reach(one: Scored, target: float) -> tuple[float, float, float]:
+    """Share of runs that reached ``target``, and their median evaluations and simulated seconds until then."""
+    run = np.searchsorted(one.seeds, one.rows["seed"].to_numpy())
+    final = one.rows["final"].to_numpy(dtype=np.float64)
+    by = [
+        stats.time_to_target(run, one.rows[column].to_numpy(), final, target, len(one.seeds))
+        for column in ("step", "simulated_seconds")
+    ]
+    # the lower middle of an even number: the mean of the two middles might be of a number and infinity
+    middle = (len(one.seeds) - 1) // 2
+    reached = float(np.isfinite(by[0]).mean())
+    if reached < 0.5:
+        return reached, math.inf, math.inf
+    return reached, float(np.sort(by[0])[middle]), float(np.sort(by[1])[middle])

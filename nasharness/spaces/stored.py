@@ -1,0 +1,122 @@
+"""Spaces that tables define: a folder with ``space.json`` and arrays, beside the tables of that space.
+
+``DATA/tables/NAME/space.json`` holds names and checksums; ``strings.npy`` the published strings, ``features.npy`` the
+options of each row, ``starts.npy`` and ``rows.npy`` its neighbours, where there are such. All are mapped, not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.errors import DataError, UsageError
+from nasharness.spaces.base import Space
+from nasharness.spaces.listed import FilledSpace, ListedSpace
+from nasharness.storage.places import data_dir
+
+FORMAT = "nasharness-space/1"
+_KINDS: dict[str, type[FilledSpace] | type[ListedSpace]] = {"product": FilledSpace, "listed": ListedSpace}
+_ARRAYS = ("strings", "features", "starts", "rows")
+
+
+def folder(name: str) -> Path:
+    """Where the space ``name`` and its tables lie, or would lie. Raises UsageError for a name that is no plain word."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UsageError(f"space name {name!r}: expected letters, digits, '.', '_' and '-', as in 'channel'")
+    return data_dir() / "tables" / name
+
+
+def names() -> list[str]:
+    """Names of the spaces that tables here define, sorted."""
+    return sorted(path.parent.name for path in (data_dir() / "tables").glob("*/space.json"))
+
+
+def find(name: str) -> Space | None:
+    """Return the space ``name`` that a table defines, None for no such. Raises DataError where it is damaged."""
+    try:
+        path = folder(name) / "space.json"
+        stamp = path.stat().st_mtime_ns
+    except (OSError, UsageError):
+        return None
+    return _read(path, stamp)
+
+
+def recorded_checksum(name: str) -> str:
+    """The checksum in ``space.json``; empty where no table defines that space."""
+    try:
+        card = json.loads((folder(name) / "space.json").read_text(encoding="utf-8"))
+        return str(card["checksum"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, stamp: int) -> Space:
+    again = "import its table again"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if card["format"] != FORMAT:
+            raise DataError(f"{path}: format {card['format']!r}, expected {FORMAT!r}; {again}")
+        arrays = {name: _map(path.parent / f"{name}.npy") for name in _ARRAYS if name in card["arrays"]}
+        near = {"near": (arrays["starts"], arrays["rows"])} if "starts" in arrays else {}
+        return _KINDS[card["kind"]](
+            card["name"],
+            arrays["strings"],
+            features=arrays.get("features"),
+            options=card["options"],
+            positions=card["positions"],
+            ordinal=card["ordinal"],
+            summary=card["summary"],
+            **near,
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from None
+
+
+def _map(path: Path) -> NDArray[Any]:
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def checksum(space: FilledSpace | ListedSpace) -> str:
+    """SHA-256 over what a space of rows is: kind, names, strings and features."""
+    digest = hashlib.sha256()
+    about = [type(space).__name__, space.positions, space.options, space.ordinal]
+    digest.update(json.dumps(about).encode())
+    for array in (space.definition()["strings"], space.features):
+        if array is not None:
+            digest.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def arrays_of(space: FilledSpace | ListedSpace) -> dict[str, NDArray[Any]]:
+    """The arrays that ``space.json`` names, neighbours included: what ``write`` puts beside it."""
+    found: dict[str, NDArray[Any]] = {"strings": space.definition()["strings"]}
+    if space.features is not None:
+        found["features"] = space.features
+    if isinstance(space, ListedSpace) and "neighbours" in space.offers:
+        found["starts"], found["rows"] = space._near
+    return found
+
+
+def card_of(space: FilledSpace | ListedSpace) -> dict[str, Any]:
+    """The content of ``space.json``."""
+    return {
+        "format": FORMAT,
+        "name": space.name,
+        "kind": "product" if isinstance(space, FilledSpace) else "listed",
+        "size": space.size,
+        "summary": space.summary,
+        "positions": list(space.positions),
+        "options": [list(names) for names in space.options],
+        "ordinal": space.ordinal,
+        "arrays": list(arrays_of(space)),
+        "checksum": checksum(space),
+    }

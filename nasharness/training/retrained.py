@@ -1,0 +1,298 @@
+"""Records of full training, read without torch: checked, and worded as search -> table -> full training."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nasharness.errors import DataError, UsageError
+from nasharness.storage import reading
+from nasharness.studies.plan import count
+from nasharness.training import log
+from nasharness.training.record import FORMAT
+
+TASKS = ("imagenet", "ptb")
+#: bytes and characters; a record is a thousandth of it, and its longest text an architecture
+_LARGEST, _LONGEST = 2**20, 5000
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search whose winner was trained.
+
+    ``algorithm`` and ``dataset`` are empty where a winner was written by hand. ``winner``: the architecture, as in
+    ``winner.json``; ``arch``: the same as text, if it has one. ``metric``: ``94.10 %`` of the table ``judged`` (its
+    name, version and the final metric), or a proxy's; empty where nothing is known.
+    """
+
+    algorithm: str
+    space: str
+    dataset: str
+    winner: Mapping[str, Any]
+    arch: str
+    metric: str
+    judged: str
+
+    def __str__(self) -> str:
+        """``rea on tss cifar10``."""
+        where = f"{self.space} {self.dataset}".strip()
+        return f"{self.algorithm} on {where}" if self.algorithm else where
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One full training, finished or not.
+
+    ``data``: ``imagenet``, or the name of a text. ``done``: epochs behind it, of ``epochs``. ``quality``: the outcome
+    in words, the best so far where it is not finished. ``seconds``, ``params``, ``macs``: None where unknown.
+    ``hardware``: device and processes, if known. ``record``: what was read.
+    """
+
+    search: Search | None
+    network: str
+    task: str
+    data: str
+    recipe: str
+    epochs: int
+    done: int
+    finished: bool
+    quality: str
+    params: int | None
+    macs: int | None
+    seconds: float | None
+    hardware: str
+    record: Mapping[str, Any]
+    name: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        """Search -> table -> full training, in one line."""
+        parts = []
+        if self.search is not None:
+            parts.append(str(self.search))
+            judged = f" ({self.search.judged})" if self.search.judged else ""
+            parts += [f"{self.search.metric}{judged}"] if self.search.metric else []
+        text = f"{self.network}, {self.data} {count(self.epochs, 'epoch')} ({self.recipe}): "
+        text += "" if self.finished else f"not finished, {self.done:,} done, "
+        text += self.quality or "not evaluated yet"
+        took = [duration(self.seconds)] if self.seconds is not None else []
+        took += [f"on {self.hardware}"] if self.hardware else []
+        return " -> ".join([*parts, ", ".join([text, " ".join(took)] if took else [text])])
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """Return search -> table -> full training in one line, of the content of a ``retrained.json``."""
+    return str(parse(record))
+
+
+def read(path: str | os.PathLike[str]) -> Retraining:
+    """Read a record: ``retrained.json``, or the folder of a run, finished or not.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    given = Path(path)
+    file = given / "retrained.json" if given.is_dir() else given
+    if given.is_dir() and not file.is_file():
+        if (given / "run.json").is_file():
+            return _unfinished(given)
+        raise DataError(
+            f"no full training in {given}: it has no retrained.json (nasharness retrain ... --out {given} makes one)"
+        )
+    return parse(_json(file), file)
+
+
+def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Retraining]:
+    """Read several records. Raises DataError as ``read``, UsageError for one that is given twice."""
+    found = [read(path) for path in paths]
+    sources = [Path(training.source).resolve() for training in found]
+    for path, source in zip(paths, sources, strict=True):
+        if sources.count(source) > 1:
+            raise UsageError(f"full training {path} is given twice")
+    return found
+
+
+def parse(record: object, source: str | os.PathLike[str] = "the record") -> Retraining:
+    """Check what a ``retrained.json`` holds. Raises DataError where it cannot be one."""
+    fields = _Fields(record, source)
+    if fields.values.get("kind") != "retrained":
+        raise DataError(f"{source} is no record of a full training; expected retrained.json of nasharness retrain")
+    task = _task(fields)
+    best = _Fields(fields.object("best"), f"{source}, best")
+    weights, epoch = best.text("weights"), best.integer("epoch")
+    if task == "ptb":
+        streams = fields.integer("test_streams")
+        quality = f"perplexity {_two(fields.number('valid_perplexity'))} valid ({weights} weights, epoch {epoch}), "
+        quality += f"{_two(fields.number('test_perplexity'))} test ({count(streams, 'stream')})"
+        if fields.values.get("dynamic_test_perplexity") is not None:
+            quality += f", {_two(fields.number('dynamic_test_perplexity'))} with dynamic evaluation"
+    else:
+        quality = f"top-1 {_two(best.number('top1'))} %, top-5 {_two(best.number('top5'))} %"
+        quality += f" ({weights} weights, epoch {epoch})"
+    processes, device = fields.integer("processes"), fields.text("device")
+    hardware = f"{processes} x {device}" if processes > 1 else device
+    epochs = fields.integer("epochs")
+    return Retraining(
+        search=_search(fields), network=fields.text("network"), task=task,
+        data=fields.text("corpus") if task == "ptb" else task, recipe=fields.text("recipe"), epochs=epochs, done=epochs,
+        finished=True, quality=quality, params=fields.integer("params"),
+        macs=fields.integer("macs") if task == "imagenet" else None, seconds=fields.number("seconds"),
+        hardware=hardware, record=fields.values, name=Path(source).resolve().parent.name, source=str(source),
+    )  # fmt: skip
+
+
+def _unfinished(run: Path) -> Retraining:
+    """What is known of a run that has not written its record: what was asked for, and its log."""
+    file = run / "run.json"
+    fields = _Fields(_json(file), file)
+    task = _task(fields)
+    rows = log.read(run) if (run / log.NAME).is_file() else []
+    last = _Fields(rows[-1] if rows else {"epoch": 0}, run / log.NAME)
+    columns = ("valid_perplexity",) if task == "ptb" else ("val_top1", "ema_top1")
+    seen = [value for row in rows for name in columns if (value := _finite(row.get(name))) is not None]
+    # an epoch of images is behind it when it has been evaluated; the log has rows within one
+    behind = [row for row in rows if task == "ptb" or "val_top1" in row]
+    done = _Fields(behind[-1], run / log.NAME).integer("epoch") if behind else 0
+    if task == "ptb":
+        quality = f"perplexity {min(seen):.2f} valid so far" if seen else ""
+        recipe = fields.text("recipe")
+    else:
+        quality = f"top-1 {max(seen):.2f} % so far" if seen else ""
+        recipe = _Fields(fields.object("recipe"), f"{file}, recipe").text("name")
+    search = _search(fields)
+    network = fields.values.get("network")
+    named = f"{search.space} {search.arch}".strip() if search is not None else ""
+    return Retraining(
+        search=search, network=named if isinstance(network, Mapping) else fields.text("network"), task=task, data=task,
+        recipe=recipe, epochs=fields.integer("epochs"), done=done, finished=False, quality=quality, params=None,
+        macs=None, seconds=last.number("seconds") if "seconds" in last.values else None, hardware="",
+        record=fields.values, name=run.resolve().name, source=str(file),
+    )  # fmt: skip
+
+
+def _search(fields: _Fields) -> Search | None:
+    """Return the search behind a record; of ``run.json``, the network itself is the winner."""
+    values = fields.values
+    winner = values.get("winner")
+    if winner is None and isinstance(values.get("network"), Mapping):
+        winner = values["network"]
+    if winner is None:
+        return None
+    found = _Fields(winner, f"{fields.source}, winner")
+    chosen = found.object("winner")
+    arch = chosen.get("arch")
+    metric, judged = "", ""
+    if found.values.get("final_metric_percent") is not None:
+        metric = f"table {_two(found.number('final_metric_percent'))} %"
+        table, protocol = (_part(found, key) for key in ("table", "protocol"))
+        name = " ".join(table.text(key, "") for key in ("source", "version")).strip()
+        judged = ", ".join(text for text in (name, protocol.text("final", "")) if text)
+    elif found.values.get("accuracy") is not None:  # AutoShrink's own search: no table knows its architectures
+        share = found.number("accuracy")
+        metric = f"proxy accuracy {_two(None if share is None else 100 * share)} %"
+    elif found.values.get("perplexity") is not None:
+        metric = f"proxy perplexity {_two(found.number('perplexity'))}"
+    return Search(
+        algorithm=found.text("algorithm", ""), space=found.text("space"), dataset=found.text("dataset", ""),
+        winner=chosen, arch=_Fields(chosen, found.source).text("arch") if isinstance(arch, str) else "", metric=metric,
+        judged=judged,
+    )  # fmt: skip
+
+
+def _part(fields: _Fields, key: str) -> _Fields:
+    value = fields.values.get(key)
+    return _Fields(value if isinstance(value, Mapping) else {}, f"{fields.source}, {key}")
+
+
+def _task(fields: _Fields) -> str:
+    if fields.values.get("format") != FORMAT:
+        raise DataError(f"{fields.source}: format {fields.values.get('format')!r:.40}, expected {FORMAT}")
+    task = fields.text("task")
+    if task not in TASKS:
+        raise DataError(f"{fields.source}: task {task!r:.40}, expected {' or '.join(TASKS)}")
+    return task
+
+
+class _Fields:
+    """Values of a JSON object, each checked when it is asked for. Raises DataError, which names the key."""
+
+    def __init__(self, values: object, source: str | os.PathLike[str]) -> None:
+        if not isinstance(values, Mapping):
+            raise DataError(f"{source} is damaged: expected an object, found {values!r:.40}")
+        self.values: Mapping[str, Any] = values
+        self.source = str(source)
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.values.get(key)
+        if value is None and default is not None:
+            return default
+        # what cannot be shown (line ends, control sequences, halves of surrogates) is in no name
+        if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
+            raise self._wrong(key, "a text")
+        return value
+
+    def number(self, key: str) -> float | None:
+        """A number; None for one that was not finite when it was written."""
+        value = self.values.get(key, "")
+        if value is None or isinstance(value, float):
+            return _finite(value)
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**63:
+            raise self._wrong(key, "a number")
+        return float(value)
+
+    def integer(self, key: str) -> int:
+        value = self.values.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**63:
+            raise self._wrong(key, "a whole number")
+        return value
+
+    def object(self, key: str) -> Mapping[str, Any]:
+        value = self.values.get(key)
+        if not isinstance(value, Mapping):
+            raise self._wrong(key, "an object")
+        return value
+
+    def _wrong(self, key: str, expected: str) -> DataError:
+        found = f"{self.values[key]!r:.40}" if key in self.values else "nothing"
+        return DataError(
+            f"{self.source} is damaged: {key} is {found}, expected {expected}; the command that trained writes it "
+            "again with --resume"
+        )
+
+
+def _json(file: Path) -> Any:
+    try:
+        with reading(file):
+            if file.stat().st_size > _LARGEST:
+                raise DataError(
+                    f"{file} has {file.stat().st_size:,} bytes, too many for a record of nasharness retrain"
+                )
+            return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = str(error).splitlines()[0]
+        raise DataError(
+            f"{file} is damaged: no JSON ({why:.120}); the command that trained writes it again with --resume"
+        ) from error
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _two(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``, ``6.1 days``."""
+    if seconds is None:
+        return "unknown time"
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
