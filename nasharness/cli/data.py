@@ -46,9 +46,9 @@ def import_(paths: tuple[str, ...], **given: Any) -> None:
     Your own: a CSV or Parquet file with a row an architecture.
       nasharness data import mine.csv --name mine --arch code --metric run0=acc:0 --metric run1=acc:1
 
-    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth. Small files are
-    .parquet, .csv or .pd, joined by their column 'index', with columns such as cifar10_val_12, cifar100_test_200,
-    in16_val_200_s777 and cifar10_epoch_s.
+    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth; these two are
+    read by one process in some 15 minutes, the others by all cores. Small files are .parquet, .csv or .pd, joined by
+    their column 'index', with columns such as cifar10_val_12, cifar100_test_200, in16_val_200_s777 and cifar10_epoch_s.
     """  # noqa: D301 - click reads it
     from nasharness.tables.inventory import import_any
 
