@@ -9,11 +9,13 @@ A cell is two numbers here: its edges, bit k for ``EDGES[k]``, and its operation
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasharness.errors import UsageError
 from nasharness.spaces.base import Indices
 from nasharness.spaces.cells import EDGES, NODES
 
@@ -31,10 +33,8 @@ _HUB = 100
 def near_cells(features: NDArray[np.int8]) -> tuple[Ints, Indices]:
     """Neighbours of cells ``[n, 26]``: ``(starts [n + 1], rows)``, ascending within a row."""
     n = len(features)
-    edges = features[:, :_BITS].astype(np.int64) @ (1 << np.arange(_BITS))
+    edges, operations, counts = _numbers(features)
     digits = np.maximum(features[:, _BITS:].astype(np.int64) - 1, 0)
-    operations = digits @ 3 ** np.arange(_INNER)
-    counts = np.count_nonzero(features[:, _BITS:], axis=1)
     find = _Lookup(edges, operations, counts)
     cut, kept = _pruned_all()
     chosen = np.stack([_rearranged([node for node in range(_INNER) if mask >> node & 1]) for mask in range(2**_INNER)])
@@ -83,20 +83,50 @@ def _grouped(pairs: Ints, n: int) -> tuple[Ints, Indices]:
     return starts, (once % n).astype(np.int32)
 
 
+def canonical(features: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The same cells ``[n, 26]``, each with its nodes in the order that gives the least numbers.
+
+    Raises UsageError for a cell with a node that is on no path from input to output.
+    """
+    edges, operations, counts = _numbers(features)
+    wrong = np.flatnonzero(_pruned_all()[0][edges] != edges)
+    if len(wrong):
+        raise UsageError(f"row {wrong[0]}: a node is on no path from input to output, or there is no path")
+    least = np.full(len(features), np.iinfo(np.int64).max)
+    for forms, labels, rows in _orders(edges, operations, counts):
+        least[rows] = np.minimum(least[rows], forms * _LABELLINGS + labels)
+    found = np.zeros_like(features)
+    found[:, :_BITS] = least[:, None] // _LABELLINGS >> np.arange(_BITS) & 1
+    digits = least[:, None] % _LABELLINGS // 3 ** np.arange(_INNER) % 3
+    found[:, _BITS:] = np.where(np.arange(_INNER) < counts[:, None], digits + 1, 0)
+    return found
+
+
+def _numbers(features: NDArray[np.int8]) -> tuple[Ints, Ints, Ints]:
+    """Edges, operations and the count of nodes between input and output: ``[n]`` each."""
+    edges = features[:, :_BITS].astype(np.int64) @ (1 << np.arange(_BITS))
+    operations = np.maximum(features[:, _BITS:].astype(np.int64) - 1, 0) @ 3 ** np.arange(_INNER)
+    return edges, operations, np.count_nonzero(features[:, _BITS:], axis=1)
+
+
+def _orders(edges: Ints, operations: Ints, counts: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Every order of every cell's nodes that keeps its edges pointing forward: edges, operations and row, ``[.]`` each."""
+    for count in range(_INNER + 1):
+        rows = np.flatnonzero(counts == count)
+        for order in permutations(range(count)):
+            places = [0, *(place + 1 for place in order), *range(count + 1, NODES)]  # where each place goes
+            backward = sum(1 << bit for (one, two), bit in _BIT.items() if places[one] > places[two])
+            fit = rows[(edges[rows] & backward) == 0]
+            source = [order.index(place) for place in range(count)]
+            yield _moved(edges[fit], places), _rearranged(source)[operations[fit]], fit
+
+
 class _Lookup:
     """Finds the row of a cell, its nodes in any order; -1 where no row is isomorphic to it."""
 
     def __init__(self, edges: Ints, operations: Ints, counts: Ints) -> None:
-        found: list[tuple[Ints, Ints, Ints]] = []
-        for count in range(_INNER + 1):
-            rows = np.flatnonzero(counts == count)
-            for order in permutations(range(count)):
-                places = [0, *(place + 1 for place in order), *range(count + 1, NODES)]  # where each place goes
-                backward = sum(1 << bit for (one, two), bit in _BIT.items() if places[one] > places[two])
-                fit = rows[(edges[rows] & backward) == 0]
-                source = [order.index(place) for place in range(count)]
-                found.append((_moved(edges[fit], places), _rearranged(source)[operations[fit]], fit))
-        forms, labels, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        every = zip(*_orders(edges, operations, counts), strict=True)
+        forms, labels, rows = (np.concatenate(parts) for parts in every)
         known = np.zeros(1 << _BITS, dtype=bool)
         known[forms] = True
         self._rank = np.where(known, np.cumsum(known) - 1, -1)

@@ -104,11 +104,11 @@ def import_any(
     if own or described:
         named = {key: value for key, value in (("name", name), ("space", space)) if value is not None}
         return import_own(files, force=force, **(described | own | named))
+    known = published.recognise(files)
+    if known is not None:
+        return known.read(files, name, force)
     small = [file for file in files if file.is_file() and is_light(file)]
     if small and len(small) == len(files):
-        known = published.recognise(files)
-        if known is not None:
-            return known.read(files, name, force)
         if space is not None:
             spaces.get(space)
         return import_files(files, name=name or "light", partial=partial, force=force)
