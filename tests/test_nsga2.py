@@ -9,54 +9,37 @@ from nasharness.algorithms.nsga2 import NSGA2
 from nasharness.errors import UsageError
 from nasharness.fronts import hypervolume, non_dominated
 from nasharness.search.streams import Streams
+from nasharness.spaces.base import Space
+from nasharness.spaces.product import ChoiceSpace, ProductSpace
 
 
-class Listed:
+class Ring(Space):
     """A space that is no product: rows on a ring, whose neighbours are the two beside."""
 
     name = "ring"
-    mutation_uniforms = 1
+    size = 300
 
-    def __init__(self, size):
-        self.size = size
-
-    def sample_index(self, u):
-        return (np.asarray(u) * self.size).astype(np.int32)
+    def sample(self, u):
+        return self.sample_index(u[..., 0])
 
     def mutate(self, ids, u):
         return ((ids + np.where(np.asarray(u)[..., 0] < 0.5, 1, -1)) % self.size).astype(np.int32)
 
 
-class Product(Listed):
+class Product(ProductSpace):
     """Categories at each position."""
 
     name = "toy"
-    mutation_uniforms = 2
 
     def __init__(self, *sizes):
-        super().__init__(int(np.prod(sizes)))
-        self.sizes = sizes
-
-    def choices(self, ids):
-        return np.stack(np.unravel_index(ids, self.sizes), axis=-1).astype(np.int8)
-
-    def index(self, choices):
-        return np.ravel_multi_index(tuple(np.moveaxis(choices, -1, 0)), self.sizes).astype(np.int32)
-
-    def mutate(self, ids, u):
-        sizes = np.array(self.sizes)
-        choices = self.choices(ids).astype(np.int64)
-        position = (u[..., 0] * len(sizes)).astype(np.intp)
-        here = np.take_along_axis(choices, position[..., None], axis=-1)
-        step = 1 + (u[..., 1] * (sizes[position] - 1)).astype(np.int64)
-        np.put_along_axis(choices, position[..., None], (here + step[..., None]) % sizes[position][..., None], axis=-1)
-        return self.index(choices)
+        self.options = tuple(tuple(map(str, range(size))) for size in sizes)
+        self.positions = tuple(map(str, range(len(sizes))))
 
 
 def measurements(space, seed=3):
     """Made-up truth, higher is better: accuracy that costs, additive in the choices, with noise: ``[n, 2]``."""
     rng = np.random.default_rng(seed)
-    if not hasattr(space, "sizes"):
+    if space.name == "ring":
         angle = np.linspace(0, np.pi / 2, space.size)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     choices = space.choices(np.arange(space.size))
@@ -66,21 +49,28 @@ def measurements(space, seed=3):
     return np.stack([accuracy, -cost], axis=1)
 
 
-def task(space, seeds):
-    return types.SimpleNamespace(space=space, streams=Streams(seeds), runs=len(seeds), seeds=np.asarray(seeds))
+def task(space, seeds, objectives=2, limit=None):
+    """``limit``: how far architectures break one."""
+    return types.SimpleNamespace(
+        space=space, streams=Streams(seeds), runs=len(seeds), seeds=np.asarray(seeds), several=objectives > 1,
+        objectives=(None,) * objectives, excess=limit or (lambda ids: np.zeros(ids.shape[:2])),
+    )  # fmt: skip
 
 
 def search(space, truth, seeds, evaluations=60, **settings):
     """All architectures asked, in order: ``[runs, evaluations]``."""
-    algorithm = NSGA2(task(space, seeds), **settings)
+    algorithm = NSGA2(task(space, seeds, truth.shape[1]), **settings)
     asked = []
     while sum(ids.shape[1] for ids in asked) < evaluations:
         asked.append(algorithm.ask())
-        algorithm.tell(asked[-1], truth[asked[-1]])
+        ids = asked[-1]
+        if space.arch_shape:
+            ids = np.ravel_multi_index(tuple(np.moveaxis(ids, -1, 0)), space.sizes)
+        algorithm.tell(asked[-1], truth[ids] if truth.shape[1] > 1 else truth[ids, 0])
     return np.concatenate(asked, axis=1)[:, :evaluations]
 
 
-@pytest.mark.parametrize("space", [Product(4, 3, 5, 2, 4), Listed(300)], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [Product(4, 3, 5, 2, 4), Ring()], ids=lambda space: space.name)
 @pytest.mark.parametrize("settings", [{}, {"children": 7}, {"population": 3, "children": 2, "crossover": 0.0}])
 def test_a_batch_is_its_runs_one_by_one(space, settings):
     truth = measurements(space)
@@ -90,6 +80,25 @@ def test_a_batch_is_its_runs_one_by_one(space, settings):
     assert len({tuple(row) for row in together}) == 4
     assert together.min() >= 0
     assert together.max() < space.size
+
+
+@pytest.mark.parametrize("settings", [{}, {"children": 7}])
+def test_vectors_of_choices_do_as_indices_do(settings):
+    listed = Product(4, 3, 5, 2, 4)
+    vectors = ChoiceSpace("vectors", listed.options)
+    truth = measurements(listed)
+    ids = search(listed, truth, [5, 6], **settings)
+    assert (search(vectors, truth, [5, 6], **settings) == listed.choices(ids)).all()
+
+
+def test_a_space_that_no_number_could_count():
+    space = ChoiceSpace("huge", (("a", "b", "c", "d", "e", "f", "g", "h", "i"),) * 22)
+    algorithm = NSGA2(task(space, [1, 2]), children=5)
+    for _ in range(6):
+        ids = algorithm.ask()
+        algorithm.tell(ids, np.stack([ids.sum(axis=2), -(ids**2).sum(axis=2)], axis=2).astype(float))
+    assert ids.dtype == np.int8
+    assert ids.shape == (2, 5, 22)
 
 
 def test_it_finds_more_of_the_front_than_random_search():
@@ -157,6 +166,27 @@ def test_what_was_not_evaluated_is_not_kept():
     values[:, :, 1] = np.nan  # a device that is not known for these
     algorithm.tell(ids, values)
     assert (algorithm._ids == before).all()
+
+
+def test_one_objective_is_climbed():
+    space = Product(4, 4, 4, 4)
+    truth = measurements(space)[:, :1]
+    ids = search(space, truth, range(20), evaluations=100)
+    assert truth[ids].max(axis=1).mean() > np.quantile(truth, 0.99)
+
+
+def test_what_breaks_a_limit_gives_way_to_what_keeps_it():
+    """Told as the loop tells it: a low first objective, the rest as it is, which may be the lowest cost of all."""
+    space = Product(5, 5, 5, 5)
+    truth = measurements(space)
+    excess = np.maximum(truth[:, 1] - np.median(truth[:, 1]), 0)  # the cheap half is forbidden
+    algorithm = NSGA2(task(space, [1, 2, 3], limit=lambda ids: excess[ids]), population=10)
+    for _ in range(40):
+        ids = algorithm.ask()
+        values = truth[ids].copy()
+        values[..., 0] = np.where(excess[ids] > 0, -1e3, values[..., 0])
+        algorithm.tell(ids, values)
+    assert (excess[algorithm._ids] == 0).all()
 
 
 def test_three_objectives():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces.base import Space
 from nasharness.tables import Column, Table, seed_mean
-from nasharness.tables.own import COST
+from nasharness.tables.table import COST
 
 __all__ = [
     "COST",

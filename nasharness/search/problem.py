@@ -244,7 +244,7 @@ class Problem:
             return made  # type: ignore[no-any-return]
         feasible = None
         if self._known is not None and self._known.limited:
-            feasible = self._known.excess(np.arange(self.space.size)) == 0
+            feasible = self._known.excess(np.arange(self.space.size, dtype=np.int32)) == 0
         return Truth(self.table, self.final, self.signal, self.sign < 0, feasible)
 
     @cached_property

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import UsageError
+from nasharness import storage
 from nasharness.search import caveats
 from nasharness.search.caveats import Caveat
 from nasharness.search.front import Fronts, fronts_of
@@ -26,8 +22,8 @@ from nasharness.search.loop import Trajectories, scores
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record
 from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.storage import atomically, write_json, writing
 from nasharness.tables import Table
-from nasharness.version import __version__
 
 
 @dataclass
@@ -164,16 +160,12 @@ class Result:
             "final_metric_percent": float(self.problem.truth().score(np.int32(self.winner))),
             "provenance": provenance,
         }
-        try:
+        with writing(f"results to {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
             atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, provenance))
-            atomically(folder / "winner.json", lambda path: dump(path, winner))
-            atomically(folder / "result.json", lambda path: dump(path, summary | {"provenance": provenance}))
-        except OSError as error:
-            raise UsageError(
-                f"cannot write results to {folder}: {error.strerror or error}; choose another --out"
-            ) from error
+            write_json(folder / "winner.json", winner)
+            write_json(folder / "result.json", summary | {"provenance": provenance})
         return folder
 
     def _write_parquet(self, path: Path, summary: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -203,7 +195,8 @@ class Result:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
-        return provenance(self.problem.table, self.seeds)
+        table = self.problem.table
+        return provenance(table if isinstance(table, Table) else None, self.seeds)
 
 
 def named(space: Space, arch: Any) -> dict[str, Any]:
@@ -230,45 +223,4 @@ def provenance(table: Table | None, seeds: Sequence[int] | NDArray[np.int64]) ->
         "table_licence": table.meta["licence"],
         "table_checksum": table.checksum,
     }  # fmt: skip
-    return {
-        "nasharness": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "git_revision": _git_revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        **judged,
-        "seeds": [int(seeds[0]), int(seeds[-1])],
-    }
-
-
-def atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a temporary name beside ``path`` and rename: a reader sees the whole file or none."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def dump(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values as JSON that a person can read."""
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _git_revision() -> str | None:
-    """Revision of the checkout nasharness runs from, with ``-dirty`` where files differ; None when installed."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+    return storage.provenance(numpy=np.__version__, **judged, seeds=[int(seeds[0]), int(seeds[-1])])

@@ -185,6 +185,13 @@ class ProductSpace(_Choosing):
         return self._neighbours.take(self._checked(ids), axis=0)
 
 
+def product(space: Space) -> ProductSpace:
+    """Return ``space``, or raise UsageError where it is no product space that can be enumerated."""
+    if not isinstance(space, ProductSpace):
+        raise UsageError(f"space {space.name!r} is no product space that can be enumerated")
+    return space
+
+
 class ChoiceSpace(_Choosing):
     """A product space too large to be enumerated: an architecture is its vector of choices, int8 ``[positions]``.
 

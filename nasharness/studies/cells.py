@@ -21,7 +21,8 @@ from nasharness.search import Problem, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
-from nasharness.studies.plan import Lines, Plan
+from nasharness.storage.toml import Lines
+from nasharness.studies.plan import Plan
 from nasharness.studies.shard import Shard
 from nasharness.version import __version__
 

@@ -19,12 +19,10 @@ from nasharness.spaces.base import Space
 from nasharness.spaces.listed import FilledSpace, ListedSpace
 from nasharness.tables.catalogue import open_table, table_path
 from nasharness.tables.strings import space_of
-from nasharness.tables.table import Table, TableWriter
+from nasharness.tables.table import COST, Table, TableWriter
 
 #: One trial of a measurement that names none.
 ONLY = "0"
-#: Scalar column that holds the seconds of one evaluation.
-COST = "cost_s"
 MISSING = ("refuse", "drop", "keep")
 REPEATED = ("refuse", "first", "mean")
 _SPEC = re.compile(
@@ -135,14 +133,14 @@ def from_frame(
     target = table_path(chosen.name, name) if destination is None else destination
     if (target / "table.json").is_file() and not force:
         raise UsageError(f"table {name!r} is in {target} already; replace it with --force, or choose another --name")
-    own = isinstance(chosen, (FilledSpace, ListedSpace)) and spaces_own(chosen)
-    if own:
-        write_space(chosen, force)
+    own = chosen if isinstance(chosen, (FilledSpace, ListedSpace)) else None
+    if own is not None:
+        write_space(own, force)
     protocol = {key: text for key, text in (("signal", signal), ("final", final)) if text}
     with TableWriter(
         target, space=chosen.name, name=name, version="imported", size=chosen.size, source=source, licence=licence,
         citation=citation, provenance=provenance, protocol=protocol,
-        space_checksum=stored.checksum(chosen) if own else "",
+        space_checksum="" if own is None else stored.checksum(own),
     ) as writer:  # fmt: skip
         _write(writer, specs, spread, set(minimise), units or {}, notes or {})
         datasets = dict.fromkeys(spec.dataset for spec in specs.values())
@@ -156,11 +154,6 @@ def from_frame(
                 note = (notes or {}).get(cost, "one evaluation")
                 writer.add(dataset, COST, spread[cost], unit="s", dtype="float64", note=note)
     return Table.open(target) if destination is not None else open_table(chosen.name, name)
-
-
-def spaces_own(space: Space) -> bool:
-    """Whether ``space`` is one that tables define, not a registered one."""
-    return isinstance(space, (FilledSpace, ListedSpace))
 
 
 def write_space(space: FilledSpace | ListedSpace, force: bool = False) -> None:
