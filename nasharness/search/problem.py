@@ -351,11 +351,11 @@ def _no_signal(text: str, table: Table, space: Space, dataset: str) -> UsageErro
     elif instead:
         instead = f"use {instead} or the like"
     elif others:
-        instead = f"table {table.name!r} has no validation accuracy; search by another data set: --signal {others[0]}:"
+        instead = f"table {table.name!r} has no validation accuracy of {dataset}; search by another data set: --signal {others[0]}:"
         instead += re.sub(r"^.*?[/:](?=[A-Za-z])", "", text.strip()).split(":")[0]
     else:
         instead = f"table {table.name!r} has nothing else"
-    return UsageError(f"signal {text!r}: a test accuracy of {dataset} is never its search signal; {instead}")
+    return UsageError(f"signal {text!r}: a test accuracy is never a search signal; {instead}")
 
 
 def _read(text: str | None, preferred: Sequence[str], what: str, table: Table, space: Space, dataset: str) -> Measure:

@@ -17,7 +17,8 @@ from nasharness.tables.catalogue import data_dir, how_to_get, table_path
 from nasharness.tables.download import Progress, discard
 from nasharness.tables.fetch import RAW, Source, bring, mirror_sums
 from nasharness.tables.importers.files import columns_of
-from nasharness.tables.table import Table, file_sha256
+from nasharness.storage import file_sha256
+from nasharness.tables.table import Table
 
 #: modules of this folder that hold a RECORD
 MODULES = ("nbmacro", "channel", "sss_light", "tnb101", "nb101", "curves")
