@@ -46,7 +46,7 @@ class Trajectories:
     ``ids``: int32 ``[runs, steps]``, or int8 ``[runs, steps, positions]`` where the space has no indices. ``signal``:
     float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
     without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
-    shown, -1 for none in particular; None where that does not matter. ``count``: int64 ``[runs]`` evaluations, free
+    shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations, free
     repeats included.
     """
 
@@ -146,9 +146,7 @@ class Trajectories:
             run = runs[part]
             same = (self.ids[run] == ids[part][:, None]) & (np.arange(self.steps) < until[part][:, None])
             trials = self.trials[run]
-            seen = np.where(same & (trials >= 0), np.int64(1) << np.maximum(trials, 0).astype(np.int64), 0)
-            every = (same & (trials < 0)).any(axis=1)
-            bits[part] = np.where(every, -1, np.bitwise_or.reduce(seen, axis=1))
+            bits[part] = np.bitwise_or.reduce(np.where(same, np.int64(1) << trials.astype(np.int64), 0), axis=1)
         return bits
 
 
@@ -223,7 +221,10 @@ class _State:
         self.incumbent = np.full((runs, *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
         self.recommended = self.incumbent.copy()
         self.trajectories = Trajectories.empty(
-            runs, expected_steps(problem, evaluator), self.space, problem.final.seed == "others"
+            runs,
+            expected_steps(problem, evaluator),
+            self.space,
+            problem.final.seed == "others" and evaluator.counts is not None,
         )
         self.noise: Floats | None = None
         if evaluator.counts is not None:
@@ -270,18 +271,17 @@ class _State:
             valid = valid & (self.used[:, None] + np.cumsum(charged, axis=1) - charged < problem.evaluations)
         if problem.seconds is not None:
             valid = valid & (spent[:, :-1] < problem.seconds)
+        if trials is None and self.noise is not None:
+            trials = self.evaluator.drawn(where, self.noise[self.rows, position])
         if trials is not None:
             values = self.evaluator.signal_of_trial(where, fidelity, trials)
         else:
-            noise = None if self.noise is None else self.noise[self.rows, position]
-            values = self.evaluator.signal(where, fidelity, noise)
+            values = self.evaluator.signal(where, fidelity)
         values = np.where(valid, values, np.nan)
 
         self._record(valid, position, ids, values, spent, fidelity)
-        if self.trajectories.trials is not None:
-            noise = None if self.noise is None else self.noise[self.rows, position]
-            shown = trials.astype(np.int8) if trials is not None else self.evaluator.trials(where, noise)
-            self.trajectories.trials[np.broadcast_to(self.rows, valid.shape)[valid], position[valid]] = shown[valid]
+        if self.trajectories.trials is not None and trials is not None:
+            self.trajectories.trials[np.broadcast_to(self.rows, valid.shape)[valid], position[valid]] = trials[valid]
         if self.limited:
             beyond = excess > 0
             self.refused += beyond.sum(axis=1)
@@ -326,13 +326,16 @@ class _State:
         end = start + k
         self._make_room(end)
         trajectories = self.trajectories
-        values = self.evaluator.signal(ids, fidelity, None if self.noise is None else self.noise[:, start:end])
+        if self.noise is None:
+            values = self.evaluator.signal(ids, fidelity)
+        else:
+            trials = self.evaluator.drawn(ids, self.noise[:, start:end])
+            values = self.evaluator.signal_of_trial(ids, fidelity, trials)
+            if trajectories.trials is not None:
+                trajectories.trials[:, start:end] = trials
         trajectories.ids[:, start:end] = ids
         trajectories.signal[:, start:end] = values
         trajectories.clock[:, start:end] = spent
-        if trajectories.trials is not None:
-            noise = None if self.noise is None else self.noise[:, start:end]
-            trajectories.trials[:, start:end] = self.evaluator.trials(ids, noise)
         trajectories.epochs[:, start:end] = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
         trajectories.count += k
         self.used += k

@@ -141,7 +141,9 @@ class _Lookup:
 def _rearranged(source: list[int]) -> Ints:
     """For every number of operations, the number whose digit j is digit ``source[j]``; further digits are 0: ``[243]``."""
     every = np.arange(_LABELLINGS)
-    return np.asarray(sum((every // 3**digit % 3 * 3**place for place, digit in enumerate(source)), np.zeros_like(every)))
+    return np.asarray(
+        sum((every // 3**digit % 3 * 3**place for place, digit in enumerate(source)), np.zeros_like(every))
+    )
 
 
 def _moved(edges: Ints, places: list[int]) -> Ints:

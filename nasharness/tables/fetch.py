@@ -221,7 +221,9 @@ def bring(
             )
         except NotThere as error:
             missing = str(error)
-    raise DataError(f"{missing}; get {source.file} elsewhere and run: {' '.join(f'nasharness data fetch {what} --mirror DIR'.split())}")
+    raise DataError(
+        f"{missing}; get {source.file} elsewhere and run: {' '.join(f'nasharness data fetch {what} --mirror DIR'.split())}"
+    )
 
 
 def mirror_sums(mirror: str | Path | None, timeout: float) -> dict[str, str]:
