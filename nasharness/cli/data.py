@@ -99,8 +99,8 @@ def fetch_(
     """
     from nasharness.errors import UsageError
     from nasharness.images.fetch import fetch_images
-    from nasharness.tables.fetch import fetch
     from nasharness.tables.importers import published
+    from nasharness.tables.importers.nats_light.fetch import fetch
 
     expected = {}
     for text in digests:

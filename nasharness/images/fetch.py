@@ -12,8 +12,8 @@ from nasharness.images.archive import md5_of_file
 from nasharness.images.catalogue import image_dir
 from nasharness.images.cifar import CIFAR, Layout
 from nasharness.storage import file_sha256
+from nasharness.storage.download import NotThere, Progress, discard, download
 from nasharness.storage.places import data_dir
-from nasharness.tables.download import NotThere, Progress, discard, download
 
 
 def fetch_images(

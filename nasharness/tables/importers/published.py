@@ -14,10 +14,11 @@ from typing import Any
 
 from nasharness.errors import UsageError, unknown
 from nasharness.storage import file_sha256
-from nasharness.tables.catalogue import data_dir, how_to_get, table_path
-from nasharness.tables.download import Progress, discard
-from nasharness.tables.fetch import RAW, Source, bring, mirror_sums
+from nasharness.storage.download import Progress, discard
+from nasharness.storage.places import data_dir
+from nasharness.tables.catalogue import how_to_get, table_path
 from nasharness.tables.importers.files import columns_of
+from nasharness.tables.importers.nats_light.fetch import RAW, Source, bring, mirror_sums
 from nasharness.tables.table import Table
 
 #: modules of this folder that hold a RECORD
