@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 
 
 @click.command("export")
@@ -25,7 +26,7 @@ def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # 
     the next word and the new state; it holds the vocabulary, and the weights are the best.
     """
     if importlib.util.find_spec("torch") is None:
-        raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
+        raise UsageError(f"this needs PyTorch: {pip_install('train')}")
     if _task(run) == "ptb":
         from nasharness.training.language.export import export_text
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 
 
 @click.command("predict")
@@ -36,7 +37,7 @@ def command(
     RUN: a run's folder; FILE: exported.
     """
     if importlib.util.find_spec("torch") is None:
-        raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
+        raise UsageError(f"this needs PyTorch: {pip_install('train')}")
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1")
     if bool(images) == (text is not None):

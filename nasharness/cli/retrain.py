@@ -12,6 +12,7 @@ import click
 
 from nasharness.cli.terminal import Progress, use_processors
 from nasharness.errors import UsageError, unknown
+from nasharness.extras import pip_install
 
 #: task -> (module, function(options, report) -> record, unit of progress)
 TASKS = {
@@ -113,7 +114,7 @@ def _load(module: str, function: str) -> Any:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise UsageError("training needs PyTorch: pip install 'nasharness[train]'") from error
+        raise UsageError(f"training needs PyTorch: {pip_install('train')}") from error
     return getattr(importlib.import_module(module), function)
 
 

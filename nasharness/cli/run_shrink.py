@@ -11,6 +11,7 @@ import click
 
 from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 
 #: options of ``nasharness run`` that are settings of the search too
 SETTINGS = ("epochs", "batch", "lr")
@@ -75,7 +76,7 @@ def _need_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise UsageError("training needs PyTorch; get it with: pip install 'nasharness[train]'") from None
+        raise UsageError(f"training needs PyTorch; get it with: {pip_install('train')}") from None
 
 
 def _header(request: Any) -> list[str]:

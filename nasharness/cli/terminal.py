@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 
 
 class Progress:
@@ -82,7 +83,7 @@ def use_processors() -> None:
     try:
         import torch
     except ImportError:
-        raise UsageError("this needs PyTorch; install it with: pip install 'nasharness[train]'") from None
+        raise UsageError(f"this needs PyTorch; install it with: {pip_install('train')}") from None
 
     from nasharness.training.memory import keep_freed_memory
 
