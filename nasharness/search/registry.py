@@ -113,8 +113,16 @@ class Record:
         return cast("type[OneShot]", self.cls)(task, **settings)
 
 
+def file_of(cls: type) -> str:
+    """The file that ``cls`` is written in; of a class that was typed in (a notebook, ``-c``) its module."""
+    try:
+        return inspect.getfile(cls)
+    except (TypeError, OSError):
+        return cls.__module__
+
+
 def _origin(record: Record) -> tuple[str, str]:
-    return inspect.getfile(record.cls), f"{record.cls.__module__}.{record.cls.__qualname__}"
+    return file_of(record.cls), f"{record.cls.__module__}.{record.cls.__qualname__}"
 
 
 _registry: Registry[Record] = Registry("algorithm", GROUP, "nasharness list algos", _origin)
