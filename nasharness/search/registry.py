@@ -48,8 +48,9 @@ class Record:
     """What is known of an algorithm without running it.
 
     ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
-    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one line.
-    ``control``: others are held against it, as against random search.
+    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``meanings``: what
+    they mean, with range and source. ``summary``: one line. ``control``: others are held against it, as against random
+    search.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Record:
     summary: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -138,11 +140,13 @@ def register(
     needs: Sequence[str] = (),
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     control: bool = False,
+    meanings: Mapping[str, str] | None = None,
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
     ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``: see `Record`. The
-    first line of the class's docstring is its summary. A name that is taken raises UsageError.
+    first line of the class's docstring is its summary. ``meanings``: setting -> "what it means; its range; its source".
+    A name that is taken raises UsageError.
     """
 
     def decorate(cls: Registered) -> Registered:
@@ -161,8 +165,13 @@ def register(
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty]
         if missing:
             raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
+        for key in meanings or {}:
+            if key not in defaults:
+                raise unknown(f"setting of {name!r}, of which a meaning is told", key, defaults)
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-        record = Record(name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control)
+        record = Record(
+            name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, meanings or {}
+        )
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():
             variant = replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes))

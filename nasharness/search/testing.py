@@ -107,10 +107,12 @@ def _assert_same(one: Result, many: Result, rows: slice, what: str) -> None:
 
 
 def check_record(name: str) -> None:
-    """It says what it is: a summary, a citation, at least one space it works on."""
+    """It says what it is: a summary, a citation, what its settings mean, at least one space it works on."""
     record = registry.get(name)
     assert record.summary, f"{name}: the class has no docstring to take a summary from"
     assert record.citation, f"{name}: no citation"
+    dark = [key for key in record.defaults if not record.meanings.get(key)]
+    assert not dark, f"{name}: setting {', '.join(dark)} has no meaning; register(..., meanings={{{dark[0]!r}: ...}})"
     assert _spaces(name), f"{name}: works on none of the spaces {', '.join(SPACES)}"
 
 
