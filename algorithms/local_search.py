@@ -16,6 +16,7 @@ MOVES = ("first", "best")
 @register(
     "local-search",
     needs=("index", "neighbours"),
+    learns_after="starts",
     citation="White et al., Exploring the Loss Landscape in Neural Architecture Search, UAI 2021 (arXiv 2005.02960)",
     meanings={
         "move": "to the first better neighbour, or to the best of all; first or best; ours (White et al.: best)",

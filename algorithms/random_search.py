@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nasharness.search import Algorithm, Task, register
 from nasharness.search.algorithm import Asked
 
@@ -26,4 +28,7 @@ class RandomSearch(Algorithm):
         self._k = min(self._CHUNK, task.evaluations or self._CHUNK)
 
     def ask(self) -> Asked:
-        return self.space.sample_index(self.streams.uniform(self._k))
+        if not self.space.arch_shape:
+            return self.space.sample_index(self.streams.uniform(self._k))
+        each = self.space.uniforms_per_sample
+        return np.asarray(self.space.sample(self.streams.uniform(self._k * each).reshape(self.runs, self._k, each)))

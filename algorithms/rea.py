@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nasharness import fronts
 from nasharness.errors import UsageError
 from nasharness.search import Algorithm, Task, register
 from nasharness.search.algorithm import Asked
@@ -13,6 +14,8 @@ from nasharness.spaces.base import Floats, Indices
 @register(
     "rea",
     citation="Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019; as in NATS-Bench",
+    needs=("objectives",),
+    learns_after="population",
     variants={
         "paper": (
             "Regularised evolution with the population of 100 and the tournament of 25 of Real et al. (2019)",
@@ -28,7 +31,10 @@ class RegularizedEvolution(Algorithm):
     """Regularised evolution with the settings of NATS-Bench: population 10, tournament of 3.
 
     ``population`` random architectures first; then, forever: draw ``sample`` members with replacement, mutate the best
-    of them, evaluate the child, drop the oldest member. (facts, nats_bench.md 4.1)
+    of them, evaluate the child, drop the oldest member, as NATS-Bench's script does.
+
+    With several objectives the best of a tournament is the one on the lowest non-dominated rank of the population, the
+    loneliest of equals by crowding distance (Deb et al., NSGA-II, IEEE TEC 2002; the combination is ours).
     """
 
     def __init__(self, task: Task, *, population: int = 10, sample: int = 3) -> None:
@@ -40,8 +46,10 @@ class RegularizedEvolution(Algorithm):
         self._sample = sample
         # The population is a ring: the oldest member sits where the next child goes. One row a member, so that a
         # member of all runs is contiguous.
-        self._ids = np.empty((population, self.runs), dtype=np.int32)
-        self._fitness = np.full((population, self.runs), -np.inf)
+        shape = (population, self.runs)
+        self._ids = np.empty((*shape, *self.space.arch_shape), dtype=self.space.arch_dtype)
+        self._fitness = np.full(shape, -np.inf)
+        self._values = np.full((*shape, len(task.objectives)), np.nan) if task.several else None
         self._born = 0
         self._rows = np.arange(self.runs)
 
@@ -58,5 +66,13 @@ class RegularizedEvolution(Algorithm):
     def tell(self, ids: Indices, values: Floats) -> None:
         slot = self._born % self._members
         self._ids[slot] = ids[:, 0]
-        self._fitness[slot] = values[:, 0]
         self._born += 1
+        if self._values is None:
+            self._fitness[slot] = values[:, 0]
+            return
+        self._values[slot] = values[:, 0]
+        points = -np.moveaxis(self._values, 0, 1)  # fronts take lower for better: [runs, population, objectives]
+        ranks = fronts.ranks(points)
+        lonely = fronts.crowding(points, ranks)
+        # less than one rank, however lonely
+        self._fitness = (0.5 - 0.5 / (1 + lonely) - ranks).T

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nasharness.errors import UsageError
 from nasharness.search import NOTHING, Algorithm, Task
 from nasharness.spaces.base import Floats, Indices, Space
-from nasharness.spaces.product import ProductSpace
+from nasharness.spaces.product import product
 
 
 class Shrinker(Algorithm):
@@ -109,13 +109,7 @@ def costs(space: Space, dataset: str) -> Floats:
 
 def dense_start(space: Space) -> int:
     """The full network of a space: every edge a 3x3 convolution, or every layer at its greatest width."""
-    return int(_product(space).index(_product(space).fullest()))
-
-
-def _product(space: Space) -> ProductSpace:
-    if not isinstance(space, ProductSpace):
-        raise UsageError(f"autoshrink needs a product space; {space.name!r} is none")
-    return space
+    return int(product(space).index(product(space).fullest()))
 
 
 def demotions(space: Space, keep_path: bool) -> Indices:
@@ -125,18 +119,18 @@ def demotions(space: Space, keep_path: bool) -> Indices:
     reached from the input are removed too, AutoShrink's forward pruning. ``keep_path`` leaves out removals that cut the
     input off from the output.
     """
-    product = _product(space)
+    cells = product(space)
     ids = np.arange(space.size)
     choices = space.choices(ids)
     columns = []
     for position in range(len(space.positions)):
-        table = product.weaker(position)
+        table = cells.weaker(position)
         for slot in range(table.shape[1]):
             weaker_option = table[choices[:, position], slot]
             shrunk = choices.copy()
             shrunk[:, position] = np.maximum(weaker_option, 0)
             kept = shrunk if space.skeleton is None else space.skeleton.pruned(shrunk)
-            columns.append(np.where(weaker_option >= 0, product.index(kept), NOTHING))
+            columns.append(np.where(weaker_option >= 0, cells.index(kept), NOTHING))
     result = np.stack(columns, axis=1).astype(np.int32)
     # the same network reached in two ways is one removal; and pruning can leave a removal without effect
     for slot in range(result.shape[1]):

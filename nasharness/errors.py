@@ -34,7 +34,7 @@ class AlgorithmFailedError(NasharnessError):
 
 
 def where(error: BaseException, files: Collection[str] = ()) -> str:
-    """Say an error in one line: where it was raised, in one of ``files`` if it passed through them, and what it says."""
+    """Say an error in a line: where it was raised (in one of ``files`` if it passed through them), and what it says."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     known = [frame for frame in frames if frame.filename in files] or frames

@@ -13,6 +13,7 @@ from nasharness.errors import UsageError
 from nasharness.fronts import (
     Reference,
     attainment,
+    best_first,
     best_under,
     crowding,
     hypervolume,
@@ -27,15 +28,15 @@ NAN, INF = np.nan, np.inf
 
 # few distinct values, so that ties and equal points are common
 coordinates = st.one_of(st.integers(0, 6).map(float), st.floats(0, 6, allow_nan=False))
-#: points outside the reference and points with NaN among them
-REFERENCE = 5.0
+odd = st.one_of(coordinates, st.sampled_from([NAN, INF, -INF]))
+REFERENCE = 5.0  # some points lie outside
 
 
 def point_sets(objectives, least=1, most=12, elements=coordinates):
     return st.integers(least, most).flatmap(lambda n: arrays(np.float64, (n, objectives), elements=elements))
 
 
-any_points = st.integers(1, 4).flatmap(lambda m: point_sets(m, elements=st.one_of(coordinates, st.just(NAN))))
+any_points = st.integers(1, 4).flatmap(lambda m: point_sets(m, elements=odd))
 two = point_sets(2, elements=st.one_of(coordinates, st.just(NAN)))
 
 
@@ -105,6 +106,7 @@ def test_a_batch_is_its_sets_one_by_one(objectives):
         corner = np.full(objectives, REFERENCE)
         batched = {
             "front": non_dominated(points), "ranks": rank, "crowding": crowding(points, rank),
+            "best": best_first(points),
             "igd": igd_plus(points, np.ones((3, objectives))),
         }  # fmt: skip
         if objectives < 3:
@@ -113,6 +115,7 @@ def test_a_batch_is_its_sets_one_by_one(objectives):
             one = points[where]
             alone = {
                 "front": non_dominated(one), "ranks": ranks(one), "crowding": crowding(one, ranks(one)),
+                "best": best_first(one),
                 "igd": igd_plus(one, np.ones((3, objectives))),
             }  # fmt: skip
             if objectives < 3:
@@ -129,12 +132,26 @@ def test_crowding_by_hand():
     assert crowding(flat, ranks(flat)).tolist() == [INF, 2.0, INF]
 
 
-@given(point_sets(2, least=3), st.floats(0.5, 100), st.floats(-50, 50))
-def test_crowding_does_not_depend_on_the_units(points, factor, shift):
-    points = np.round(points, 3)
-    level = np.zeros(len(points), dtype=int)
-    expected, found = crowding(points, level), crowding(points * factor + shift, level)
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+@given(any_points)
+def test_best_first_is_by_rank_then_crowding_then_place(points):
+    rank = ranks(points)
+    lonely = crowding(points, rank)
+    assert not np.isnan(lonely).any()
+    assert best_first(points).tolist() == sorted(range(len(points)), key=lambda i: (rank[i], -lonely[i], i))
+
+
+@given(st.integers(2, 3).flatmap(lambda m: point_sets(m, least=3)))
+def test_crowding_is_the_gap_of_the_neighbours(points):
+    points = np.unique(points, axis=0)
+    rank = ranks(points)
+    for point, level, found in zip(points, rank, crowding(points, rank), strict=True):
+        expected, peers = 0.0, points[rank == level]
+        for value, others in zip(point, peers.T, strict=True):
+            below, above = others[others < value], others[others > value]
+            if len(np.unique(others)) < len(others):
+                return  # which of two that share a value is the neighbour is a matter of order
+            expected += (above.min() - below.max()) / np.ptp(others) if len(below) and len(above) else INF
+        assert found == pytest.approx(expected)
 
 
 # ---- hypervolume

@@ -11,7 +11,7 @@ from nasharness.errors import UsageError
 from nasharness.nets.counts import macs, params
 from nasharness.nets.sss import SssNet
 from nasharness.nets.tss import TssNet
-from nasharness.spaces.base import DATASETS
+from nasharness.spaces.nats import DATASETS
 from nasharness.spaces.tss import EDGES
 
 TSS, SSS = spaces.get("tss"), spaces.get("sss")

@@ -136,8 +136,8 @@ def fetch_(
 def status(table: str | None, as_json: bool) -> None:
     """Show the tables and images that are here, their sources and licences, and how to get the missing ones."""
     from nasharness.images import catalogue as images
-    from nasharness.tables import inventory
     from nasharness.storage.places import data_dir
+    from nasharness.tables import inventory
 
     here = inventory.inventory(table)
     lacking = inventory.missing() if table is None else []

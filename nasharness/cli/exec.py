@@ -38,7 +38,8 @@ def command(table: str | None, script: str, arguments: tuple[str, ...]) -> None:
     try:
         runpy.run_path(script, run_name="__main__")
     except Exception as error:
-        sys.excepthook(type(error), error, _of_script(error.__traceback__, script))
+        error = error.with_traceback(_of_script(error.__traceback__, script))
+        sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from nasharness.cli.terminal import Progress, use_processors
+from nasharness.cli.options import assignments as read_assignments
+from nasharness.cli.terminal import Progress, need_torch, use_processors
 from nasharness.errors import UsageError, unknown
-from nasharness.extras import pip_install
 
 #: task -> (module, function(options, report) -> record, unit of progress)
 TASKS = {
@@ -88,12 +88,13 @@ def command(
     if (winner is None) == (network is None):
         raise UsageError("give one of --winner winner.json and --network NAME")
     module, function, unit = TASKS[task]
-    train = _load(module, function)
+    need_torch()
+    train = getattr(importlib.import_module(module), function)
     from nasharness.training.options import Options, read_winner
     from nasharness.training.retrained import line
 
     chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
-    options = Options(task=task, network=chosen, extra=_assignments(assignments), **given)
+    options = Options(task=task, network=chosen, extra=read_assignments(assignments), **given)
     use_processors()
     progress = Progress(unit)
     try:
@@ -109,26 +110,7 @@ def command(
     click.echo(f"written    {options.out / 'retrained.json'}; nasharness export {options.out} -o FILE takes it out")
 
 
-def _load(module: str, function: str) -> Any:
-    """Import a task's code, which needs torch."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f"training needs PyTorch: {pip_install('train')}") from error
-    return getattr(importlib.import_module(module), function)
-
-
 def _first_process() -> bool:
     import os
 
     return os.environ.get("RANK", "0") == "0"
-
-
-def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
-    settings = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            raise UsageError(f"--set {text!r}: expected KEY=VALUE")
-        settings[key.strip()] = value
-    return settings

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nasharness.cli.run import _assignments, _check_writable
+from nasharness.cli.options import asked_of_a_table, check_writable
 from nasharness.cli.terminal import Progress
-from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from nasharness.studies import Plan, Study
@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", metavar="A,B,...|all", help="Data sets (default cifar10).")
 @click.option("--runs", type=int, metavar="N", help="Runs of each algorithm on each data set (default 1).")
 @click.option("--seed", type=int, metavar="N", help="Seed of the first run (default 0); the next has the next one.")
-@click.option("--evaluations", type=int, metavar="N", help="Budget in evaluations (default 200).")
-@click.option("--seconds", type=float, metavar="T", help="Budget in simulated seconds of training.")
-@click.option("--budget", metavar="nats|nb201", help="Budget of a paper.")
-@click.option("--signal", metavar="MEASURE", help="What the search sees: val@12, val@12:mean ...")
-@click.option("--final", metavar="MEASURE", help="What results are scored by: test@200:mean ...")
-@click.option("--repeats", metavar="charged|free", help="Whether asking an architecture again costs again.")
-@click.option("--table", metavar="NAME", help="Table; overrides the order of look-up.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting of every algorithm that has it."
-)
+@asked_of_a_table()
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study (default results/PLAN)."
 )
@@ -46,7 +37,7 @@ def command(
     plan_file: Path | None,
     algo: str | None,
     dataset: str | None,
-    assignments: tuple[str, ...],
+    assignments: dict[str, str],
     out: Path | None,
     resume: bool,
     jobs: int,
@@ -57,7 +48,7 @@ def command(
     """Run a study: algorithms x data sets x seeds, written as shards that survive whatever happens.
 
     PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
-    signal, final, repeats, table, and [settings]. Options replace what the file says.
+    signal, final, repeats, table, objectives, limits, and [settings]. Options replace what the file says.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
@@ -65,10 +56,10 @@ def command(
     from nasharness.studies.plan import count, share
     from nasharness.studies.run import check, resume_command, tables_there
 
-    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None and value != ()}
     changes |= {key: value for key, value in (("algorithms", algo), ("datasets", dataset)) if value is not None}
     if assignments:
-        changes["settings"] = _assignments(assignments)
+        changes["settings"] = assignments
     if out is None and plan_file is not None:
         out = Path("results") / plan_file.stem
     plan = _plan(plan_file, changes, out, resume)
@@ -80,7 +71,7 @@ def command(
         return
     if out is None:
         raise UsageError("a study needs a folder: --out results/NAME")
-    _check_writable(out)
+    check_writable(out)
     check(out, study, resume)
     total = len(study.shards())
     click.echo(describe(study, out, jobs, ray))
@@ -89,17 +80,14 @@ def command(
         run_study(study, out, jobs=jobs, ray=ray, resume=resume, progress=progress)
     except KeyboardInterrupt:
         kept = len(_done(study, out))
-        raise _InterruptedError(
-            f"interrupted: {share(kept, total, 'shard')} complete; go on with: {resume_command(out)}"
-        ) from None
+        from nasharness.training.signals import INTERRUPTED, Stopped
+
+        said = f"interrupted: {share(kept, total, 'shard')} complete; go on with: {resume_command(out)}"
+        raise Stopped(said, INTERRUPTED) from None
     finally:
         progress.close()
     size = sum(path.stat().st_size for path in (out / "shards").glob("*.parquet"))
     click.echo(f"written    {out}: {count(total, 'shard')}, {_size(size)}; next: nasharness compare {out}")
-
-
-class _InterruptedError(NasharnessError):
-    exit_code = 130
 
 
 def _plan(file: Path | None, changes: dict[str, Any], out: Path | None, resume: bool) -> Plan:

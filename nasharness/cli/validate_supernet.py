@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nasharness.cli.run import _check_writable
+from nasharness.cli.options import check_writable, dashed
 from nasharness.cli.terminal import Progress, use_processors
 from nasharness.errors import UsageError
 
@@ -21,7 +21,7 @@ def assess_supernet(options: dict[str, Any]) -> int:
         raise UsageError(f"--save-scores {options['save_scores']}: expected a name that ends in .csv")
     for option in ("figure", "save_scores"):
         if options[option] is not None:
-            _check_writable(options[option].parent, "--" + option.replace("_", "-"))
+            check_writable(options[option].parent, dashed(option))
     use_processors()
     from nasharness.supernets.quality import assess
     from nasharness.supernets.quality_text import as_dict, captions, frame, render, write_scores

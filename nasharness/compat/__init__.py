@@ -23,8 +23,8 @@ issue 36). Integers of numpy are accepted as indices. ``verbose`` prints nothing
 ``nas_201_api``: ``query_by_index`` means the 200-epoch run unless told otherwise, as in its versions 1.x, for which the
 scripts that read single trials were written; its other defaults are those of version 2.
 
-**What a table lacks** raises `NotInTableError`, which names the table that has it and the command that brings it. A table of
-means has one trial a network, called ``"mean"``; what a trial of the light table lacks is answered by the mean. The
+**What a table lacks** raises `NotInTableError`, which names the table that has it and the command that brings it. A
+table of means has one trial a network, called ``"mean"``, and a column of means answers for every trial drawn. The
 embedded table does not charge validation. Latencies that a tss table lacks are the embedded table's.
 
 Processes that a script starts afresh (``multiprocessing`` by *spawn*) do not inherit the stand-ins; forked ones do.

@@ -160,8 +160,7 @@ class Api:
         if one_pass is not None:
             epochs = epoch if valid else schedule
             cost += total(one_pass, epochs) / epochs
-        latency: float | None = costs(source, index, dataset, schedule)["latency"]
-        return tuple(values), not valid, latency, cost
+        return tuple(values), not valid, source.latency(index, dataset, schedule), cost
 
     def get_more_info(
         self, index: Any, dataset: str, iepoch: int | None = None, hp: Any = "12", is_random: Any = True
@@ -214,8 +213,8 @@ class Api:
 
     def get_latency(self, index: Any, dataset: str, hp: Any = "12") -> float | None:
         """Seconds per batch of 256 images; None where no table here has it."""
-        latency: float | None = self.get_cost_info(index, dataset, hp)["latency"]
-        return latency
+        self._source.sets(dataset)
+        return self._source.latency(self._index(index), dataset, self._source.schedule(hp))
 
     def find_best(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 
 from nasharness.compat.source import NotInTableError, Seed, Source, mean, total
 from nasharness.errors import UsageError
-from nasharness.spaces.base import DATASETS
+from nasharness.spaces.nats import DATASETS
 from nasharness.tables.official_records import SETS
 
 #: the cell of every sss network (tss index 9930)
@@ -27,6 +27,9 @@ class Answers(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         raise self.lacking[key]() if key in self.lacking else KeyError(key)
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)  # pickled or copied, an answer is a plain dict: the table stays behind
 
 
 def metrics(
@@ -237,12 +240,11 @@ def costs(source: Source, index: int, dataset: str, schedule: int) -> Answers:
     """See `ArchResults.get_compute_costs`."""
     source.sets(dataset)
     count = len(source.trials(index, dataset, schedule)) or 1
-    latency = source.seconds(index, dataset, "latency_s")
     found = times(source, index, dataset, schedule, count)
     known = {
         "flops": float(source.space.flops(index, dataset)),
         "params": float(source.space.params(index, dataset)),
-        "latency": None if latency is None else mean([latency] * count),
+        "latency": source.latency(index, dataset, schedule),
     }
     ordered = Answers(known | found)
     ordered.lacking = found.lacking

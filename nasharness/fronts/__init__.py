@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from nasharness.fronts.attainment import attainment
 from nasharness.fronts.distance import igd_plus
-from nasharness.fronts.dominance import crowding, non_dominated, ranks
+from nasharness.fronts.dominance import best_first, crowding, non_dominated, ranks
 from nasharness.fronts.hypervolume import hypervolume, hypervolume_along
 from nasharness.fronts.limits import best_under
 from nasharness.fronts.reference import Reference, reference_of
@@ -18,6 +18,7 @@ from nasharness.fronts.reference import Reference, reference_of
 __all__ = [
     "Reference",
     "attainment",
+    "best_first",
     "best_under",
     "crowding",
     "hypervolume",

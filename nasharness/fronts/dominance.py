@@ -51,7 +51,12 @@ def ranks(points: ArrayLike) -> NDArray[np.intp]:
     sets = as_sets(array)
     if objectives == 1:  # a constant second objective changes nothing
         sets = np.concatenate([sets, np.where(np.isnan(sets), np.nan, 0)], axis=2)
-    ranked = _ranks_of_two(sets) if sets.shape[2] == 2 else _ranks_by_peeling(sets)
+    if sets.shape[2] == 2:
+        order, _, _, found = _ranks_of_two(sets)
+        ranked = np.empty_like(found)
+        np.put_along_axis(ranked, order, found, axis=1)
+    else:
+        ranked = _ranks_by_peeling(sets)
     return ranked.reshape(*batch, count)
 
 
@@ -60,47 +65,77 @@ def crowding(points: ArrayLike, ranks: NDArray[np.intp]) -> Floats:
 
     The crowding distance of Deb et al. (IEEE TEC 2002): over the objectives, the sum of the gap between the two
     neighbours as a share of the rank's range; infinite for the first and the last point of a rank in any objective.
-    ``ranks``: int ``[..., points]`` as from `ranks`. Of equal points the earlier counts as the lower neighbour. An
-    objective in which a rank does not vary adds nothing; a point with NaN has distance 0.
+    ``ranks``: int ``[..., points]``, those that `ranks` gives. Of equal points the earlier is the one before the other.
+    An objective in which a rank does not vary adds nothing; a point with NaN has distance 0.
     """
     array = as_points(points)
-    *batch, count, objectives = array.shape
     sets = as_sets(array)
-    levels = np.asarray(ranks).reshape(len(sets), count)
+    levels = np.asarray(ranks).reshape(sets.shape[:2])
     distance = np.zeros(levels.shape)
-    if not distance.size:
-        return distance.reshape(*batch, count)
-    slots = np.arange(count)
-    for objective in range(objectives):
-        values = sets[..., objective]
-        order = np.lexsort((values, levels), axis=-1)
-        value = np.take_along_axis(values, order, axis=1)
+    # on a rank of two objectives one ascends as the other descends: their neighbours are the same
+    together = [(0, 1)] if sets.shape[2] == 2 else [(objective,) for objective in range(sets.shape[2])]
+    for objectives in together:
+        order = np.lexsort((sets[..., objectives[0]], levels), axis=-1)
         level = np.take_along_axis(levels, order, axis=1)
-        change = np.ones((len(sets), count + 1), dtype=bool)
-        change[:, 1:-1] = level[:, 1:] != level[:, :-1]
-        first, last = change[:, :-1], change[:, 1:]
-        start = np.maximum.accumulate(np.where(first, slots, 0), axis=1)
-        stop = np.minimum.accumulate(np.where(last, slots, count)[:, ::-1], axis=1)[:, ::-1]
-        with np.errstate(invalid="ignore"):  # NaN and infinite objectives
-            extent = np.take_along_axis(value, stop, axis=1) - np.take_along_axis(value, start, axis=1)
-            gap = np.zeros(value.shape)
-            gap[:, 1:-1] = value[:, 2:] - value[:, :-2]
+        sorted_values = [np.take_along_axis(sets[..., one], order, axis=1) for one in objectives]
+        part = np.empty_like(distance)
+        np.put_along_axis(part, order, _gaps(sorted_values, level), axis=1)
+        distance += part
+    distance[_absent(sets)] = 0
+    return distance.reshape(array.shape[:-1])
+
+
+def best_first(points: ArrayLike) -> NDArray[np.intp]:
+    """Return int ``[..., points]``: the places of the points by rank, the lonelier of a rank first, then the earlier.
+
+    The order by which NSGA-II lets individuals survive and win; points with NaN come last.
+    """
+    array = as_points(points)
+    sets = as_sets(array)
+    if sets.shape[2] != 2:
+        ranked = ranks(sets)
+        return np.lexsort((-crowding(sets, ranked), ranked), axis=-1).reshape(array.shape[:-1])
+    # the sweep that ranks has sorted every rank already
+    order, x, y, ranked = _ranks_of_two(sets)
+    by_rank = np.argsort(ranked, axis=1, kind="stable")
+    order, ranked = np.take_along_axis(order, by_rank, axis=1), np.take_along_axis(ranked, by_rank, axis=1)
+    gaps = _gaps([np.take_along_axis(values, by_rank, axis=1) for values in (x, y)], ranked)
+    gaps[ranked == sets.shape[1]] = 0  # points with NaN: none is lonelier than another
+    lonely = np.lexsort((order, -gaps, ranked), axis=-1)
+    return np.take_along_axis(order, lonely, axis=1).reshape(array.shape[:-1])
+
+
+def _gaps(columns: list[Floats], level: NDArray[np.intp]) -> Floats:
+    """The gap between each point's neighbours, ``columns`` being sorted along every ``level``: ``[sets, points]``."""
+    distance = np.zeros(level.shape)
+    change = np.ones((level.shape[0], level.shape[1] + 1), dtype=bool)
+    change[:, 1:-1] = level[:, 1:] != level[:, :-1]
+    first, last = change[:, :-1], change[:, 1:]
+    inner = np.flatnonzero(~(first | last))
+    # where the rank of an inner point begins and ends, counting through all sets
+    begins, ends = np.flatnonzero(first), np.flatnonzero(last)
+    which = np.cumsum(first)[inner] - 1
+    begins, ends = begins[which], ends[which]
+    total = np.zeros(len(inner))
+    for column in columns:
+        flat = column.ravel()
+        with np.errstate(invalid="ignore"):  # infinite objectives
+            extent = np.abs(flat[ends] - flat[begins])
+            gap = np.abs(flat[inner + 1] - flat[inner - 1])
             share = np.divide(gap, extent, out=np.zeros_like(gap), where=extent > 0)
         share[np.isnan(share)] = 0
-        share[first | last] = np.inf
-        back = np.empty_like(share)
-        np.put_along_axis(back, order, share, axis=1)
-        distance += back
-    distance[_absent(sets)] = 0
-    return distance.reshape(*batch, count)
+        total += share
+    distance.ravel()[inner] = total
+    distance[first | last] = np.inf
+    return distance
 
 
 def _absent(sets: Floats) -> Flags:
     return np.asarray(np.isnan(sets).any(axis=-1))
 
 
-def _swept(sets: Floats) -> tuple[NDArray[np.intp], Floats, Flags]:
-    """Order sets of two objectives by the first, then the second: the order, the second, and who equals the one before.
+def _swept(sets: Floats) -> tuple[NDArray[np.intp], Floats, Floats, Flags]:
+    """Order sets of two objectives by the first, then the second: the order, both, and who equals the one before.
 
     Whatever dominates a point stands before it. Points with NaN stand last, as (inf, inf).
     """
@@ -112,11 +147,11 @@ def _swept(sets: Floats) -> tuple[NDArray[np.intp], Floats, Flags]:
     x, y = np.take_along_axis(x, order, axis=1), np.take_along_axis(y, order, axis=1)
     equal = np.zeros(x.shape, dtype=bool)
     equal[:, 1:] = (x[:, 1:] == x[:, :-1]) & (y[:, 1:] == y[:, :-1])
-    return order, y, equal
+    return order, x, y, equal
 
 
 def _front_of_two(sets: Floats) -> Flags:
-    order, y, equal = _swept(sets)
+    order, _, y, equal = _swept(sets)
     below = np.ones(y.shape, dtype=bool)  # lower in the second objective than all that are no higher in the first
     below[:, 1:] = y[:, 1:] < np.minimum.accumulate(y, axis=1)[:, :-1]
     leader = np.maximum.accumulate(np.where(equal, 0, np.arange(y.shape[1])), axis=1)  # the first of equals decides
@@ -125,30 +160,31 @@ def _front_of_two(sets: Floats) -> Flags:
     return kept & ~_absent(sets)
 
 
-def _ranks_of_two(sets: Floats) -> NDArray[np.intp]:
+def _ranks_of_two(sets: Floats) -> tuple[NDArray[np.intp], Floats, Floats, NDArray[np.intp]]:
     """Rank by a sweep (Jensen, IEEE TEC 2003): a point joins the first front whose latest member is higher than it.
 
     The second objectives of the fronts' latest members ascend with the rank, so that counting those that are no higher
-    finds it. One step a point serves all sets.
+    finds it. One step a point serves all sets. Returns the order of the sweep and, in it, both objectives and the rank.
     """
-    order, y, equal = _swept(sets)
+    order, x, y, equal = _swept(sets)
     runs, count = y.shape
-    y, equal = np.ascontiguousarray(y.T), np.ascontiguousarray(equal.T)
-    latest = np.full((count, runs), np.inf)
+    heights, equals = np.ascontiguousarray(y.T), np.ascontiguousarray(equal.T)
+    latest = np.full((count, runs), np.nan)  # NaN where there is no such front yet: no higher than nothing
     found = np.empty((count, runs), dtype=np.intp)
     rows = np.arange(runs)
     deepest = 0
     for slot in range(count):
-        rank = np.count_nonzero(latest[:deepest] <= y[slot], axis=0)
+        rank = found[slot]
+        np.add.reduce(latest[:deepest] <= heights[slot], axis=0, dtype=np.intp, out=rank)
         if slot:
-            np.copyto(rank, found[slot - 1], where=equal[slot])
-        latest[rank, rows] = y[slot]
-        found[slot] = rank
-        deepest = min(max(deepest, int(rank.max(initial=-1)) + 1), count - 1) if count > 1 else 0
-    ranked = np.empty((runs, count), dtype=np.intp)
-    np.put_along_axis(ranked, order, found.T, axis=1)
-    ranked[_absent(sets)] = count
-    return ranked
+            np.copyto(rank, found[slot - 1], where=equals[slot])
+        latest[rank, rows] = heights[slot]
+        deepest = max(deepest, int(rank.max(initial=-1)) + 1)
+    ranked = np.ascontiguousarray(found.T)
+    absent = _absent(sets)
+    if absent.any():
+        ranked[np.take_along_axis(absent, order, axis=1)] = count
+    return order, x, y, ranked
 
 
 def _dominated_pairs(sets: Floats) -> list[Flags]:

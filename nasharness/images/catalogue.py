@@ -13,7 +13,7 @@ from typing import Any
 from nasharness.errors import DataError, UsageError, nearest
 from nasharness.images import cifar, digits, imagenet16, jpegs
 from nasharness.images.base import ImageSet
-from nasharness.tables.catalogue import data_dir
+from nasharness.storage.places import data_dir
 
 
 def names() -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def _strided(network: Network, channels: int, generator: torch.Generator) -> nn.
 def _index(space: str, chosen: Mapping[str, Any]) -> int:
     for key in ("arch", "index"):
         if isinstance(chosen.get(key), str | int):
-            return spaces.get(space).parse(chosen[key])
+            return int(spaces.get(space).parse(chosen[key]))
     raise UsageError(f"winner of space {space} {dict(chosen)!r:.120}: expected the key arch or index")
 
 

@@ -77,8 +77,8 @@ class ScalarAlgorithm:
     """A search algorithm for one run: the ten-line way to plug one in. The harness loops it over the runs of a batch.
 
     ``self.space``, ``self.task``, and ``self.rng`` (a numpy Generator, this run's own) are set before ``__init__`` of
-    the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> arch`` (or
-    ``(arch, epochs)``, or None when there is nothing left to ask); ``tell(arch, value)``; ``recommend() -> arch | None``.
+    the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> arch`` (or ``(arch,
+    epochs)``, or None when there is nothing left to ask); ``tell(arch, value)``; ``recommend() -> arch | None``.
 
     An architecture is an index (any whole number), a published string, or, where the space has no indices, a vector of
     choices; ``tell`` brings indices or vectors. ``value`` is a number, with several objectives an array of them.

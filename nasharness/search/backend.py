@@ -22,8 +22,8 @@ class Backend:
 
     ``signal``: from architectures ``[..., *arch_shape]`` of the problem's space to float64 ``[...]``, higher is better.
     ``final``: what results are scored by (default: the signal). ``seconds``: simulated cost, likewise; without it there
-    is no clock. ``optimum``: the best final value, where it is known. Functions must not change what they are given, and
-    must draw no random numbers: the same architecture has the same value.
+    is no clock. ``optimum``: the best final value, where it is known. Functions must not change what they are given,
+    and must draw no random numbers: the same architecture has the same value.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from nasharness.search import measure as measures
 from nasharness.search.measure import Measure
 from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table
-from nasharness.tables.own import COST
+from nasharness.tables.table import COST
 
 if TYPE_CHECKING:
     from nasharness.search.objective import Limit, Objective
@@ -56,7 +56,8 @@ class Evaluator:
     def __init__(self, table: Table, signal: Measure, sign: int, more: Sequence[tuple[Measure, int]] = ()) -> None:
         column = signal.column(table)
         planes, usable = [], []
-        for epoch in [epoch for epoch in column.epochs if epoch <= (signal.epoch or 0)] or [None]:
+        stored: list[int | None] = [epoch for epoch in column.epochs if epoch <= (signal.epoch or 0)]
+        for epoch in stored or [None]:  # none to tell apart
             try:
                 trials, self.counts = measures.read_trials(signal, table, epoch)
             except DataError:
@@ -88,7 +89,7 @@ class Evaluator:
         return values
 
     def trials(self, ids: Indices, noise: Floats | None) -> NDArray[np.int8]:
-        """Which trial an evaluation of ``ids`` ``[...]`` shows: its number among those that exist, -1 for all of them."""
+        """Which trial an evaluation of ``ids`` ``[...]`` shows, counted among those that exist; -1 for all of them."""
         if self.counts is not None and noise is not None:
             return (noise * self.counts.take(ids)).astype(np.int8)
         return np.full(np.shape(ids), -1, dtype=np.int8) if self._label is None else self._label.take(ids)
@@ -118,7 +119,7 @@ class Evaluator:
 
 
 def _place_of_label(signal: Measure, table: Table) -> NDArray[np.int8] | None:
-    """Where the one trial that ``signal`` names stands among those that exist: int8 ``[n]``; None where it is no trial."""
+    """Where the one trial that ``signal`` names stands among those that exist: int8 ``[n]``; None if it is none."""
     column = signal.column(table)
     labels = measures.trial_labels(column)
     if signal.seed not in labels:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nasharness.errors import AlgorithmFailedError, UsageError
 from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm, method
-from nasharness.search.evaluator import Evaluator
+from nasharness.search.evaluator import Evaluator, Truth
 from nasharness.search.problem import Problem
 from nasharness.search.streams import NOISE, Streams
 from nasharness.spaces.base import Floats, Indices, Space
@@ -58,11 +58,11 @@ class Trajectories:
     count: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, runs: int, steps: int, space: Space, trials: bool = False) -> Trajectories:
-        """Room for ``steps`` evaluations a run."""
+    def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
+        """Room for ``steps`` evaluations a run, of indices where no ``space`` says otherwise."""
         shape = (runs, steps)
         return cls(
-            np.empty((*shape, *space.arch_shape), dtype=space.arch_dtype),
+            np.empty(shape, np.int32) if space is None else np.empty((*shape, *space.arch_shape), space.arch_dtype),
             np.empty(shape),
             np.empty(shape),
             np.empty(shape, dtype=np.int16),
@@ -91,14 +91,14 @@ class Trajectories:
     def resized(self, steps: int) -> Trajectories:
         """A copy with room for ``steps`` evaluations, cut or longer."""
         kept = min(steps, self.steps)
-        columns = []
+        columns: list[Any] = []
         for name in _FIELDS:
             old = getattr(self, name)
             new = None if old is None else np.empty((len(old), steps, *old.shape[2:]), dtype=old.dtype)
             if new is not None:
                 new[:, :kept] = old[:, :kept]
             columns.append(new)
-        return Trajectories(*columns, self.count.copy())  # type: ignore[arg-type]
+        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:
@@ -111,7 +111,7 @@ class Trajectories:
         return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
 
     def incumbents(self) -> Indices:
-        """The best architecture by signal after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
+        """The best architecture after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
         improved, _ = self.improvements()
         where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
         ids = self.ids[np.arange(len(self.ids))[:, None], where]
@@ -131,7 +131,8 @@ class Trajectories:
     def shown(
         self, runs: NDArray[np.intp], ids: Indices, until: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64] | None:
-        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]`` evaluations.
+        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]``
+        evaluations.
 
         int64 ``[len(runs)]``, one bit a trial; None where trials do not matter. ``runs``: places in the batch.
         """
@@ -402,7 +403,7 @@ class _State:
         return np.asarray(np.where(wanted, self.known.excess(np.maximum(ids, 0)), 0.0))
 
     def objectives(self, ids: Indices, values: Floats) -> Floats:
-        """Add the other objectives to the signals ``[runs, k]``: ``[runs, k, objectives]``, NaN where nothing was told."""
+        """Add the other objectives to the signals ``[runs, k]``: ``[runs, k, objectives]``, NaN without a signal."""
         where = np.maximum(ids, 0)
         paid = iter(self.evaluator.more)
         columns = [values]
@@ -411,6 +412,9 @@ class _State:
                 columns.append(self.known.values(number, where))
             else:
                 columns.append(next(paid).take(where))
+        if self.limited:  # what breaks a limit is worse in everything, or a cheap one would never be dominated
+            excess = self._excess(ids, present(ids, self.space))
+            columns[1:] = [np.where(excess > 0, -1e12 * (1 + np.minimum(excess, 1e6)), each) for each in columns[1:]]
         return np.where(np.isnan(values)[..., None], np.nan, np.stack(columns, axis=-1))
 
     def _make_room(self, steps: int) -> None:
@@ -447,6 +451,13 @@ class _State:
         trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
         clock = self.clock if self.evaluator.clocked else np.full(len(self.clock), np.nan)
         return Searched(trajectories.padded(), self.incumbent, self.recommended, self.refused, self.used, clock)
+
+
+def scores(truth: Truth, space: Space, ids: Indices, shown: NDArray[np.int64] | None = None) -> Floats:
+    """Final metric of answers ``[n, *arch_shape]``, NaN where a run has none; ``shown`` as in `Truth.score`."""
+    good = present(ids, space)
+    where = np.where(good[:, None] if space.arch_shape else good, ids, 0)
+    return np.asarray(np.where(good, truth.score(where, shown), np.nan))
 
 
 def expected_steps(problem: Problem, evaluator: Evaluator) -> int:

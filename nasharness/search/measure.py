@@ -1,4 +1,5 @@
-"""Naming a measurement: ``val@12``, ``val@12:random``, ``test@200:mean``, ``val@50/200:777``, ``acc:0``, ``cifar10/test@90``.
+"""Naming a measurement: ``val@12``, ``val@12:random``, ``test@200:mean``, ``val@50/200:777``, ``acc:0``,
+``cifar10/test@90``.
 
 ``[DATASET/]METRIC[@[FIRST-]EPOCH[/SCHEDULE]][:TRIAL]``, where METRIC is a column's metric (``val`` is ``val_acc``), and
 TRIAL a label, or how the trials are reduced: one of REDUCTIONS.
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces.base import Space
 from nasharness.tables import Column, Table, seed_mean
-from nasharness.tables.own import COST
+from nasharness.tables.table import COST
 
 __all__ = [
     "COST",
@@ -45,11 +46,11 @@ _FORM = re.compile(
 class Measure:
     """One measured quantity of every architecture, and how its trials are reduced.
 
-    ``metric``: of the column, as in ``val_acc``. ``epoch``: 1-based epoch it is read at, None where none are told apart.
-    ``schedule``: epochs of the training run. ``seed``: a label of the column's trials, or one of REDUCTIONS. ``first``:
-    None, or the first epoch of a range whose best value is taken, as ``val@1-12`` does: what AutoShrink's official code
-    calls its accuracy, biased upwards. ``stored``: the data set that its column is of. ``source``: None, or the data set
-    named in front, which is another one than the problem's: a transfer.
+    ``metric``: of the column, as in ``val_acc``. ``epoch``: 1-based epoch it is read at, None where none are told
+    apart. ``schedule``: epochs of the training run. ``seed``: a label of the column's trials, or one of REDUCTIONS.
+    ``first``: None, or the first epoch of a range whose best value is taken, as ``val@1-12`` does: what AutoShrink's
+    official code calls its accuracy, biased upwards. ``stored``: the data set that its column is of. ``source``: None,
+    or the data set named in front, which is another one than the problem's: a transfer.
     """
 
     metric: str
@@ -104,8 +105,8 @@ def parse(text: str, table: Table, space: Space, dataset: str) -> Measure:
     match = _FORM.fullmatch(_with_slash(text.strip(), table))
     if match is None:
         raise UsageError(
-            f"measurement {text!r}: expected [DATASET/]METRIC[@EPOCHS[/SCHEDULE]][:TRIAL], as in val@12, val@1-12:mean, "
-            "test@200, acc:0"
+            f"measurement {text!r}: expected [DATASET/]METRIC[@EPOCHS[/SCHEDULE]][:TRIAL], as in val@12, "
+            "val@1-12:mean, test@200, acc:0"
         )
     source = match["dataset"] if match["dataset"] != dataset else None
     of = source or dataset
@@ -251,7 +252,8 @@ def guess(what: str, table: Table, space: Space, dataset: str) -> Measure:
         named = list(known)
     if not named or (len([metric for metric in named if metric.startswith(named[0][:3])]) > 1):
         raise UsageError(
-            f"table {table.name!r} does not say what is meant as {what} on {dataset}; {holdings(table, space, dataset)}: "
+            f"table {table.name!r} does not say what is meant as {what} on {dataset}; "
+            f"{holdings(table, space, dataset)}: "
             f"--{'signal' if what == 'signal' else 'final'} {next(iter(known), 'METRIC').removesuffix('_acc')}"
         )
     column = known[named[0]][-1]

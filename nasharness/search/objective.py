@@ -84,20 +84,13 @@ def known_names(table: Table | None, space: Space, dataset: str) -> list[str]:
 
 
 def _scalars(table: Table, space: Space, dataset: str) -> dict[str, measures.Column]:
-    times = ("train_s", "val_s", measures_cost())
+    times = ("train_s", "val_s", measures.COST)
     return {
         column.metric: column
         for column in table.columns.values()
         if not column.seeds and column.metric not in times
         and column.dataset == space.protocol.column_dataset(dataset, column.metric)
     }  # fmt: skip
-
-
-def measures_cost() -> str:
-    """Name of the column of whole evaluations' seconds."""
-    from nasharness.tables.own import COST
-
-    return COST
 
 
 def resolve(text: str, primary: Objective, table: Table | None, space: Space, dataset: str) -> Objective:

@@ -66,13 +66,13 @@ class Problem:
     ) -> Problem:
         """Put a problem together from names; what is left out follows the protocol of the table, else of the space.
 
-        ``dataset``: None for the space's first, or the only one that its tables have. ``table``: a name, an open table, a
-        `Backend`, or None for the first that can answer. ``signal``, ``final``: measurements as in ``val@12``,
-        ``test@200:mean``, ``acc:0``. Budget: ``evaluations``, simulated ``seconds``, both, or the name of a preset of the
-        space's protocol; 200 evaluations when none is given. ``repeats``: whether a run pays again for an architecture it
-        has evaluated (``charged``, as NATS-Bench does) or not (``free``). ``objectives``: ``error``, ``params``,
-        ``macs``, known columns or measurements; the signal comes first unless it is among them. ``limits``: as in
-        ``params <= 1.2``.
+        ``dataset``: None for the space's first, or the only one that its tables have. ``table``: a name, an open table,
+        a `Backend`, or None for the first that can answer. ``signal``, ``final``: measurements as in ``val@12``,
+        ``test@200:mean``, ``acc:0``. Budget: ``evaluations``, simulated ``seconds``, both, or the name of a preset of
+        the space's protocol; 200 evaluations when none is given. ``repeats``: whether a run pays again for an
+        architecture it has evaluated (``charged``, as NATS-Bench does) or not (``free``). ``objectives``: ``error``,
+        ``params``, ``macs``, known columns or measurements; the signal comes first unless it is among them. ``limits``:
+        as in ``params <= 1.2``.
 
         Raises UsageError for a name or value that cannot be, DataError for data that are not here.
         """
@@ -115,7 +115,8 @@ class Problem:
                 continue
             if seconds is not None and not evaluator.clocked:
                 raise UsageError(
-                    f"table {option.name!r} has no training times, so no simulated clock: give the budget in --evaluations"
+                    f"table {option.name!r} has no training times, so no simulated clock: give the budget in "
+                    "--evaluations"
                 )
             return problem
         raise UsageError("no table here can answer: " + "; ".join(passed_over))
@@ -218,7 +219,7 @@ class Problem:
             return made  # type: ignore[no-any-return]
         feasible = None
         if self._known is not None and self._known.limited:
-            feasible = self._known.excess(np.arange(self.space.size)) == 0
+            feasible = self._known.excess(np.arange(self.space.size, dtype=np.int32)) == 0
         return Truth(self.table, self.final, self.signal, self.sign < 0, feasible)
 
     @cached_property

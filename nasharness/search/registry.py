@@ -48,9 +48,10 @@ class Record:
     """What is known of an algorithm without running it.
 
     ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
-    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``meanings``: what
-    they mean, with range and source. ``summary``: one line. ``control``: others are held against it, as against random
-    search.
+    ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one
+    line. ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how
+    many evaluations go by before the algorithm learns from any, or empty. ``meanings``: of the settings, with range and
+    source.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Record:
     summary: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
+    learns_after: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def register(
     needs: Sequence[str] = (),
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     control: bool = False,
+    learns_after: str = "",
     meanings: Mapping[str, str] | None = None,
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
@@ -170,7 +173,17 @@ def register(
                 raise unknown(f"setting of {name!r}, of which a meaning is told", key, defaults)
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
         record = Record(
-            name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, meanings or {}
+            name,
+            cls,
+            kind,
+            tuple(spaces),
+            tuple(needs),
+            citation,
+            summary,
+            defaults,
+            control,
+            learns_after,
+            meanings or {},
         )
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import UsageError
+from nasharness import storage
+from nasharness.search import caveats
+from nasharness.search.caveats import Caveat
+from nasharness.search.front import Fronts, fronts_of
 from nasharness.search.interval import summarise
-from nasharness.search.loop import Trajectories
+from nasharness.search.loop import Trajectories, scores
 from nasharness.search.problem import Problem
+from nasharness.search.registry import Record
 from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.storage import atomically, write_json, writing
 from nasharness.tables import Table
-from nasharness.version import __version__
 
 
 @dataclass
@@ -30,10 +31,10 @@ class Result:
     """What ``nasharness.run`` returns. Arrays have one entry a run.
 
     ``incumbent``: best architecture by the search signal; ``final``: its final metric, NaN where a run found nothing
-    that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``: how
-    far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to break
-    a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time of all
-    runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
+    that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``:
+    how far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to
+    break a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time
+    of all runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
     """
 
     algorithm: str
@@ -51,7 +52,12 @@ class Result:
     refused: NDArray[np.int64]
     optimum: float
     overhead_seconds: float
-    needs: tuple[str, ...] = ()
+    record: Record
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the algorithm needs beyond evaluations."""
+        return self.record.needs
 
     @property
     def runs(self) -> int:
@@ -62,6 +68,11 @@ class Result:
     def regret(self) -> Floats:
         """How far the incumbent's final metric is from the table's optimum, in its unit, ``[runs]``: 0 is best."""
         return self.problem.sign * (self.optimum - self.final)
+
+    @cached_property
+    def front(self) -> Fronts | None:
+        """What each run found of several objectives; None where there is one."""
+        return fronts_of(self.problem, self.trajectories)
 
     @property
     def winner(self) -> Any:
@@ -96,7 +107,33 @@ class Result:
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
             "reads_whole_table": "whole-signal" in self.needs,
             "notes": list(problem.notes),
+            "caveats": [caveat.as_dict() for caveat in self.caveats],
+            **({"front": self.front.summary()} if self.front is not None else {}),
+            **({"refused": {"mean": float(self.refused.mean())}} if problem.limits else {}),
+            **({"feasible": float(np.isfinite(self.final).mean())} if problem.limits else {}),
         }
+
+    @cached_property
+    def caveats(self) -> list[Caveat]:
+        """What a reader must know before believing the numbers."""
+        truth, trajectories = self.problem.truth(), self.trajectories
+        rows = np.arange(self.runs)
+        seen = trajectories.shown(rows, self.incumbent)
+        first = trajectories.ids[:, 0]
+        return caveats.before(self.problem, self.record, self.settings) + caveats.after(
+            self.problem,
+            final=self.final,
+            recommended=self.recommended_final,
+            optimum=self.optimum,
+            seconds=self.seconds,
+            first=scores(
+                truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))
+            ),
+            seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
+            votes=None
+            if self.runs < 2
+            else float((self.recommended == self.winner).reshape(self.runs, -1).all(axis=1).mean()),
+        )
 
     def __str__(self) -> str:
         from nasharness.search.text import render
@@ -123,16 +160,12 @@ class Result:
             "final_metric_percent": float(self.problem.truth().score(np.int32(self.winner))),
             "provenance": provenance,
         }
-        try:
+        with writing(f"results to {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
             atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, provenance))
-            atomically(folder / "winner.json", lambda path: dump(path, winner))
-            atomically(folder / "result.json", lambda path: dump(path, summary | {"provenance": provenance}))
-        except OSError as error:
-            raise UsageError(
-                f"cannot write results to {folder}: {error.strerror or error}; choose another --out"
-            ) from error
+            write_json(folder / "winner.json", winner)
+            write_json(folder / "result.json", summary | {"provenance": provenance})
         return folder
 
     def _write_parquet(self, path: Path, summary: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -162,7 +195,8 @@ class Result:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
-        return provenance(self.problem.table, self.seeds)
+        table = self.problem.table
+        return provenance(table if isinstance(table, Table) else None, self.seeds)
 
 
 def named(space: Space, arch: Any) -> dict[str, Any]:
@@ -189,45 +223,4 @@ def provenance(table: Table | None, seeds: Sequence[int] | NDArray[np.int64]) ->
         "table_licence": table.meta["licence"],
         "table_checksum": table.checksum,
     }  # fmt: skip
-    return {
-        "nasharness": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "git_revision": _git_revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        **judged,
-        "seeds": [int(seeds[0]), int(seeds[-1])],
-    }
-
-
-def atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a temporary name beside ``path`` and rename: a reader sees the whole file or none."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def dump(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values as JSON that a person can read."""
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _git_revision() -> str | None:
-    """Revision of the checkout nasharness runs from, with ``-dirty`` where files differ; None when installed."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+    return storage.provenance(numpy=np.__version__, **judged, seeds=[int(seeds[0]), int(seeds[-1])])

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError, unknown, where
 from nasharness.search import registry
-from nasharness.search.evaluator import Evaluator, Truth
-from nasharness.search.loop import Searched, Trajectories, expected_steps, present, search
+from nasharness.search.evaluator import Evaluator
+from nasharness.search.loop import Searched, Trajectories, expected_steps, scores, search
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record, file_of
 from nasharness.search.result import Result
 from nasharness.search.task import Task
-from nasharness.spaces.base import Floats, Indices, Space
 
 #: Runs that advance together at most. Larger batches save little Python and lose the processor's cache.
 BATCH = 1_000
@@ -117,7 +116,7 @@ def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDA
         evaluations=problem.evaluations,
         seconds=problem.seconds,
         free_repeats=problem.repeats == "free",
-        costs=evaluator.cost_column,
+        costs=evaluator.cost_column if isinstance(evaluator, Evaluator) and evaluator.clocked else None,
         whole_signal=evaluator.expected_signal if "whole-signal" in record.needs else None,
         objectives=problem.objectives,
         several="objectives" in record.needs and len(problem.objectives) > 1,
@@ -219,15 +218,8 @@ def _score(
         refused=refused,
         optimum=truth.optimum,
         overhead_seconds=overhead,
-        needs=record.needs,
+        record=record,
     )
-
-
-def scores(truth: Truth, space: Space, ids: Indices, shown: NDArray[np.int64] | None = None) -> Floats:
-    """Final metric of answers ``[n, *arch_shape]``, NaN where a run has none; ``shown`` as in `Truth.score`."""
-    good = present(ids, space)
-    where = np.where(good[:, None] if space.arch_shape else good, ids, 0)
-    return np.asarray(np.where(good, truth.score(where, shown), np.nan))
 
 
 def _report(
@@ -258,8 +250,8 @@ def check_request(
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
     if "fidelities" in record.needs and evaluator.epochs == (0,):
         raise UsageError(
-            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so there "
-            "are none to choose from (nasharness list algos shows what each algorithm needs)"
+            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
+            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
         )
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)

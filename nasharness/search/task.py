@@ -38,7 +38,7 @@ class Task:
         evaluations: int | None,
         seconds: float | None,
         free_repeats: bool,
-        costs: Callable[[int], Floats],
+        costs: Callable[[int], Floats] | None,
         whole_signal: Callable[[], Floats] | None,
         objectives: tuple[Objective, ...] = (),
         several: bool = False,
@@ -56,12 +56,17 @@ class Task:
         self.objectives = objectives
         self.several = several
         self._known = known
-        self._costs = {epoch: np.array(costs(epoch)) for epoch in epochs}
+        self._costs = {} if costs is None else {epoch: np.array(costs(epoch)) for epoch in epochs}
         self._whole_signal = None if whole_signal is None else np.array(whole_signal())
 
     def cost(self, ids: ArrayLike, epochs: int | None = None) -> Floats:
-        """Simulated seconds that one evaluation of ``ids`` ``[...]`` costs at ``epochs`` (default: the full ones)."""
+        """Simulated seconds that one evaluation of ``ids`` ``[...]`` costs at ``epochs`` (default: the full ones).
+
+        NaN where there are no times.
+        """
         epochs = self.epochs[-1] if epochs is None else epochs
+        if not self._costs:
+            return np.full(np.shape(ids)[: np.ndim(ids) - len(self.space.arch_shape)], np.nan)
         if epochs not in self._costs:
             raise UsageError(f"epochs {epochs}: this problem can be asked at {', '.join(map(str, self.epochs))}")
         seconds: Floats = self._costs[epochs][np.asarray(ids)]

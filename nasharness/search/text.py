@@ -14,24 +14,20 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
     """What is about to be run: table, protocol, budget, algorithm with the settings that differ from its defaults."""
     table = problem.table
     changed = record.changed(settings)
+    several = [
+        f"{one.name} ({'min' if one.minimise else 'max'}{', known' if one.known else ''})" for one in problem.objectives
+    ]
     lines = [
         f"space      {problem.space.name} ({problem.space.size:,} architectures), data set {problem.dataset}",
         f"table      {table.name}: {table.version}, checksum {table.checksum[:12]}",
         f"protocol   signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}",
+        *([f"objectives {', '.join(several)}"] if len(several) > 1 else []),
+        *(f"limit      {limit}" for limit in problem.limits),
         f"cost       {_first_clause(problem.cost_note())}",
         f"budget     {budget_text(problem)}",
         f"algorithm  {record.name}" + (f" with {pairs(changed)}" if changed else " with its defaults"),
+        *(f"note       {note}" for note in problem.notes),
     ]
-    if "whole-signal" in record.needs:
-        lines.append(
-            "note       this algorithm reads the search signal of the whole table; it is a diagnostic, not a search"
-        )
-    if "fidelities" in record.needs and len(problem.evaluator().epochs) == 1:
-        lines.append(
-            f"note       {record.name} wants several fidelities; table {table.name!r} has {problem.signal} alone, so "
-            "every evaluation is at full fidelity (the official table has them: nasharness data import)"
-        )
-    lines += [f"note       {note}" for note in problem.notes]
     return "\n".join(lines)
 
 
@@ -47,30 +43,50 @@ def budget_text(problem: Problem) -> str:
 
 
 def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Space.draw
-    """The outcome: the winner drawn, final metric and regret with their intervals, cost and overhead."""
+    """The outcome: the winner drawn, final metric and regret with their intervals, cost, overhead and caveats."""
     summary = result.summary()
-    problem = result.problem
-    final, recommended, regret = summary["final"], summary["recommended"], summary["regret"]
-    metric = str(problem.final)
-    winner = result.winner
-    votes = int((result.recommended == winner).sum())
+    problem, winner = result.problem, result.winner
+    metric, unit = str(problem.final), " %" if problem.objectives[0].unit == "percent" else ""
+    votes = int((result.recommended == winner).reshape(result.runs, -1).all(axis=1).sum())
     share = "" if result.runs == 1 else f", recommended by {votes:,} of {result.runs:,} runs"
     seeds = f"seed {summary['seed']}" if result.runs == 1 else f"seeds {result.seeds[0]} to {result.seeds[-1]}"
+    named = summary["winner"]
+    if named["arch"] is None:
+        picture = ["winner     none: no run found anything that keeps the limits"]
+    else:
+        index = f"index {named['index']}" if named["index"] is not None else f"of space {problem.space.name}"
+        drawn = ["  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()]
+        picture = [f"winner     {named['arch']}", f"           {index}{share}", "", *drawn]
+    best = f", against the table's optimum {result.optimum:.2f}{unit}" if result.optimum == result.optimum else ""  # noqa: PLR0124
     lines = [
-        f"winner     {summary['winner']['arch']}",
-        f"           index {winner}{share}",
-        "",
-        *("  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()),
+        *picture,
         "",
         f"runs       {result.runs:,} ({seeds})",
-        f"final      {spread(final)} %  {metric} of the incumbent (best by signal)",
-        f"recommend  {spread(recommended)} %  {metric} of the algorithm's own answer",
-        f"regret     {spread(regret)}  of the incumbent, against the table's optimum {result.optimum:.2f} %",
+        f"final      {spread(summary['final'])}{unit}  {metric} of the incumbent (best by signal)",
+        f"recommend  {spread(summary['recommended'])}{unit}  {metric} of the algorithm's own answer",
+        f"regret     {spread(summary['regret'])}  of the incumbent{best}",
+        *_fronts(result),
         f"spent      {result.evaluations.mean():,.1f} evaluations{_clock(result)}"
         + (" (means over runs)" if result.runs > 1 else ""),
+        *([f"refused    {result.refused.mean():,.1f} proposals, known to break a limit"] if problem.limits else []),
         f"overhead   {result.overhead_seconds:.3f} s of real time for all runs",
+        *(f"caveat     {caveat.text}" for caveat in result.caveats),
     ]
     return "\n".join(lines)
+
+
+def _fronts(result: Result) -> list[str]:
+    """A line or two about the fronts, where there are several objectives."""
+    front = result.front
+    if front is None:
+        return []
+    if front.note:
+        return [f"front      {front.note}"]
+    known = front.summary()
+    return [
+        f"front      hypervolume {100 * known['hypervolume']['mean']:.1f} % of the exact front's, IGD+ "
+        f"{known['igd_plus']['mean']:.4f}, {known['size']:.1f} members (exact: {len(front.exact)})"
+    ]
 
 
 def _clock(result: Result) -> str:
@@ -80,6 +96,8 @@ def _clock(result: Result) -> str:
 
 def spread(stats: dict[str, Any]) -> str:
     """A mean with its 95 % interval and standard deviation, where there are such."""
+    if stats["mean"] is None:
+        return "none"
     text = f"{stats['mean']:.2f}"
     if stats.get("ci95") is None:
         return text

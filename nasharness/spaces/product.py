@@ -56,7 +56,7 @@ class _Choosing(Space):
         return np.floor(self._unit(self._last_axis(u, len(self.positions), "sampling")) * self._counts)
 
     def _move(self, u: ArrayLike) -> tuple[Indices, Floats]:
-        """Which position a mutation changes, int32 ``[...]``, and a uniform to choose the other option by, ``[...]``."""
+        """Which position a mutation changes, int32 ``[...]``, and a uniform for the other option, ``[...]``."""
         scaled = self._unit(self._last_axis(u, 1, "mutation"))[..., 0] * len(self.positions)
         position = scaled.astype(np.int32)
         return position, scaled - position
@@ -181,8 +181,15 @@ class ProductSpace(_Choosing):
         return self.index(self._changed(self.choices(ids), position, rest))
 
     def neighbours(self, ids: ArrayLike) -> Indices:
-        """Return int32 ``[..., k]``: every architecture that differs at exactly one position; see `Space.neighbours`."""
+        """Return int32 ``[..., k]``: all that differ at exactly one position; see `Space.neighbours`."""
         return self._neighbours.take(self._checked(ids), axis=0)
+
+
+def product(space: Space) -> ProductSpace:
+    """Return ``space``, or raise UsageError where it is no product space that can be enumerated."""
+    if not isinstance(space, ProductSpace):
+        raise UsageError(f"space {space.name!r} is no product space that can be enumerated")
+    return space
 
 
 class ChoiceSpace(_Choosing):

@@ -44,7 +44,8 @@ def register(space: Registered) -> Registered:
     wanted = (Space, GraphSpace)
     if not (isinstance(space, wanted) or (isinstance(space, type) and issubclass(space, wanted))):
         raise UsageError(f"{space!r} is no space: expected a subclass of nasharness.spaces.Space, or an object of one")
-    _registry.add(space.name, space)
+    named: Any = space
+    _registry.add(named.name, space)
     _build.cache_clear()
     return space
 

@@ -39,7 +39,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Space | None:
-    """Return the space ``name`` that a table defines, None where there is none. Raises DataError where it is damaged."""
+    """Return the space ``name`` that a table defines, None for no such. Raises DataError where it is damaged."""
     try:
         path = folder(name) / "space.json"
         stamp = path.stat().st_mtime_ns

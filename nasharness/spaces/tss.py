@@ -171,4 +171,5 @@ class TopologySpace(NatsSpace):
         """See `Space.draw`: nodes 0 to 3 in a row, every edge with its operation."""
         from nasharness.spaces.drawing import draw_cell
 
-        return draw_cell(self.graph(arch), ascii=ascii)
+        graph = self.graph(arch)
+        return "" if graph is None else draw_cell(graph, ascii=ascii)

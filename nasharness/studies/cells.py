@@ -21,7 +21,8 @@ from nasharness.search import Problem, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
-from nasharness.studies.plan import Lines, Plan
+from nasharness.storage.toml import Lines
+from nasharness.studies.plan import Plan
 from nasharness.studies.shard import Shard
 from nasharness.version import __version__
 
@@ -38,7 +39,18 @@ MOST_SHARDS = 100_000
 _INSTALLED = ("site-packages", "dist-packages")
 _OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits")
 #: Files of the search that only show or check results.
-_NO_MATTER = ("__init__.py", "interval.py", "result.py", "testing.py", "text.py")
+_NO_MATTER = ("__init__.py", "caveats.py", "front.py", "interval.py", "result.py", "testing.py", "text.py")
+
+
+def described(problem: Problem) -> dict[str, Any]:
+    """What must be equal for results to be compared: space, data set, table, protocol."""
+    table = problem.table
+    return {
+        "space": problem.space.name,
+        "dataset": problem.dataset,
+        "table": {"source": table.name, "version": table.version, "checksum": table.checksum},
+        "protocol": problem.describe(),
+    }
 
 
 @dataclass(frozen=True)
@@ -75,14 +87,7 @@ class Study:
                     "changed": dict(choice.changed),
                     "needs": list(record.needs),
                     "control": record.control,
-                    "space": plan.space,
-                    "dataset": problem.dataset,
-                    "table": {
-                        "source": problem.table.name,
-                        "version": problem.table.version,
-                        "checksum": problem.table.checksum,
-                    },
-                    "protocol": problem.describe(),
+                    **described(problem),
                     "optimum": number(problem.truth().optimum),
                     "runs": plan.runs,
                     "seed": plan.seed,
@@ -92,8 +97,8 @@ class Study:
                 cells.append(json.loads(json.dumps(cell)))
         made = versions(records)
         _check_count(plan, cells)
-        described = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
-        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        content = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
+        identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return cls(plan, tuple(problems), tuple(cells), made, identity)
 
     def shards(self) -> list[Shard]:
@@ -214,8 +219,8 @@ def _resolve(name: str, own: str, folder: Path) -> Iterator[tuple[Path, str]]:
     at, package = folder, own
     if own and (at / "__init__.py").is_file():
         yield at / "__init__.py", package
-    for number, part in enumerate(rest):
-        if (at / part / "__init__.py").is_file() and (own or number or at.name not in _INSTALLED):
+    for depth, part in enumerate(rest):
+        if (at / part / "__init__.py").is_file() and (own or depth or at.name not in _INSTALLED):
             at, package = at / part, f"{package}.{part}".lstrip(".")
             yield at / "__init__.py", package
         elif own and (at / part).is_dir():  # a namespace

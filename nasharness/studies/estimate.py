@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from nasharness.search import Problem
 from nasharness.search.loop import expected_steps
 from nasharness.studies.cells import Study
 from nasharness.studies.shard import Shard

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from nasharness.errors import NasharnessError
+from nasharness.search import Problem
 from nasharness.studies.shard import Shard
 
 #: How often a shard may lose its worker before the study gives up.

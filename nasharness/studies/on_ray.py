@@ -15,7 +15,7 @@ from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
 from nasharness.extras import pip_install
-from nasharness.search import registry
+from nasharness.search import Problem, registry
 from nasharness.studies.cells import versions
 from nasharness.studies.local import ATTEMPTS, THREADS, WorkerError, lost
 from nasharness.studies.shard import Shard

@@ -6,13 +6,11 @@ import operator
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from nasharness import spaces
-from nasharness.errors import NasharnessError, UsageError, unknown
+from nasharness.errors import UsageError, unknown
 from nasharness.search import registry
 from nasharness.search.problem import REPEATS, datasets, default_dataset
 from nasharness.spaces import Space

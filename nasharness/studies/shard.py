@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nasharness.search import Problem, registry
-from nasharness.search.loop import Searched, search
-from nasharness.search.run import make_task, named, scores
+from nasharness.search.loop import Searched, scores, search
+from nasharness.search.run import make_task, named
 from nasharness.spaces import Space
 
 _NAME = pa.dictionary(pa.int32(), pa.string())

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nasharness.errors import DataError
-from nasharness.search.problem import Problem, Truth
+from nasharness.search.evaluator import Truth
+from nasharness.search.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from nasharness.search.one_shot import OneShotTask
 from nasharness.search.streams import generator
 from nasharness.spaces.base import Choices, Floats
+from nasharness.spaces.product import product
 from nasharness.supernets.base import Gates
 
 #: the stream of a run that initial values come from; the run's own is seeded anew every epoch
@@ -112,7 +113,7 @@ class Policy:
 
     def most_probable(self) -> int:
         """Return the index of the architecture of the most probable option at each position."""
-        return int(self._task.space.index(self.logits.detach().argmax(dim=1).numpy()))
+        return int(product(self._task.space).index(self.logits.detach().argmax(dim=1).numpy()))
 
     def state(self) -> dict[str, Any]:
         """Return the logits and Adam's moments, copied."""

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search.interval import summarise
-from nasharness.search.result import atomically, dump, provenance
+from nasharness.search.result import provenance
 from nasharness.spaces.base import Indices
+from nasharness.storage import atomically, write_json, writing
 from nasharness.supernets.judge import Judge, Standing
 from nasharness.supernets.request import Request
 from nasharness.supernets.session import Epoch
+from nasharness.tables import Table
 
 #: what the signal of a one-shot run is
 SIGNAL = "accuracy of the derived architecture with the shared weights, on images that train no weights"
@@ -167,16 +169,12 @@ class OneShotResult:
         winner = {key: summary[key] for key in kept}
         metric = self.judge.final(self.winner)
         winner |= {} if metric is None else {"final_metric_percent": metric}
-        try:
+        with writing(f"results to {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
             atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, origin))
-            atomically(folder / "winner.json", lambda path: dump(path, winner | {"provenance": origin}))
-            atomically(folder / "result.json", lambda path: dump(path, summary | {"provenance": origin}))
-        except OSError as error:
-            raise UsageError(
-                f"cannot write results to {folder}: {error.strerror or error}; choose another --out"
-            ) from error
+            write_json(folder / "winner.json", winner | {"provenance": origin})
+            write_json(folder / "result.json", summary | {"provenance": origin})
         return folder
 
     def _write_parquet(self, path: Path, summary: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
@@ -213,7 +211,8 @@ class OneShotResult:
         import torch
 
         problem = self.judge.problem
-        return provenance(None if problem is None else problem.table, self.request.seeds) | {
+        table = problem.table if problem is not None and isinstance(problem.table, Table) else None
+        return provenance(table, self.request.seeds) | {
             "torch": torch.__version__,
             "images_checksum": self.request.images.checksum,
         }

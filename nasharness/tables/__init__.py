@@ -1,6 +1,9 @@
 """Ground truth: tables, one reader per published format, the catalogue, the safe unpickler."""
 
-from nasharness.tables.catalogue import candidates, data_dir, open_table, table_names, table_path
+from nasharness.tables.catalogue import candidates, open_table, table_names, table_path
+from nasharness.tables.from_nats_bench import from_nats_bench
+from nasharness.tables.own import from_frame
+from nasharness.tables.registry import register
 from nasharness.tables.table import Column, Table, TableWriter, column_name, seed_mean
 
 __all__ = [
@@ -9,8 +12,10 @@ __all__ = [
     "TableWriter",
     "candidates",
     "column_name",
-    "data_dir",
+    "from_frame",
+    "from_nats_bench",
     "open_table",
+    "register",
     "seed_mean",
     "table_names",
     "table_path",

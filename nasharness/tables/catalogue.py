@@ -13,6 +13,7 @@ from pathlib import Path
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces import stored
 from nasharness.storage.places import data_dir
+from nasharness.tables import registry
 from nasharness.tables.table import Table
 
 ORDER = ("official", "light", "embedded")
@@ -43,6 +44,7 @@ def table_names(space: str) -> list[str]:
     found = {path.parent.name for path in folder.glob("*/table.json") if not path.parent.name.startswith(".")}
     if (table_path(space, "embedded") / "table.json").is_file():
         found.add("embedded")
+    found |= registry.offered(space).keys()
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
 
 
@@ -50,7 +52,9 @@ def open_table(space: str, name: str) -> Table:
     """Open one table by name. Raises DataError with the command that brings it where it is not here."""
     known = table_names(space)
     if name in known:
-        table = Table.open(table_path(space, name))
+        path = table_path(space, name)
+        brought = name in registry.offered(space) and not (path / "table.json").is_file()
+        table = registry.make(space, name) if brought else Table.open(path)
         bound = table.meta.get("space_checksum")
         if bound and bound != stored.recorded_checksum(space):
             raise DataError(

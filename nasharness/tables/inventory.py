@@ -14,6 +14,7 @@ from nasharness.tables.importers import published
 from nasharness.tables.light import import_files
 from nasharness.tables.light_files import SUFFIXES, is_light
 from nasharness.tables.own_files import import_own, read_card
+from nasharness.tables.registry import offered
 from nasharness.tables.table import Table
 
 
@@ -34,7 +35,7 @@ def inventory(name: str | None = None) -> list[dict[str, Any]]:
 
 
 def _row(space: str, name: str) -> dict[str, Any]:
-    path = catalogue.table_path(space, name)
+    path = catalogue.open_table(space, name).path if name in offered(space) else catalogue.table_path(space, name)
     row: dict[str, Any] = {"space": space, "name": name, "path": str(path), "problem": ""}
     row["bytes"] = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
     try:

@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import file_sha256
 from nasharness.tables import own_files
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.light_columns import kind, parse
 from nasharness.tables.light_files import Raw, read_columns
-from nasharness.tables.table import Table, TableWriter, file_sha256
+from nasharness.tables.table import Table, TableWriter
 
 Values = NDArray[np.float64]
 
@@ -128,7 +129,7 @@ def align(raw: Raw, what: str, *, partial: bool = False) -> Part:
             columns[name] = column
     for name, exact in (("params_m", space.params), ("flops_m", space.flops)):
         if name in columns:
-            _check_closed_form(columns.pop(name), exact(np.arange(space.size)), name, what)
+            _check_closed_form(columns.pop(name), exact(np.arange(space.size), "cifar10"), name, what)
     for name, column in columns.items():
         _check_range(column, name, kinds[name], what)
     return Part(columns, [name for name, sort in kinds.items() if sort == "ignored"])

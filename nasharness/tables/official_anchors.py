@@ -6,7 +6,7 @@ is read wrongly; either way the table is not what its name promises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,24 @@ ACCURACY_TOLERANCE = 6e-5
 TIME_TOLERANCE = 2e-5
 
 
+def accuracies(space: str, index: int) -> Iterator[tuple[str, str, int, float]]:
+    """(data set, metric, epochs, published accuracy) of an architecture of ``ANCHORS``."""
+    for group, datasets, metric, schedule in zip(
+        ANCHORS[space][index][:4],
+        (VALID, TEST) * 2,
+        ("val_acc", "test_acc") * 2,
+        (12, 12, *[FULL[space]] * 2),
+        strict=True,
+    ):
+        for dataset, published in zip(datasets, group, strict=True):
+            yield dataset, metric, schedule, published
+
+
+def costs(space: str, index: int) -> Iterator[tuple[str, float, float]]:
+    """(data set, seconds of a 12-epoch run, latency in ms) of an architecture of ``ANCHORS``."""
+    return zip(VALID, *ANCHORS[space][index][4:], strict=True)
+
+
 def check_anchors(space: str, columns: Columns, what: str) -> int:
     """Compare the architectures of ``ANCHORS`` with ``columns``; return how many values were compared.
 
@@ -89,7 +107,6 @@ def check_anchors(space: str, columns: Columns, what: str) -> int:
     Raises DataError naming the first value that differs.
     """
     compared = 0
-    full = FULL[space]
 
     def check(index: int, label: str, found: float, published: float, tolerance: float) -> None:
         nonlocal compared
@@ -102,17 +119,11 @@ def check_anchors(space: str, columns: Columns, what: str) -> int:
                 "archive was changed or is another version (anchors=False imports it all the same)"
             )
 
-    for index, (val12, test12, val, test, seconds, latency) in ANCHORS[space].items():
-        for group, datasets, metric, schedule in (
-            (val12, VALID, "val_acc", 12),
-            (test12, TEST, "test_acc", 12),
-            (val, VALID, "val_acc", full),
-            (test, TEST, "test_acc", full),
-        ):
-            for dataset, published in zip(datasets, group, strict=True):
-                found = _value(columns, index, dataset, metric, schedule)
-                check(index, f"{dataset} {metric} after {schedule} epochs", found, published, ACCURACY_TOLERANCE)
-        for dataset, cost, ms in zip(VALID, seconds, latency, strict=True):
+    for index in ANCHORS[space]:
+        for dataset, metric, schedule, published in accuracies(space, index):
+            found = _value(columns, index, dataset, metric, schedule)
+            check(index, f"{dataset} {metric} after {schedule} epochs", found, published, ACCURACY_TOLERANCE)
+        for dataset, cost, ms in costs(space, index):
             found = 12 * _value(columns, index, dataset, "train_s") + _value(columns, index, dataset, "val_s")
             check(index, f"{dataset} seconds of a 12-epoch run", found, cost, TIME_TOLERANCE * cost)
             found = 1000 * _value(columns, index, dataset, "latency_s")

@@ -19,12 +19,10 @@ from nasharness.spaces.base import Space
 from nasharness.spaces.listed import FilledSpace, ListedSpace
 from nasharness.tables.catalogue import open_table, table_path
 from nasharness.tables.strings import space_of
-from nasharness.tables.table import Table, TableWriter
+from nasharness.tables.table import COST, Table, TableWriter
 
 #: One trial of a measurement that names none.
 ONLY = "0"
-#: Scalar column that holds the seconds of one evaluation.
-COST = "cost_s"
 MISSING = ("refuse", "drop", "keep")
 REPEATED = ("refuse", "first", "mean")
 _SPEC = re.compile(
@@ -89,11 +87,11 @@ def from_frame(
     ``{"run0": "acc:0", "v12": "cifar10/val@12"}``; equal names with other trials are one measurement, with other epochs
     one measurement at several fidelities. ``known``: columns that cost nothing to know (parameters, latency), with the
     names they get. ``cost``: column of the seconds of one evaluation. ``minimise``: metrics of which less is better.
-    ``ordered``: whether options are quantities (widths) rather than kinds. ``missing``: what to do with rows that lack a
-    value: ``refuse``, ``drop`` the rows, or ``keep`` NaN. ``repeated``: with architectures that occur again: ``refuse``,
-    keep the ``first``, or take the ``mean``. ``signal``, ``final``: the measurements that a search sees and is scored
-    by, where it names none. ``force``: replace a table of this name. ``destination``: its folder, by default where
-    ``nasharness`` looks for it.
+    ``ordered``: whether options are quantities (widths) rather than kinds. ``missing``: what to do with rows that lack
+    a value: ``refuse``, ``drop`` the rows, or ``keep`` NaN. ``repeated``: with architectures that occur again:
+    ``refuse``, keep the ``first``, or take the ``mean``. ``signal``, ``final``: the measurements that a search sees and
+    is scored by, where it names none. ``force``: replace a table of this name. ``destination``: its folder, by default
+    where ``nasharness`` looks for it.
 
     Raises UsageError and DataError naming the column, row or value that is wrong; nothing is written in that case.
     """
@@ -132,14 +130,14 @@ def from_frame(
     target = table_path(chosen.name, name) if destination is None else destination
     if (target / "table.json").is_file() and not force:
         raise UsageError(f"table {name!r} is in {target} already; replace it with --force, or choose another --name")
-    own = isinstance(chosen, (FilledSpace, ListedSpace)) and spaces_own(chosen)
-    if own:
-        write_space(chosen, force)
+    own = chosen if isinstance(chosen, (FilledSpace, ListedSpace)) else None
+    if own is not None:
+        write_space(own, force)
     protocol = {key: text for key, text in (("signal", signal), ("final", final)) if text}
     with TableWriter(
         target, space=chosen.name, name=name, version="imported", size=chosen.size, source=source, licence=licence,
         citation=citation, provenance=provenance, protocol=protocol,
-        space_checksum=stored.checksum(chosen) if own else "",
+        space_checksum="" if own is None else stored.checksum(own),
     ) as writer:  # fmt: skip
         _write(writer, specs, spread, set(minimise))
         datasets = dict.fromkeys(spec.dataset for spec in specs.values())
@@ -149,11 +147,6 @@ def from_frame(
             if cost:
                 writer.add(dataset, COST, spread[cost], unit="s", dtype="float64", note="one evaluation")
     return Table.open(target) if destination is not None else open_table(chosen.name, name)
-
-
-def spaces_own(space: Space) -> bool:
-    """Whether ``space`` is one that tables define, not a registered one."""
-    return isinstance(space, (FilledSpace, ListedSpace))
 
 
 def write_space(space: FilledSpace | ListedSpace, force: bool = False) -> None:
@@ -198,8 +191,8 @@ def _distinct(specs: Mapping[str, Spec]) -> None:
     for column, spec in specs.items():
         if spec in seen:
             raise UsageError(
-                f"columns {seen[spec]!r} and {column!r} both measure {spec.dataset}/{spec.metric}, trial {spec.trial}; give "
-                f"them trials of their own: --metric {seen[spec]}={spec.metric}:0 --metric {column}={spec.metric}:1"
+                f"columns {seen[spec]!r} and {column!r} both measure {spec.dataset}/{spec.metric}, trial {spec.trial}; "
+                f"give each a trial: --metric {seen[spec]}={spec.metric}:0 --metric {column}={spec.metric}:1"
             )
         seen[spec] = column
 
@@ -228,8 +221,8 @@ def _whole_rows(
         column, count = next(iter(absent.items()))
         first = int(np.flatnonzero(np.isnan(numbers[column]))[0])
         raise DataError(
-            f"column {column!r} has no value in {count:,} of {len(numbers[column]):,} rows (first: row {first}); leave such "
-            "rows out with --missing drop, or keep the gaps with --missing keep"
+            f"column {column!r} has no value in {count:,} of {len(numbers[column]):,} rows (first: row {first}); leave "
+            "such rows out with --missing drop, or keep the gaps with --missing keep"
         )
     kept = ~np.any([np.isnan(numbers[column]) for column in measured], axis=0)
     if not kept.any():
@@ -253,8 +246,8 @@ def _once(
         which = int(first[count > 1].min())
         again = int(np.flatnonzero(group == group[which])[1])
         raise DataError(
-            f"{int((count > 1).sum()):,} architectures occur more than once; the first is {whole[which][:120]!r}, in rows "
-            f"{which} and {again}. --repeated first keeps the first of them, --repeated mean their mean"
+            f"{int((count > 1).sum()):,} architectures occur more than once; the first is {whole[which][:120]!r}, in "
+            f"rows {which} and {again}. --repeated first keeps the first of them, --repeated mean their mean"
         )
     order = np.sort(first)
     if repeated == "mean":
@@ -282,8 +275,8 @@ def _space(
         raise DataError(f"column {names[0]!r}: two rows are the same architecture of space {space!r}")
     if len(ids) < chosen.size and missing != "keep":
         raise DataError(
-            f"the data have {len(ids):,} of the {chosen.size:,} architectures of space {space!r}; --missing keep imports "
-            "what there is"
+            f"the data have {len(ids):,} of the {chosen.size:,} architectures of space {space!r}; --missing keep "
+            "imports what there is"
         )
     return chosen, ids
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage import file_sha256
 from nasharness.storage.toml import Lines, read_toml
 from nasharness.tables.own import from_frame
-from nasharness.tables.table import Table, file_sha256
+from nasharness.tables.table import Table
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 #: Keys of a card; those of `from_frame`, and the files.
@@ -90,8 +91,8 @@ def as_it_should_read(files: Sequence[Path], given: Mapping[str, Any]) -> str:
     metric = first or (rest or ["COLUMN"])[0]
     table = given.get("name") or "NAME"
     return (
-        f"say which column holds the architectures and which a measurement: nasharness data import {files[0]} --name {table}"
-        f" --arch {arch if isinstance(arch, str) else ','.join(arch)} --metric {metric}=acc "
+        f"say which column holds the architectures and which a measurement: nasharness data import {files[0]} --name "
+        f"{table} --arch {arch if isinstance(arch, str) else ','.join(arch)} --metric {metric}=acc "
         f"(columns: {', '.join(columns)[:400]})"
     )
 
@@ -104,7 +105,8 @@ def column_names(file: Path) -> list[str]:
         return []
     with _opened(file):
         if file.suffix == ".parquet":
-            return list(parquet.read_schema(file).names)
+            names: list[str] = list(parquet.read_schema(file).names)
+            return names
         return [column.strip('"') for column in _header(file)]
 
 
@@ -113,7 +115,8 @@ def _header(file: Path) -> list[str]:
 
     with pa.input_stream(str(file), compression="gzip" if file.suffix == ".gz" else None) as stream:
         first = stream.read(1 << 16).split(b"\n", 1)[0]
-    return first.decode("utf-8-sig", errors="replace").strip().split(",")
+    names: list[str] = first.decode("utf-8-sig", errors="replace").strip().split(",")
+    return names
 
 
 class _opened:  # noqa: N801 - reads like a function

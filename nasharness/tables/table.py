@@ -2,8 +2,8 @@
 
 On disk a table is a folder: ``table.json`` and one ``.npy`` file per column. A column of a measured quantity has the
 axes ``[epochs, trials, architectures]``, the first of length 1 where no epochs are told apart; a column of a scalar
-(seconds per epoch, latency) has ``[architectures]``. Accuracies are percent, losses nats, times seconds. A measurement that was never made is NaN, and asking for one is an
-error that says which exist.
+(seconds per epoch, latency) has ``[architectures]``. Accuracies are percent, losses nats, times seconds. A measurement
+that was never made is NaN, and asking for one is an error that says which exist.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.tables.lock import only_writer
+from nasharness.storage import file_sha256, only_writer
 
 FORMAT = "nasharness-table/1"
+#: Scalar column that holds the seconds of one evaluation, where they are no multiple of those of an epoch.
+COST = "cost_s"
 
 
 @dataclass(frozen=True)
@@ -349,12 +351,6 @@ def table_checksum(columns: Sequence[Mapping[str, Any]]) -> str:
     for name in sorted(names):
         digest.update(f"{name} {names[name]}\n".encode())
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _span(epochs: Sequence[int]) -> str:

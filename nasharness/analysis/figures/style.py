@@ -42,8 +42,6 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "*")
 #: Colours of options by their order; where the first one is none, it is grey.
 OPTIONS = ("grey", "green", "blue", "vermilion", "amber", "purple", "teal", "sky", "wine", "olive", "rose", "indigo")
-#: published name of an operation -> how it is written into a picture; any other as it is
-WORDS = {"skip_connect": "skip", "nor_conv_1x1": "conv 1x1", "nor_conv_3x3": "conv 3x3", "avg_pool_3x3": "pool 3x3"}
 #: Colour names in the SVG of a page -> CSS custom properties with a light and a dark value.
 INKS = {"text": (TEXT, "#f2f1ec"), "muted": (MUTED, "#a9a8a1"), "grid": (GRID, "#3b3b39"), "paper": (PAPER, "#1b1b1a")}
 
@@ -144,6 +142,14 @@ class Sheet:
 
     figure: Figure
     panels: list[list[Axes]]
+
+    def label(self, titles: Sequence[str], x: str, y: str) -> None:
+        """Name panels above the first row, the axis below the last one, and the axis left of the first panel."""
+        for axes, title in zip(self.panels[0], titles, strict=True):
+            axes.set_title(title)
+        for axes in self.panels[-1]:
+            axes.set_xlabel(x)
+        self.panels[0][0].set_ylabel(y)
 
 
 def sheet(

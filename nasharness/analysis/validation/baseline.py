@@ -15,25 +15,12 @@ from nasharness.analysis.layout import budget
 from nasharness.analysis.validation import SCORES, Live
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem
-from nasharness.search.result import atomically
+from nasharness.storage import as_json, atomically, writing
+from nasharness.studies.cells import described
 from nasharness.version import __version__
 
 Floats = NDArray[np.float64]
 FORMAT = "nasharness-baseline/1"
-
-
-def identity(problem: Problem) -> dict[str, Any]:
-    """What must be equal for scores to be compared: table, protocol, data set."""
-    return {
-        "space": problem.space.name,
-        "dataset": problem.dataset,
-        "table": {
-            "source": problem.table.name,
-            "version": problem.table.version,
-            "checksum": problem.table.checksum,
-        },
-        "protocol": problem.describe(),
-    }
 
 
 def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
@@ -48,7 +35,7 @@ def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
     cells = []
     for number, problem in enumerate(side.problems):
         scores = side.scores(number, 0, runs)
-        cells.append(identity(problem) | {name: values.tolist() for name, values in scores.items()})
+        cells.append(described(problem) | {name: values.tolist() for name, values in scores.items()})
     content = {
         "format": FORMAT,
         "algorithm": side.label,
@@ -59,20 +46,10 @@ def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
         "cells": cells,
     }
     file = Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomically(file, lambda temporary: _write(temporary, content))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the baseline {file}: {error.strerror or error}; choose another --record"
-        ) from error
+    with writing(f"the baseline {file}", "choose another --record"):
+        # one line a list of numbers: small, and a changed run shows as one changed line
+        atomically(file, _joined(as_json(content)) + "\n")
     return file
-
-
-def _write(path: Path, content: Any) -> None:
-    # one line a list of numbers: small, and a changed run shows as one changed line
-    text = json.dumps(content, indent=1)
-    path.write_text(_joined(text) + "\n", encoding="utf-8")
 
 
 def _joined(text: str) -> str:
@@ -134,7 +111,7 @@ class Recorded:
         """Find every problem among the cells. Raises DataError saying what differs from the nearest one."""
         self._place = []
         for problem in problems:
-            wanted = identity(problem)
+            wanted = described(problem)
             differing = [_differences(cell, wanted) for cell in self.cells]
             best = min(range(len(differing)), key=lambda i: len(differing[i]))
             if differing[best]:

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.analysis.layout import plain
-from nasharness.analysis.validation.published import DATASETS, SOURCES, STATUS, Published, published
+from nasharness.analysis.validation.published import DATASETS, PROTOCOLS, STATUS, Published, published
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.loop import Trajectories
 from nasharness.tables import Table, candidates, open_table
+from nasharness.tables.official_anchors import FULL
 
 Floats = NDArray[np.float64]
-FULL = {"tss": 200, "sss": 90}
 #: runs behind a published mean
 PUBLISHED_RUNS = 500
 #: published numbers have two decimals; a mean of three rounded numbers may be off by twice as much
@@ -107,13 +107,17 @@ def _one(
     values, name = column
     if row.algorithm is None:
         chosen = [
-            int(values.argmax()) if cell == "best" else cell if isinstance(cell, int) else _index(row.space, cell)
+            int(values.argmax())
+            if cell == "best"
+            else cell
+            if isinstance(cell, int)
+            else spaces.get(row.space).parse(cell)
             for cell in row.cells
         ]
         mean, std = float(values[chosen].mean()), float(values[chosen].std())
         close = abs(mean - row.mean) <= ROUNDING and (row.std is None or abs(std - row.std) <= ROUNDING)
         return Agreement(row, mean, std, ROUNDING, AGREES if close else DIFFERS, "replay", name)
-    searched = "cifar10" if row.source == "nb201" else row.dataset
+    searched = PROTOCOLS[row.source].searched or row.dataset
     key = (row.source, row.algorithm, searched)
     if key not in kept:
         kept[key] = _search(row, searched, here, runs, seed)
@@ -130,15 +134,11 @@ def _one(
     )
 
 
-def _index(space: str, arch: str) -> int:
-    return spaces.get(space).parse(arch)
-
-
 def _search(row: Published, dataset: str, here: _Here, runs: int, seed: int) -> Floats | str:
     """Incumbents at the budget: ``[4, runs]``, two architectures and the weights of their accuracies, or a reason."""
     if row.algorithm is None:
         raise AssertionError("no algorithm")
-    budget = spaces.get(row.space).protocol.budgets["nb201" if row.source == "nb201" else "nats"][dataset]
+    budget = spaces.get(row.space).protocol.budgets[PROTOCOLS[row.source].budget][dataset]
     reason = ""
     for table in here.tables:
         # the final metric of the problem is never read: incumbents are scored by columns of any table here
@@ -154,14 +154,14 @@ def _search(row: Published, dataset: str, here: _Here, runs: int, seed: int) -> 
                 f"{row.algorithm} needs several fidelities; table {table.name!r} has one (the official table has them)"
             )
         result = search(row.algorithm, problem, runs=runs, seed=seed)
-        if row.source == "nb201":
+        if PROTOCOLS[row.source].searched:  # scored by what was found, on all data sets
             return np.stack([result.incumbent, result.incumbent, np.ones(runs), np.zeros(runs)]).astype(np.float64)
         return at_budget(result.trajectories, budget)
     return reason
 
 
 def at_budget(trajectories: Trajectories, budget: float) -> Floats:
-    """NATS-Bench's reading of a trajectory at ``budget`` simulated seconds (facts 3.3): ``[4, runs]``.
+    """NATS-Bench's reading of a trajectory at ``budget`` simulated seconds: ``[4, runs]``.
 
     The two points whose times are nearest to the budget, joined by a line: their two incumbents, and the weights that
     their accuracies have. Below 0 or above 1 the line is extended.
@@ -184,7 +184,7 @@ def render(found: Sequence[Agreement], runs: int) -> str:
     """A line for every method and data set, and the counts. Why a number could not be computed is a numbered note."""
     notes: dict[str, int] = {}
     lines = []
-    for source, title in SOURCES.items():
+    for source, protocol in PROTOCOLS.items():
         rows = [one for one in found if one.published.source == source]
         if not rows:
             continue
@@ -197,7 +197,7 @@ def render(found: Sequence[Agreement], runs: int) -> str:
                     line += _texts(by_place.get((method, dataset, split)), notes)
                 body.append(line)
         head = ["method", "data set", "val published", "here", "", "test published", "here", ""]
-        lines += [title, "", plain(head, body), ""]
+        lines += [protocol.title, "", plain(head, body), ""]
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in (AGREES, DIFFERS, ABSENT)}
     replayed = sum(one.how == "replay" for one in found)
     lines += [f"note {number}     {text}" for text, number in notes.items()]
@@ -243,6 +243,6 @@ def failures(found: Sequence[Agreement]) -> list[Agreement]:
         for one in found
         if one.verdict == DIFFERS
         and one.table == "official"
-        and one.published.source != "nb201"
+        and PROTOCOLS[one.published.source].gate
         and one.published.status in ("S", "R")
     ]

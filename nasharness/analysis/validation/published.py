@@ -1,4 +1,4 @@
-"""Published results of NATS-Bench and NAS-Bench-201, each number with what is known of it (facts 5.1 to 5.3).
+"""Published results of NATS-Bench (arXiv 2009.00437) and NAS-Bench-201 (arXiv 2001.00326), with what is known of each.
 
 Status: S seen reprinted in another paper or repository; R recomputed from the full table; C not seen, but reproduced by
 a combination of three cells; ns not seen, quoted from memory of the paper: an expectation, never a gate.
@@ -38,11 +38,32 @@ class Published:
     note: str = ""
 
 
-SOURCES = {
-    "nats-tss": "NATS-Bench, topology space (facts 5.1): 20,000 / 40,000 / 120,000 simulated seconds, 500 runs",
-    "nats-sss": "NATS-Bench, size space (facts 5.2): 20,000 / 40,000 / 60,000 simulated seconds, 500 runs",
-    "nb201": "NAS-Bench-201 (facts 5.3): 12,000 simulated seconds on CIFAR-10, the found cell scored on all three",
-}
+@dataclass(frozen=True)
+class Protocol:
+    """How a table was made. ``budget``: a preset of problems; ``searched``: the data set of every search, if it is one.
+
+    ``gate``: its numbers come from the official data file, so that another number there is a failed check.
+    """
+
+    title: str
+    space: str
+    budget: str
+    searched: str = ""
+    gate: bool = True
+
+
+PROTOCOLS = {
+    "nats-tss": Protocol(
+        "NATS-Bench, topology space: 20,000 / 40,000 / 120,000 simulated seconds, 500 runs", "tss", "nats"
+    ),
+    "nats-sss": Protocol(
+        "NATS-Bench, size space: 20,000 / 40,000 / 60,000 simulated seconds, 500 runs", "sss", "nats"
+    ),
+    "nb201": Protocol(
+        "NAS-Bench-201: 12,000 simulated seconds on CIFAR-10, the found cell scored on all three", "tss", "nb201",
+        searched="cifar10", gate=False,
+    ),
+}  # fmt: skip
 ALGORITHMS = {"REA": "rea", "REINFORCE": "reinforce", "RANDOM": "random", "BOHB": "bohb"}
 
 # method; then CIFAR-10 val and test, CIFAR-100 val and test, ImageNet16-120 val and test as mean+-std; statuses
@@ -86,7 +107,7 @@ ResNet       | 90.83 93.97 70.42 70.86 44.53 43.63 | S S S S S S
 }
 
 ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
-#: (source, method, data set, split) -> the cells it is the mean of (facts 5.1, notes); None stands for any
+#: (source, method, data set, split) -> the cells it is the mean of; None stands for any
 _CELLS: dict[tuple[str, str, str | None, str | None], tuple[int | str, ...]] = {
     ("nats-tss", "ResNet", None, None): (11472,),
     ("nats-tss", "optimal", None, None): ("best",),
@@ -121,7 +142,7 @@ def published() -> list[Published]:
                 found.append(
                     Published(
                         source=source,
-                        space="sss" if source == "nats-sss" else "tss",
+                        space=PROTOCOLS[source].space,
                         method=method,
                         dataset=dataset,
                         split=split,
