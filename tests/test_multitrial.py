@@ -21,18 +21,17 @@ from nasharness.search.registry import get
 from nasharness.search.streams import generator
 from nasharness.search.task import Task
 from nasharness.search.testing import synthetic_problem
-from nasharness.spaces.base import Space
+from nasharness.spaces import ProductSpace
 from nasharness.tables import Table, TableWriter
 
 ALGORITHMS = ("local-search", "reinforce", "bohb", "successive-halving", "darts.table", "darts.exact")
 TSS = spaces.get("tss")
 
 
-class Tiny(Space):
+class Tiny(ProductSpace):
     """Three positions with 2, 4 and 3 options."""
 
     name: ClassVar[str] = "tiny"
-    sizes: ClassVar[tuple[int, ...]] = (2, 4, 3)
     options: ClassVar[tuple[tuple[str, ...], ...]] = (("a", "b"), ("a", "b", "c", "d"), ("a", "b", "c"))
     positions: ClassVar[tuple[str, ...]] = ("0", "1", "2")
     ordinal: ClassVar[bool] = False
@@ -487,7 +486,7 @@ def test_darts_recommends_the_most_probable_options():
 def test_exact_darts_is_a_diagnostic_that_finds_the_optimum_of_an_additive_signal():
     problem = synthetic_problem("tss", evaluations=60, signal="val@12:mean")
     result = run("darts.exact", problem, runs=3)
-    assert result.needs == ("whole-signal",)
+    assert "whole-signal" in result.needs
     assert (result.recommended == result.recommended[0]).all()
     signal = problem.evaluator().expected_signal()
     assert (signal > signal[result.recommended[0]]).mean() < 0.001

@@ -1,4 +1,4 @@
-"""Our statistics against scipy and scikit-posthocs, and the coverage of our intervals by simulation."""
+"""Our statistics against scipy, and the coverage of our intervals by simulation."""
 
 import warnings
 
@@ -9,7 +9,7 @@ from nasharness.analysis import statistics as stats
 from nasharness.analysis.statistics.correlation import codes, inversions, kendall, spearman
 from nasharness.analysis.statistics.distributions import chi2_sf, normal_quantile, studentized_range_sf, t_to_z
 from nasharness.analysis.statistics.sequential import BETTER, WORSE, Hypothesis, boundaries, judge, looks
-from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, midranks, nemenyi, wilcoxon
+from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, midranks, wilcoxon
 from nasharness.analysis.validation.proxies import quality
 from nasharness.errors import UsageError
 
@@ -89,14 +89,12 @@ def test_rank_correlation_refuses_nan_and_unequal_lengths():
         kendall([1.0, 2.0, 3.0], [1.0, 2.0])
 
 
-def test_friedman_and_nemenyi(rng):
-    posthocs = pytest.importorskip("scikit_posthocs")
+def test_friedman_and_critical_difference(rng):
     scores = np.round(rng.normal(size=(5, 12, 2)) + np.arange(5)[:, None, None] / 4, 1)
     blocks = scores.reshape(5, -1)
     ours, theirs = friedman(scores), scipy_stats.friedmanchisquare(*blocks)
     assert ours.statistic == pytest.approx(theirs.statistic, abs=1e-9)
     assert ours.p == pytest.approx(theirs.pvalue, abs=1e-9)
-    assert nemenyi(scores) == pytest.approx(posthocs.posthoc_nemenyi_friedman(blocks.T).to_numpy(), abs=1e-9)
     quantile = scipy_stats.studentized_range.ppf(0.95, 5, np.inf)
     assert critical_difference(5, 24) == pytest.approx(quantile / np.sqrt(2) * np.sqrt(5 * 6 / (6 * 24)), abs=1e-9)
 

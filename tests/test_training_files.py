@@ -148,7 +148,7 @@ def test_the_keeper_keeps_the_last(tmp_path):
     again = checkpoint.Keeper(tmp_path, keep=2)
     keeper.steps()[-1].write_bytes(b"torn")
     assert again.last(**KIND)[1]["step"] == 3
-    (tmp_path / ".step-000000009.pt.abcdef01").write_bytes(b"left by a killed process")
+    (tmp_path / ".step-000000009.pt.abcdef01.partial").write_bytes(b"left by a killed process")
     again.sweep()
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(UsageError, match="--keep 0"):

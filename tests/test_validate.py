@@ -100,8 +100,8 @@ def test_pooled_is_found_better_than_set_within_100_runs():
     for score in ("recommended", "final"):
         new, old = (Live(Choice.parse(name), problems, 0) for name in ("autoshrink.pooled", "autoshrink.set"))
         found = validate(new, old, problems, runs=100, score=score)
-        assert [cell.verdict for cell in found.cells] == [BETTER] * 3
-        assert max(cell.runs for cell in found.cells) <= 100
+        assert [cell.verdict for cell in found.answers] == [BETTER] * 3
+        assert max(cell.runs for cell in found.answers) <= 100
 
 
 def test_it_stops_when_the_answer_is_clear_and_runs_no_more():
@@ -110,7 +110,7 @@ def test_it_stops_when_the_answer_is_clear_and_runs_no_more():
     new, old = (Live(Choice.parse(name), problems, 0) for name in ("autoshrink.pooled", "autoshrink.set"))
     new.made = made.append
     found = validate(new, old, problems, runs=500)
-    assert sum(made) == found.cells[0].runs < 500
+    assert sum(made) == found.answers[0].runs < 500
 
 
 def test_settings_and_budgets():
@@ -340,6 +340,7 @@ def test_cut_and_missing_scores_are_refused(baseline):
     ("arguments", "message"),
     [
         ([], "nothing to validate"),
+        (["--paper", "nats-bench", "--require", "better", "--k", "3"], "--require: not for --paper, but for --algo"),
         (["--algo", "rea"], "--against"),
         (["--algo", "rae", "--against", "rea"], "nearest: rea"),
         (["--algo", "rea", "--against", "rnadom"], "nearest: random"),

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 Rows = Sequence[Sequence[str]]
@@ -78,6 +79,22 @@ def bracket(value: float, bounds: tuple[float, float], digits: int = 2) -> str:
         return "-"
     text = f"{value:.{digits}f}"
     return text if math.isnan(bounds[0]) else f"{text} [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+
+
+def estimate(value: float, bounds: tuple[float, float], digits: int) -> str:
+    """As ``bracket``; ``[-]`` where resampling gives no interval of a value that is known."""
+    return bracket(value, bounds, digits) + (" [-]" if math.isnan(bounds[0]) and not math.isnan(value) else "")
+
+
+def json_ready(value: Any) -> Any:
+    """Plain values of dataclasses, mappings and sequences, for JSON; what is not finite becomes None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: json_ready(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def p_value(p: float) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from nasharness.cli.options import words
+
 
 @click.command("compare")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
@@ -18,7 +20,7 @@ import click
 @click.option("--at-seconds", "seconds", type=float, metavar="T", help="Compare after T simulated seconds.")
 @click.option("--reference", metavar="NAME", help="Algorithm the others are tested against (default: best mean).")
 @click.option(
-    "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random's mean)."
+    "--target", type=float, metavar="PERCENT", help="Final metric for time-to-target (default: random search's mean)."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--partial", is_flag=True, help="Take the finished shards of a study that is not complete.")
@@ -52,7 +54,7 @@ def command(
     cells = results.cells
     if datasets is not None:
         known = list(dict.fromkeys(cell["dataset"] for cell in cells))
-        wanted = [name.strip() for name in datasets.split(",")]
+        wanted = words(datasets)
         for name in wanted:
             if name not in known:
                 raise unknown("data set of these studies", name, known)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import click
 
-from nasharness.errors import UsageError
+from nasharness.cli.terminal import need_torch
 
 
 @click.command("export")
@@ -24,8 +23,7 @@ def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # 
     holds the names of the classes. Text: it takes a word of each text and a state, and gives the log-probabilities of
     the next word and the new state; it holds the vocabulary, and the weights are the best.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
+    need_torch()
     if _task(run) == "ptb":
         from nasharness.training.language.export import export_text
 

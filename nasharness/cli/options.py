@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from nasharness.errors import UsageError
 
@@ -50,13 +51,13 @@ def _modes(parameter: click.Parameter) -> tuple[str, ...]:
 
 
 def given(context: click.Context, mode: str) -> dict[str, Any]:
-    """Values, by name, of the options for ``mode`` alone that were given. 0 is a value; None, False and no text are
-    none.
-    """
-    values = {one.name: context.params[one.name or ""] for one in context.command.params if _modes(one) == (mode,)}
-    return {
-        str(name): value for name, value in values.items() if value is not None and value is not False and value != ()
-    }
+    """Values, by name, of the options for ``mode`` alone that were given."""
+    names = [one.name or "" for one in context.command.params if _modes(one) == (mode,)]
+    return {name: context.params[name] for name in names if _was_given(context, name)}
+
+
+def _was_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def dashed(name: str) -> str:
@@ -138,3 +139,14 @@ def check_writable(out: Path, option: str = "--out") -> None:
 def words(text: str) -> list[str]:
     """Names of a list separated by commas, each once."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Whole numbers of at least 1, separated by commas. Raises UsageError."""
+    try:
+        numbers = [int(part) for part in words(text)]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"{option} {text!r}: expected whole numbers of at least 1, as in 50,100,200")
+    return numbers

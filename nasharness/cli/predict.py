@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import click
 
+from nasharness.cli.terminal import Progress, need_torch, use_processors
 from nasharness.errors import DataError, UsageError
 
 
@@ -35,8 +35,7 @@ def command(
 
     RUN: a run's folder; FILE: exported.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError("this needs PyTorch: pip install 'nasharness[train]'")
+    need_torch()
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1")
     if bool(images) == (text is not None):
@@ -60,7 +59,6 @@ def command(
 
 
 def _read_text(run: Path, text: Path, unknown_words: str, as_json: bool) -> None:
-    from nasharness.cli.terminal import Progress, use_processors
     from nasharness.training.language.task import text_perplexity
 
     use_processors()

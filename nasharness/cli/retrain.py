@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from nasharness.cli.options import assignments as read_assignments
-from nasharness.cli.terminal import Progress, use_processors
+from nasharness.cli.terminal import Progress, need_torch, use_processors
 from nasharness.errors import UsageError, unknown
 
 #: task -> (module, function(options, report) -> record, unit of progress)
@@ -88,7 +88,8 @@ def command(
     if (winner is None) == (network is None):
         raise UsageError("give one of --winner winner.json and --network NAME")
     module, function, unit = TASKS[task]
-    train = _load(module, function)
+    need_torch()
+    train = getattr(importlib.import_module(module), function)
     from nasharness.training.options import Options, read_winner
     from nasharness.training.retrained import line
 
@@ -107,15 +108,6 @@ def command(
         return
     click.echo(line(record))
     click.echo(f"written    {options.out / 'retrained.json'}; nasharness export {options.out} -o FILE takes it out")
-
-
-def _load(module: str, function: str) -> Any:
-    """Import a task's code, which needs torch."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise UsageError("training needs PyTorch: pip install 'nasharness[train]'") from error
-    return getattr(importlib.import_module(module), function)
 
 
 def _first_process() -> bool:

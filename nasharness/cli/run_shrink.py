@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nasharness.cli.terminal import Progress, ascii_only
+from nasharness.cli.terminal import Progress, ascii_only, need_torch
 from nasharness.errors import UsageError
 
 #: options of ``nasharness run`` that are settings of the search too
@@ -39,7 +39,7 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
         raise UsageError(f"a search of space {space} trains hundreds of networks: add --out DIR, where they are kept")
     if runs != 1:
         raise UsageError(f"--runs {runs}: a search of space {space} is one run; make others with --seed and --out")
-    _need_torch()
+    need_torch()
     from nasharness.training.proxy_search.run import Request
     from nasharness.training.proxy_search.run import search as shrink
     from nasharness.training.signals import Stopped, preemptible
@@ -69,13 +69,6 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
 
 def _options() -> str:
     return ", ".join(f"--{name}" for name in (*SETTINGS, *OPTIONS))
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise UsageError("training needs PyTorch; get it with: pip install 'nasharness[train]'") from None
 
 
 def _header(request: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
@@ -72,6 +73,12 @@ def ascii_only() -> bool:
     return False
 
 
+def need_torch() -> None:
+    """Raise UsageError where PyTorch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("this needs PyTorch; install it with: pip install 'nasharness[train]'")
+
+
 def use_processors() -> None:
     """Let torch compute with every processor this process may use, or with OMP_NUM_THREADS threads.
 
@@ -79,10 +86,8 @@ def use_processors() -> None:
     words, and the bits of a run do not depend on how it was started. Freed memory is kept: a training step needs the
     same again. Raises UsageError where there is no torch, or OMP_NUM_THREADS is no number.
     """
-    try:
-        import torch
-    except ImportError:
-        raise UsageError("this needs PyTorch; install it with: pip install 'nasharness[train]'") from None
+    need_torch()
+    import torch
 
     from nasharness.training.memory import keep_freed_memory
 

@@ -11,9 +11,9 @@ from nasharness.images import imagenet16
 from nasharness.images.archive import md5_of_file
 from nasharness.images.catalogue import image_dir
 from nasharness.images.cifar import CIFAR, Layout
+from nasharness.storage import file_sha256
 from nasharness.storage.places import data_dir
 from nasharness.tables.download import NotThere, Progress, discard, download
-from nasharness.tables.table import file_sha256
 
 
 def fetch_images(

@@ -56,7 +56,8 @@ class Evaluator:
     def __init__(self, table: Table, signal: Measure, sign: int, more: Sequence[tuple[Measure, int]] = ()) -> None:
         column = signal.column(table)
         planes, usable = [], []
-        for epoch in [epoch for epoch in column.epochs if epoch <= (signal.epoch or 0)] or [None]:  # type: ignore[list-item] - no epochs to tell apart
+        stored: list[int | None] = [epoch for epoch in column.epochs if epoch <= (signal.epoch or 0)]
+        for epoch in stored or [None]:  # none to tell apart
             try:
                 trials, self.counts = measures.read_trials(signal, table, epoch)
             except DataError:

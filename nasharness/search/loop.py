@@ -58,11 +58,11 @@ class Trajectories:
     count: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, runs: int, steps: int, space: Space, trials: bool = False) -> Trajectories:
-        """Room for ``steps`` evaluations a run."""
+    def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
+        """Room for ``steps`` evaluations a run, of indices where no ``space`` says otherwise."""
         shape = (runs, steps)
         return cls(
-            np.empty((*shape, *space.arch_shape), dtype=space.arch_dtype),
+            np.empty(shape, np.int32) if space is None else np.empty((*shape, *space.arch_shape), space.arch_dtype),
             np.empty(shape),
             np.empty(shape),
             np.empty(shape, dtype=np.int16),
@@ -91,14 +91,14 @@ class Trajectories:
     def resized(self, steps: int) -> Trajectories:
         """A copy with room for ``steps`` evaluations, cut or longer."""
         kept = min(steps, self.steps)
-        columns = []
+        columns: list[Any] = []
         for name in _FIELDS:
             old = getattr(self, name)
             new = None if old is None else np.empty((len(old), steps, *old.shape[2:]), dtype=old.dtype)
             if new is not None:
                 new[:, :kept] = old[:, :kept]
             columns.append(new)
-        return Trajectories(*columns, count=self.count.copy())  # type: ignore[arg-type]
+        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:

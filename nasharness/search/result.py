@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasharness import storage
 from nasharness.search import caveats
 from nasharness.search.caveats import Caveat
 from nasharness.search.front import Fronts, fronts_of
@@ -27,7 +21,6 @@ from nasharness.search.registry import Record
 from nasharness.search.winner import Candidate, candidates
 from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table
-from nasharness.version import __version__
 
 
 @dataclass
@@ -185,45 +178,4 @@ def provenance(table: Table | None, seeds: Sequence[int] | NDArray[np.int64]) ->
         "table_licence": table.meta["licence"],
         "table_checksum": table.checksum,
     }  # fmt: skip
-    return {
-        "nasharness": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "git_revision": _git_revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        **judged,
-        "seeds": [int(seeds[0]), int(seeds[-1])],
-    }
-
-
-def atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a temporary name beside ``path`` and rename: a reader sees the whole file or none."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def dump(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values as JSON that a person can read."""
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _git_revision() -> str | None:
-    """Revision of the checkout nasharness runs from, with ``-dirty`` where files differ; None when installed."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+    return storage.provenance(numpy=np.__version__, **judged, seeds=[int(seeds[0]), int(seeds[-1])])

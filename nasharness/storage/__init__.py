@@ -1,1 +1,31 @@
-"""Files: where data live, and how they are written."""
+"""Files: written whole or not at all, by one writer, with a note of where they come from. Imports no numpy."""
+
+from nasharness.storage.files import (
+    append,
+    as_json,
+    atomically,
+    file_sha256,
+    reading,
+    reason,
+    sweep,
+    write_json,
+    writing,
+)
+from nasharness.storage.lock import folder_lock, only_writer
+from nasharness.storage.provenance import git_revision, provenance
+
+__all__ = [
+    "append",
+    "as_json",
+    "atomically",
+    "file_sha256",
+    "folder_lock",
+    "git_revision",
+    "only_writer",
+    "provenance",
+    "reading",
+    "reason",
+    "sweep",
+    "write_json",
+    "writing",
+]

@@ -1,12 +1,12 @@
 """The folder of a study, of a run or of one-shot runs: study.json, and shards that are whole or absent.
 
-A shard is written beside ``shards/`` under a hidden name, flushed to the disk and renamed. Only one process writes: the
+A shard is written under a hidden name, flushed to the disk and renamed. Only one process writes: the
 one that was asked for the study, which holds a lock on the folder until it ends, however it ends.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import atomically, folder_lock, sweep, write_json, writing
 from nasharness.studies.cells import FORMAT
 from nasharness.studies.shard import schema_like
 
@@ -67,46 +68,26 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.shards = self.path / "shards"
-        self._lock: int | None = None
+        self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> Folder:
-        try:
+        with writing(f"a study to {self.path}"):
             self.shards.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path, os.O_RDONLY)
-            _lock(self._lock, self.path)
-            for stale in self.path.glob(".*.partial"):
-                stale.unlink(missing_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write a study to {self.path}: {error.strerror or error}; choose another --out"
-            ) from error
+            self._lock.enter_context(folder_lock(self.path, "a study"))
+            for folder in (self.path, self.shards):
+                sweep(folder)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Write study.json."""
-        self._write(self.path / "study.json", (json.dumps(meta, indent=1) + "\n").encode())
+        write_json(self.path / "study.json", meta)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a shard."""
-        self._write(self.shards / f"{name}.parquet", data)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        temporary = self.path / f".{path.name}.partial"
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
+        atomically(self.shards / f"{name}.parquet", data)
 
     def finished(self, names: Iterable[str], study: str) -> set[str]:
         """Shards of the study that are whole, read from end to end; what has the name of one and is not is removed."""
@@ -189,33 +170,3 @@ def is_whole(path: Path, study: str) -> bool:
     note = shard_note(table)
     good = note.get("study") == study and note.get("shard") == path.stem
     return bool(good and table.schema.equals(schema_like(table.schema)))
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks there: two studies in one folder are the user's own fault
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UsageError(
-            f"another process is writing a study to {path}; wait for it, or choose another --out"
-        ) from None
-    except OSError:
-        return  # a file system without locks
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename survive power loss, where the platform can open a folder."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that does not flush folders
-            raise
-    finally:
-        os.close(descriptor)

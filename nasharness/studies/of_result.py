@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nasharness.errors import UsageError
 from nasharness.search import Problem, Record, Result
 from nasharness.search import winner as winners
 from nasharness.search.loop import Searched, Trajectories
-from nasharness.search.result import atomically, dump
+from nasharness.storage import atomically, write_json, writing
 from nasharness.studies.cells import Study
 from nasharness.studies.folder import Folder
 from nasharness.studies.plan import Choice, Plan
-from nasharness.studies.run import begin, provenance
+from nasharness.studies.run import begin
 from nasharness.studies.shard import Shard, array
 
 #: Every evaluation of a run, beside the shards, which hold the improvements alone.
@@ -62,26 +61,13 @@ def write(result: Result, out: str | os.PathLike[str], *, resume: bool = False) 
     summary = result.summary()
     winner = winners.content(summary, summary["candidates"], provenance=result.provenance())
 
-    def fill(folder: Folder) -> None:
+    with Folder(out) as folder, writing(f"results to {folder.path}"):
         begin(folder, study, resume)
         atomically(folder.path / EVALUATIONS, lambda path: _write_evaluations(result, path))
-        for name in shards.keys() - folder.finished(shards, study.identity):
+        for name in sorted(shards.keys() - folder.finished(shards, study.identity)):
             folder.write(name, _shard(result, shards[name]))
-        atomically(folder.path / winners.NAME, lambda path: dump(path, winner))
-
-    return filled(out, fill)
-
-
-def filled(out: str | os.PathLike[str], fill: Callable[[Folder], None]) -> Path:
-    """Open the folder of a result and ``fill`` it. Raises UsageError where it cannot be written."""
-    with Folder(out) as folder:
-        try:
-            fill(folder)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write results to {folder.path}: {error.strerror or error}; choose another --out"
-            ) from error
-        return folder.path
+        write_json(folder.path / winners.NAME, winner)
+    return folder.path
 
 
 def _shard(result: Result, shard: Shard) -> bytes:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
-import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasharness import storage
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.search.result import _git_revision
+from nasharness.storage import reason, writing
 from nasharness.studies.cells import Study, differences
 from nasharness.studies.folder import Folder, read_meta, refuse_others
 from nasharness.studies.local import in_process, in_processes
@@ -64,7 +63,7 @@ def run_study(
                     progress(made, total)
         except OSError as error:
             raise StudyStoppedError(
-                f"cannot write to {folder.path}: {error.strerror or error}; {share(len(done), len(shards), 'shard')} "
+                f"cannot write to {folder.path}: {reason(error)}; {share(len(done), len(shards), 'shard')} "
                 f"complete. Make room, then: {resume_command(folder.path)}"
             ) from error
         finally:
@@ -79,12 +78,8 @@ def begin(folder: Folder, study: Study, resume: bool) -> None:
     there = read_meta(folder.path) if (folder.path / "study.json").exists() else None
     if there is not None and there["cells"] == meta["cells"]:
         return
-    try:  # cells that are not those of their identity are damage, and known again
+    with writing(f"a study to {folder.path}"):  # cells that are not those of their identity are damage, and known again
         folder.write_meta(meta | {"provenance": (there or {}).get("provenance") or provenance(study)})
-    except OSError as error:
-        raise UsageError(
-            f"cannot write a study to {folder.path}: {error.strerror or error}; choose another --out"
-        ) from error
 
 
 def tables_there(path: Path) -> dict[str, str]:
@@ -132,10 +127,6 @@ def resume_command(path: Path) -> str:
 def provenance(study: Study) -> dict[str, Any]:
     """Where the study was begun, and with which command; nothing in it decides results."""
     tables = {problem.table.name: problem.table.meta for problem in study.problems}
-    return {
-        **study.versions,
-        "platform": platform.platform(),
-        "git_revision": _git_revision(),
-        "command": [Path(sys.argv[0]).name, *(word for word in sys.argv[1:] if word != "--resume")],
-        "tables": {name: {"source": meta["source"], "licence": meta["licence"]} for name, meta in tables.items()},
-    }
+    judges = {name: {"source": meta["source"], "licence": meta["licence"]} for name, meta in tables.items()}
+    begun = storage.provenance(**study.versions, tables=judges)
+    return begun | {"command": [word for word in begun["command"] if word != "--resume"]}

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nasharness import spaces
-from nasharness.analysis.layout import bracket, plain
+from nasharness.analysis.layout import bracket, estimate, plain
 from nasharness.analysis.validation import proxies
-from nasharness.errors import UsageError
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 from nasharness.supernets.quality import SCORES, Report
 
 #: Gain of tau over the last third of a run from which on it is said to be rising still.
@@ -48,13 +47,12 @@ def render(report: Report) -> str:
         f"ranked     {len(report.truth):,} of {problem.space.size:,} architectures",
         f"truth      {problem.final} on {problem.dataset}, table {problem.table.name} (checksum "
         f"{problem.table.checksum[:12]})",
-        "intervals  95 %, bootstrap over architectures; equal scores in random order; regret in percentage points; "
-        "[-] where resampling cannot tell",
+        proxies.INTERVALS,
         *(f"note       {note}" for note in report.notes),
     ]
     parts = [proxies.render(report.found, facts)]
     if report.curve:
-        rows = [[f"{point.epoch}", *(_cell(*point.tau[name]) for name in SCORES)] for point in report.curve]
+        rows = [[f"{point.epoch}", *(estimate(*point.tau[name], 3) for name in SCORES)] for point in report.curve]
         parts += [
             "",
             f"Kendall's tau by epoch, on {report.curve_archs:,} architectures and {report.curve_images:,} images",
@@ -82,8 +80,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             "architectures": report.curve_archs,
             "images": report.curve_images,
             "points": [
-                {"epoch": point.epoch}
-                | {name: {"tau": _plain(tau), "ci95": _interval(bounds)} for name, (tau, bounds) in point.tau.items()}
+                {"epoch": point.epoch} | {name: proxies.plain_estimate(*one, "tau") for name, one in point.tau.items()}
                 for point in report.curve
             ],
         },
@@ -104,11 +101,8 @@ def write_scores(report: Report, path: str | os.PathLike[str]) -> Path:
     ranked = report.ranked
     for index, *scores in zip(ranked.index, *ranked.columns(), strict=True):
         writer.writerow([int(index), *(repr(float(score)) for score in scores)])
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomically(file, lambda temporary: _write(temporary, text.getvalue()))
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror or error}; choose another --save-scores") from error
+    with writing(file, "choose another --save-scores"):
+        atomically(file, text.getvalue())
     return file
 
 
@@ -154,19 +148,3 @@ def captions(report: Report) -> dict[str, str]:
         f"after epoch {weights.epoch}. Table {problem.table.name}, checksum {problem.table.checksum[:12]}. Images: "
         f"{weights.origin.get('images', '')}.",
     }
-
-
-def _cell(value: float, bounds: proxies.Interval) -> str:
-    return "-" if math.isnan(value) else bracket(value, bounds, 3) + (" [-]" if math.isnan(bounds[0]) else "")
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _interval(bounds: proxies.Interval) -> list[float] | None:
-    return None if math.isnan(bounds[0]) else list(bounds)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -20,6 +20,8 @@ from nasharness.spaces.base import Indices
 from nasharness.supernets.judge import Judge, Standing
 from nasharness.supernets.request import SIGNAL, Request
 from nasharness.supernets.session import Epoch
+from nasharness.tables import Table
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -192,7 +194,8 @@ class OneShotResult:
         import torch
 
         problem = self.judge.problem
-        return provenance(None if problem is None else problem.table, self.request.seeds) | {
+        table = problem.table if problem is not None and isinstance(problem.table, Table) else None
+        return provenance(table, self.request.seeds) | {
             "torch": torch.__version__,
             "images_checksum": self.request.images.checksum,
         }

@@ -15,10 +15,10 @@ import numpy as np
 
 from nasharness import spaces
 from nasharness.search import winner as winners
-from nasharness.search.result import atomically, dump, number
+from nasharness.search.result import number
+from nasharness.storage import write_json, writing
 from nasharness.studies.cells import FORMAT, identity_of, table_label, versions
 from nasharness.studies.folder import Folder
-from nasharness.studies.of_result import filled
 from nasharness.studies.plan import Choice
 from nasharness.studies.shard import encoded
 from nasharness.supernets.request import SIGNAL, check_result
@@ -62,12 +62,11 @@ def write(result: OneShotResult, folder: Path) -> Path:
     summary = result.summary()
     winner = winners.content(summary, summary["candidates"], provenance=result.provenance())
 
-    def fill(opened: Folder) -> None:
+    with Folder(folder) as opened, writing(f"results to {folder}"):
         opened.write_meta(meta)
         opened.write(name, shard)
-        atomically(opened.path / winners.NAME, lambda path: dump(path, winner))
-
-    return filled(folder, fill)
+        write_json(opened.path / winners.NAME, winner)
+    return folder
 
 
 def cell(result: OneShotResult) -> dict[str, Any]:

@@ -7,7 +7,6 @@ it starts over. The file gets its name only when it is complete and its SHA-256,
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import file_sha256
 from nasharness.version import __version__
 
 #: called with (file, bytes so far, bytes in all or 0 where the server does not say)
@@ -74,8 +74,7 @@ def download(
         else:
             raise _gave_up(url, part, "the connection keeps breaking")
         if sha256 is not None:
-            with part.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = file_sha256(part)
             if found != sha256.lower():
                 discard(target)
                 raise DataError(f"{url}: SHA-256 is {found}, expected {sha256.lower()}; the file was removed")

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage import file_sha256
 from nasharness.storage.places import data_dir
 from nasharness.tables.download import NotThere, Progress, discard, download, fetch_text
 from nasharness.tables.light import Part, Values, align, join, write_table
 from nasharness.tables.light_files import read_columns
-from nasharness.tables.table import Table, file_sha256
+from nasharness.tables.table import Table
 
 RAW = "https://raw.githubusercontent.com"
 

@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import file_sha256
 from nasharness.tables import own_files
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.light_columns import kind, parse
 from nasharness.tables.light_files import Raw, read_columns
-from nasharness.tables.table import Table, TableWriter, file_sha256
+from nasharness.tables.table import Table, TableWriter
 
 Values = NDArray[np.float64]
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import reading
 from nasharness.tables.frame import read_frame
 
 Raw = dict[str, NDArray[Any]]
@@ -44,10 +45,8 @@ def read_columns(path: Path) -> Raw:
     name = path.name.lower()
     if not is_light(path):
         raise UsageError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
-    try:
+    with reading(path, UsageError):
         content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     if name.endswith((".pd", ".pkl", ".pickle")):
         return _mini(read_frame(content, str(path)), path)
     columns = _arrow(content, path)

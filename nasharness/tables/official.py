@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from nasharness.errors import UsageError
+from nasharness.storage import only_writer, writing
 from nasharness.tables.catalogue import table_path
-from nasharness.tables.lock import only_writer
 from nasharness.tables.official_anchors import check_anchors
 from nasharness.tables.official_blocks import Blocks, FileBlocks, SingleBlocks, is_done
 from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard
@@ -79,19 +79,14 @@ def import_archive(
         raise UsageError(f"{source} is an archive of space {blocks.space!r}, not of {space!r}")
     blocks.check(partial)
     target = table_path(blocks.space, name) if destination is None else Path(destination)
-    try:
-        with only_writer(target):
-            folder = target.with_name(f".import-{target.name}")
-            folder.mkdir(parents=True, exist_ok=True)
-            tasks = _read(blocks, folder, jobs, progress)
-            blocks.check_end(partial)
-            shards = [Shard(shard) for shard, _ in tasks]
-            table = assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write a table under {target.parent}: {error.strerror or error}; run the import again"
-        ) from None
+    with writing(f"a table under {target.parent}", "run the import again"), only_writer(target):
+        folder = target.with_name(f".import-{target.name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        tasks = _read(blocks, folder, jobs, progress)
+        blocks.check_end(partial)
+        shards = [Shard(shard) for shard, _ in tasks]
+        table = assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
+        shutil.rmtree(folder, ignore_errors=True)
     return table
 
 

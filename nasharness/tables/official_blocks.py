@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from nasharness.errors import DataError
+from nasharness.storage import reading
 from nasharness.tables.official_records import Shard
 from nasharness.tables.official_sources import SIZES, Archive, Member, identity, meta_strings, read_meta, space_of
 from nasharness.tables.official_workers import Task
@@ -180,10 +181,8 @@ def _space_of_record(data: bytes, what: str) -> str:
 
 def _stream(archive: Archive) -> Iterator[bytes]:
     """The archive's pickle in pieces, read and unpacked one step ahead in a thread of its own."""
-    try:
+    with reading(archive.path):
         file: IO[bytes] = archive.path.open("rb")
-    except OSError as error:
-        raise DataError(f"cannot read {archive.path}: {error.strerror or error}") from None
     pieces = _bz2_pieces(file, str(archive.path)) if archive.kind == "single" else _torch_pieces(file, archive.path)
     return _ahead(pieces)
 

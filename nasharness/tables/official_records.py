@@ -9,7 +9,6 @@ grows an array for each curve it meets, and what a record lacks stays NaN.
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError
+from nasharness.storage import atomically
 
 #: names of NAS-Bench-201's two training lengths, in the words of NATS-Bench
 HP = {"less": "12", "full": "200"}
@@ -164,13 +164,15 @@ class Block:
         """Write the block as a shard: one line of JSON, then each curve as float64 ``[epochs, size]``. Atomic."""
         layout = [list(curve) for curve in self.curves]
         head = {"size": self.size, "spread": self.spread, "layout": layout} | dict(about)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
-            file.write(json.dumps(head).encode() + b"\n")
-            for curve, values in self.curves.items():
-                _check_range(curve, values)
-                file.write(np.ascontiguousarray(values.T).data)
-        temporary.replace(path)
+
+        def whole(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                file.write(json.dumps(head).encode() + b"\n")
+                for curve, values in self.curves.items():
+                    _check_range(curve, values)
+                    file.write(np.ascontiguousarray(values.T).data)
+
+        atomically(path, whole)
 
 
 class Shard:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import reading
 from nasharness.tables.unpickle import bunzip2, loads
 
 _RECORD = re.compile(r"(\d{1,6})\.pickle\.pbz2")
@@ -39,12 +40,9 @@ class Member:
 
     def read(self) -> bytes:
         """Return the bytes. Raises DataError where they cannot be read, or are fewer than they were."""
-        try:
-            with open(self.path, "rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
-        except OSError as error:
-            raise DataError(f"cannot read {self.name} of {self.path}: {error.strerror or error}") from None
+        with reading(f"{self.name} of {self.path}"), open(self.path, "rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
         if len(data) < self.size:
             raise DataError(f"{self.path}: {self.name} is truncated; fetch the archive again")
         return data

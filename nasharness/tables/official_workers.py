@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasharness.errors import DataError
+from nasharness.storage import reason
 from nasharness.tables.official_records import Block
 from nasharness.tables.official_sources import Member
 from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, bunzip2, loads
@@ -91,7 +92,7 @@ def main() -> None:
             except MemoryError:
                 answer("error", "DataError", "takes more memory than any record of this format")
             except OSError as error:
-                answer("error", "DataError", f"cannot write {task['shard']}: {error.strerror or error}")
+                answer("error", "DataError", f"cannot write {task['shard']}: {reason(error)}")
             gc.collect(0)
     except BrokenPipeError:
         os._exit(1)  # the parent is gone

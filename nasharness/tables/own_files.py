@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage import file_sha256
 from nasharness.storage.toml import Lines, read_toml
 from nasharness.tables.own import from_frame
-from nasharness.tables.table import Table, file_sha256
+from nasharness.tables.table import Table
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 #: Keys of a card; those of `from_frame`, and the files.
@@ -114,7 +115,8 @@ def _header(file: Path) -> list[str]:
 
     with pa.input_stream(str(file), compression="gzip" if file.suffix == ".gz" else None) as stream:
         first = stream.read(1 << 16).split(b"\n", 1)[0]
-    return first.decode("utf-8-sig", errors="replace").strip().split(",")
+    names: list[str] = first.decode("utf-8-sig", errors="replace").strip().split(",")
+    return names
 
 
 class _opened:  # noqa: N801 - reads like a function

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.tables.lock import only_writer
+from nasharness.storage import file_sha256, only_writer
 
 FORMAT = "nasharness-table/1"
 #: Scalar column that holds the seconds of one evaluation, where they are no multiple of those of an epoch.
@@ -351,12 +351,6 @@ def table_checksum(columns: Sequence[Mapping[str, Any]]) -> str:
     for name in sorted(names):
         digest.update(f"{name} {names[name]}\n".encode())
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _span(epochs: Sequence[int]) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import atomically, reason, sweep
 
 FORMAT = 1
 
@@ -32,22 +31,18 @@ def save(path: Path | str, state: Mapping[str, Any], *, kind: str, identity: Map
     """
     path = Path(path)
     record = {"format": FORMAT, "kind": kind, "identity": json.dumps(_plain(identity)), "state": dict(state)}
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def whole(temporary: Path) -> None:
         with temporary.open("wb") as file:
             torch.save(record, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
+
+    try:
+        atomically(path, whole)
     except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
         kept = "; the one written before it is whole" if path.exists() else ""
         raise DataError(
             f"cannot write checkpoint {path}: {_reason(error)}{kept}; free some space and resume"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -144,11 +139,7 @@ class Keeper:
 
     def sweep(self) -> None:
         """Delete temporary files that a killed process left; only the one process that writes here may call it."""
-        for left in self._temporary():
-            left.unlink(missing_ok=True)
-
-    def _temporary(self) -> Iterator[Path]:
-        yield from self.folder.glob(".*.pt.????????")
+        sweep(self.folder)
 
 
 def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
@@ -157,7 +148,7 @@ def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
     try:
         record = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
-        raise DataError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read checkpoint {path}: {reason(error)}") from error
     except Exception as error:  # a damaged file can break the parser anywhere; none of it reaches the user
         raise DataError(f"checkpoint {path} is damaged, or holds more than tensors and plain values") from error
     if not isinstance(record, dict) or not {"format", "kind", "identity", "state"} <= record.keys():
@@ -191,23 +182,5 @@ def _short(value: object) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    cause = error.__context__
-    if isinstance(cause, OSError):
-        return cause.strerror or str(cause)
-    return str(error).splitlines()[0]
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself durable; a file system that cannot do it does without."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
+    cause = error if isinstance(error, OSError) else error.__context__
+    return reason(cause) if isinstance(cause, OSError) else str(error).splitlines()[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 
 FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
 
@@ -60,11 +60,8 @@ def write(
             with path.open("wb") as file:
                 torch.export.save(program, file, extra_files={entry: record})
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out, "", DataError):
         atomically(out, whole)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _onnx(

@@ -6,13 +6,12 @@ import csv
 import importlib.util
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
-from nasharness.search.result import atomically
+from nasharness.storage import append, atomically, reading, reason
 
 NAME = "log.jsonl"
 
@@ -55,16 +54,11 @@ class Journal:
             DataError: the disk is full or not writable; rows written before are whole.
         """
         plain = {name: _plain(value) for name, value in row.items()}
-        size = self.jsonl.stat().st_size if self.jsonl.exists() else 0
         try:
-            _append(self.jsonl, json.dumps(plain) + "\n")
-        except OSError as error:
-            _cut(self.jsonl, size)  # no half a line stays behind
-            raise _unwritable(self.folder, error) from error
-        self.rows.append(plain)
-        try:
+            append(self.jsonl, json.dumps(plain) + "\n")
+            self.rows.append(plain)
             if set(plain) <= set(self._fields):
-                _append(self.csv, _csv_lines([plain], self._fields))
+                append(self.csv, _csv_lines([plain], self._fields))
             else:
                 self._rewrite_csv()  # a new column: the file is made again
         except OSError as error:
@@ -106,13 +100,12 @@ class Journal:
 
     def _rewrite(self) -> None:
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
-        atomically(self.jsonl, lambda path: _write(path, text))
+        atomically(self.jsonl, text)
         self._rewrite_csv()
 
     def _rewrite_csv(self) -> None:
         self._fields = list(dict.fromkeys(name for row in self.rows for name in row))
-        text = csv_of(self.rows, self._fields)
-        atomically(self.csv, lambda path: _write(path, text))
+        atomically(self.csv, csv_of(self.rows, self._fields))
 
 
 def read(folder: Path | str) -> list[dict[str, Any]]:
@@ -124,10 +117,8 @@ def read(folder: Path | str) -> list[dict[str, Any]]:
     path = Path(folder) / NAME
     if not path.is_file():
         raise DataError(f"there is no training log {path}")
-    try:
+    with reading(path):
         return _read(path)[0]
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
@@ -154,22 +145,6 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
     return rows, False
 
 
-def _append(path: Path, text: str) -> None:
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _cut(path: Path, size: int) -> None:
-    if path.exists():
-        os.truncate(path, size)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="")
-
-
 def csv_of(rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
     """These columns of ``rows`` as a table with a header; empty where a row lacks one."""
     return _csv_lines([dict(zip(fields, fields, strict=True)), *rows], fields)
@@ -193,6 +168,4 @@ def _number(value: Any) -> float:
 def _unwritable(folder: Path, error: OSError) -> DataError:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return DataError(f"cannot write the training log in {folder}: that is a file, or lies in one; choose a folder")
-    return DataError(
-        f"cannot write the training log in {folder}: {error.strerror or error}; free some space and resume"
-    )
+    return DataError(f"cannot write the training log in {folder}: {reason(error)}; free some space and resume")

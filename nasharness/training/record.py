@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasharness import storage
 from nasharness.errors import DataError
-from nasharness.search.result import atomically
+from nasharness.storage import writing
 
 if TYPE_CHECKING:
     import torch
@@ -24,16 +25,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         DataError: it cannot be written.
     """
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    text = json.dumps(finite, indent=1, allow_nan=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomically(path, write)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space and resume") from error
+    with writing(path, "free some space and resume", DataError):
+        storage.write_json(path, finite)
 
 
 def table_of(winner: Mapping[str, Any]) -> dict[str, Any]:

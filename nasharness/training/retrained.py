@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import reading
 from nasharness.studies.plan import count
 from nasharness.training import log
 from nasharness.training.record import FORMAT
@@ -44,7 +45,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Training:
+class Retraining:
     """One full training, finished or not.
 
     ``data``: ``imagenet``, or the name of a text. ``done``: epochs behind it, of ``epochs``. ``quality``: the outcome
@@ -89,7 +90,7 @@ def line(record: Mapping[str, Any]) -> str:
     return str(parse(record))
 
 
-def read(path: str | os.PathLike[str]) -> Training:
+def read(path: str | os.PathLike[str]) -> Retraining:
     """Read a record: ``retrained.json``, or the folder of a run, finished or not.
 
     Raises:
@@ -106,7 +107,7 @@ def read(path: str | os.PathLike[str]) -> Training:
     return parse(_json(file), file)
 
 
-def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Training]:
+def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Retraining]:
     """Read several records. Raises DataError as ``read``, UsageError for one that is given twice."""
     found = [read(path) for path in paths]
     sources = [Path(training.source).resolve() for training in found]
@@ -116,7 +117,7 @@ def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Training]:
     return found
 
 
-def parse(record: object, source: str | os.PathLike[str] = "the record") -> Training:
+def parse(record: object, source: str | os.PathLike[str] = "the record") -> Retraining:
     """Check what a ``retrained.json`` holds. Raises DataError where it cannot be one."""
     fields = _Fields(record, source)
     if fields.values.get("kind") != "retrained":
@@ -136,7 +137,7 @@ def parse(record: object, source: str | os.PathLike[str] = "the record") -> Trai
     processes, device = fields.integer("processes"), fields.text("device")
     hardware = f"{processes} x {device}" if processes > 1 else device
     epochs = fields.integer("epochs")
-    return Training(
+    return Retraining(
         search=_search(fields), network=fields.text("network"), task=task,
         data=fields.text("corpus") if task == "ptb" else task, recipe=fields.text("recipe"), epochs=epochs, done=epochs,
         finished=True, quality=quality, params=fields.integer("params"),
@@ -145,7 +146,7 @@ def parse(record: object, source: str | os.PathLike[str] = "the record") -> Trai
     )  # fmt: skip
 
 
-def _unfinished(run: Path) -> Training:
+def _unfinished(run: Path) -> Retraining:
     """What is known of a run that has not written its record: what was asked for, and its log."""
     file = run / "run.json"
     fields = _Fields(_json(file), file)
@@ -166,7 +167,7 @@ def _unfinished(run: Path) -> Training:
     search = _search(fields)
     network = fields.values.get("network")
     named = f"{search.space} {search.arch}".strip() if search is not None else ""
-    return Training(
+    return Retraining(
         search=search, network=named if isinstance(network, Mapping) else fields.text("network"), task=task, data=task,
         recipe=recipe, epochs=fields.integer("epochs"), done=done, finished=False, quality=quality, params=None,
         macs=None, seconds=last.number("seconds") if "seconds" in last.values else None, hardware="",
@@ -266,11 +267,12 @@ class _Fields:
 
 def _json(file: Path) -> Any:
     try:
-        if file.stat().st_size > _LARGEST:
-            raise DataError(f"{file} has {file.stat().st_size:,} bytes, too many for a record of nasharness retrain")
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+        with reading(file):
+            if file.stat().st_size > _LARGEST:
+                raise DataError(
+                    f"{file} has {file.stat().st_size:,} bytes, too many for a record of nasharness retrain"
+                )
+            return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise DataError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.comparison.runs import Runs, controls, pair, reach, runs_of, same_protocol
+from nasharness.analysis.comparison.runs import Scored, controls, pair, reach, runs_of, same_protocol
 from nasharness.analysis.layout import budget
 from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
@@ -166,10 +166,17 @@ def compare(
             for cell in group
             if "whole-signal" in cell.get("needs", ())
         ]
-        aim = target if target is not None else _target(runs, controls(group))
-        made = _section(group[0], runs, score, _budget(group[0], evaluations, seconds), reference, aim, resamples, seed)
         scores[key] = {name: one.score for name, one in runs.items()}
-        sections.append(Section(**{**made, "notes": tuple(notes)}))
+        aim = target if target is not None else _target(runs, controls(group))
+        rows, held_against = _rows(runs, float(group[0]["optimum"]), reference, aim, resamples, seed)
+        table = group[0]["table"]
+        sections.append(
+            Section(
+                *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
+                dict(group[0]["protocol"]), float(group[0]["optimum"]), score,
+                _budget(group[0], evaluations, seconds), held_against, aim, rows, tuple(notes),
+            )
+        )  # fmt: skip
     return Comparison(tuple(sections), _overall(scores, resamples, seed))
 
 
@@ -179,22 +186,16 @@ def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | N
     return f"at {budget({'evaluations': evaluations, 'seconds': seconds})}"
 
 
-def _target(runs: Mapping[str, Runs], held_against: Sequence[str]) -> float:
+def _target(runs: Mapping[str, Scored], held_against: Sequence[str]) -> float:
     """What the first control ends with on average, else the weakest algorithm."""
     levels = {name: float(one.score.mean()) for name, one in runs.items()}
     return next((levels[name] for name in held_against if name in levels), min(levels.values()))
 
 
-def _section(
-    cell: Mapping[str, Any],
-    runs: Mapping[str, Runs],
-    score: str,
-    budget: str,
-    reference: str | None,
-    target: float,
-    resamples: int,
-    seed: int,
-) -> dict[str, Any]:
+def _rows(
+    runs: Mapping[str, Scored], optimum: float, reference: str | None, target: float, resamples: int, seed: int
+) -> tuple[tuple[Row, ...], str]:
+    """A row for every algorithm, the best mean first, and the algorithm that they are held against."""
     names = list(runs)
     scores = np.stack([runs[name].score for name in names])[:, :, None]
     level = stats.mean(scores)
@@ -207,20 +208,13 @@ def _section(
     base = runs[reference].score
     p = np.array([math.nan if name == reference else wilcoxon(runs[name].score, base).p for name in names])
     adjusted = holm(p)
-    optimum = float(cell["optimum"])
     rows = []
     for i in np.argsort(-level, kind="stable").tolist():
         one, same = runs[names[i]], names[i] == reference
         reached, by_step, by_seconds = reach(one, target)
         low, high = intervals["mean"][i]
-        values: dict[str, Any] = {
-            f"{key}{suffix}": value
-            for key, aggregate in stats.AGGREGATES.items()
-            for suffix, value in (
-                ("", float(aggregate(scores[i : i + 1])[0])),
-                ("_ci", _pair_of(intervals[key][i])),
-            )
-        }
+        values: dict[str, Any] = {key: float(by(scores[i : i + 1])[0]) for key, by in stats.AGGREGATES.items()}
+        values |= {f"{key}_ci": _pair_of(intervals[key][i]) for key in stats.AGGREGATES}
         rows.append(
             Row(
                 algorithm=names[i],
@@ -243,18 +237,7 @@ def _section(
                 target_seconds=by_seconds,
             )
         )
-    return {
-        "space": cell["space"],
-        "dataset": cell["dataset"],
-        "table": f"{cell['table']['source']} ({cell['table']['version']}), checksum {cell['table']['checksum'][:12]}",
-        "protocol": dict(cell["protocol"]),
-        "optimum": optimum,
-        "score": score,
-        "budget": budget,
-        "reference": reference,
-        "target": target,
-        "rows": tuple(rows),
-    }
+    return tuple(rows), reference
 
 
 def _pair_of(bounds: Floats) -> Interval:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Runs:
+class Scored:
     """The runs of one algorithm on one data set, ordered by seed, up to the budget they are compared at.
 
     ``evaluations``, ``seconds``: spent by then; NaN where the rows, which are those of incumbents, do not say.
@@ -65,7 +65,7 @@ def _short(value: Any) -> str:
 
 def runs_of(
     rows: pd.DataFrame, cell: Mapping[str, Any], score: str, evaluations: int | None, seconds: float | None
-) -> Runs:
+) -> Scored:
     """The runs of a cell, scored at the end or at a budget. Raises UsageError for a budget that was not run."""
     rows = rows.sort_values(["seed", "step", "last"], kind="stable")
     last = rows[rows["last"]]
@@ -101,10 +101,10 @@ def runs_of(
         on = ~ended & (spent[column] < limit)
         for name, numbers in spent.items():
             spent[name] = np.where(on, float(limit) if name == column else math.nan, numbers)
-    return Runs(seeds, values, spent["step"], spent["simulated_seconds"], rows)
+    return Scored(seeds, values, spent["step"], spent["simulated_seconds"], rows)
 
 
-def pair(runs: dict[str, Runs], dataset: str) -> int:
+def pair(runs: dict[str, Scored], dataset: str) -> int:
     """Keep the seeds that every algorithm has; return how many runs that leaves out."""
     common = next(iter(runs.values())).seeds
     for one in runs.values():
@@ -117,11 +117,11 @@ def pair(runs: dict[str, Runs], dataset: str) -> int:
         left_out += int((~keep).sum())
         if not keep.all():
             rows = one.rows[one.rows["seed"].isin(common)]
-            runs[name] = Runs(one.seeds[keep], one.score[keep], one.evaluations[keep], one.seconds[keep], rows)
+            runs[name] = Scored(one.seeds[keep], one.score[keep], one.evaluations[keep], one.seconds[keep], rows)
     return left_out
 
 
-def reach(one: Runs, target: float) -> tuple[float, float, float]:
+def reach(one: Scored, target: float) -> tuple[float, float, float]:
     """Share of runs that reached ``target``, and their median evaluations and simulated seconds until then."""
     run = np.searchsorted(one.seeds, one.rows["seed"].to_numpy())
     final = one.rows["final"].to_numpy(dtype=np.float64)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasharness.analysis import statistics
-from nasharness.analysis.figures.source import Floats, Panel, Source
+from nasharness.analysis.figures.source import Floats, Panel, Runs, Source
 from nasharness.analysis.figures.style import MUTED, sheet
 from nasharness.errors import DataError
 from nasharness.search.interval import t_quantile
@@ -29,29 +30,29 @@ RANK_NOTE = "Lines: mean rank over runs with equal seeds, 1 the best; bands: 95 
 
 def incumbent(source: Source, axis: str) -> pd.DataFrame:
     """Final metric of the incumbent over the budget: dataset, algorithm, budget, mean or median, low, high, runs."""
-    import pandas as pd
-
     parts = []
     for panel in source.panels:
         grid = panel.grid(axis)
         for runs in panel.runs:
             own = grid[grid >= runs.first(axis)]
-            centre, low, high = _centre_and_band(runs.at(axis, own), source.average)
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "panel": panel.title,
-                        "algorithm": runs.algorithm,
-                        axis: own,
-                        source.average: centre,
-                        "low": low,
-                        "high": high,
-                        "runs": len(runs.last),
-                        "optimum": panel.optimum,
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True)
+            band = _centre_and_band(runs.at(axis, own), source.average)
+            parts.append(_curve(panel, runs, {axis: own}, source.average, band) | {"optimum": panel.optimum})
+    return _frame(parts)
+
+
+def _curve(
+    panel: Panel, runs: Runs, budgets: dict[str, Floats], column: str, band: Iterable[Floats], count: int | None = None
+) -> dict[str, Any]:
+    """What is drawn of one algorithm: its ``column`` at ``budgets``, and the band around it."""
+    columns = dict(zip((column, "low", "high"), band, strict=True))
+    named = {"panel": panel.title, "algorithm": runs.algorithm}
+    return named | budgets | columns | {"runs": len(runs.last) if count is None else count}
+
+
+def _frame(parts: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
 
 
 def _centre_and_band(values: Floats, average: str) -> tuple[Floats, Floats, Floats]:
@@ -81,8 +82,6 @@ def draw_incumbent(source: Source, data: pd.DataFrame, axis: str) -> Figure:
         axes.axhline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
         _lines(axes, source, rows, axis, source.average)
         axes.set_ylim(*_zoom(rows, axis, source.average, panel.optimum))
-        axes.set_title(panel.title)
-        axes.set_xlabel(AXES[axis])
         axes.annotate(
             f"table's optimum {panel.optimum:.2f}",
             (0.02, panel.optimum),
@@ -93,7 +92,7 @@ def draw_incumbent(source: Source, data: pd.DataFrame, axis: str) -> Figure:
             fontsize=5.5,
             color=MUTED,
         )
-    made.panels[0][0].set_ylabel("final metric of the incumbent (%)")
+    made.label(source.titles, AXES[axis], "final metric of the incumbent (%)")
     return made.figure
 
 
@@ -164,8 +163,6 @@ def rank_axis(source: Source) -> str:
 
 def ranks(source: Source) -> pd.DataFrame:
     """Mean rank over the budget: dataset, algorithm, budget, rank, low, high, runs."""
-    import pandas as pd
-
     axis = rank_axis(source)
     parts = []
     for panel in source.panels:
@@ -176,21 +173,9 @@ def ranks(source: Source) -> pd.DataFrame:
             raise DataError(f"{panel.title}: at no budget has every run made an evaluation; nothing can be ranked")
         chunks = -(-len(panel.runs) * len(seeds) * len(grid) // CHUNK)
         described = [_ranks_at(panel, axis, some, seeds) for some in np.array_split(grid, min(chunks, len(grid)))]
-        for runs, (centre, low, high) in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "panel": panel.title,
-                        "algorithm": runs.algorithm,
-                        axis: grid,
-                        "rank": centre,
-                        "low": low,
-                        "high": high,
-                        "runs": len(seeds),
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True)
+        for runs, band in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
+            parts.append(_curve(panel, runs, {axis: grid}, "rank", band, len(seeds)))
+    return _frame(parts)
 
 
 def _ranks_at(panel: Panel, axis: str, grid: Floats, seeds: set[int]) -> Floats:
@@ -217,7 +202,5 @@ def draw_ranks(source: Source, data: pd.DataFrame) -> Figure:
         _lines(axes, source, data[data["panel"] == panel.title], axis, "rank")
         axes.set_ylim(len(panel.runs) + 0.3, 0.7)
         axes.set_yticks(range(1, len(panel.runs) + 1))
-        axes.set_title(panel.title)
-        axes.set_xlabel(AXES[axis])
-    made.panels[0][0].set_ylabel("mean rank")
+    made.label(source.titles, AXES[axis], "mean rank")
     return made.figure

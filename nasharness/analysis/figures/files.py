@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasharness.analysis.figures.style import save
 from nasharness.errors import UsageError, unknown
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,26 +52,15 @@ def write_figure(
 
 def write_all(folder: Path, files: Mapping[str, bytes], option: str = "--out") -> list[Path]:
     """Write ``files``, contents by name, into ``folder``, which is made. Raises UsageError where it cannot."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(f"figures to {folder}", f"choose another {option}"):
         for name, content in files.items():
-            atomically(folder / name, lambda path, content=content: _write(path, content))  # type: ignore[misc]
-    except OSError as error:
-        raise UsageError(
-            f"cannot write figures to {folder}: {error.strerror or error}; choose another {option}"
-        ) from error
+            atomically(folder / name, content)
     return [folder / name for name in files]
 
 
 def write_picture(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write one picture to ``path``. Raises UsageError where it cannot."""
     target = Path(path)
-    try:
-        atomically(target, lambda temporary: _write(temporary, content))
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
+    with writing(target, "choose another file"):
+        atomically(target, content)
     return target
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -32,18 +32,15 @@ def ecdf(source: Source) -> pd.DataFrame:
     for panel in source.panels:
         for runs in panel.runs:
             values, counts = np.unique(runs.last["final"].to_numpy(), return_counts=True)
-            share = np.cumsum(counts) / counts.sum()
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "panel": panel.title,
-                        "algorithm": runs.algorithm,
-                        "final": values,
-                        "share": share,
-                        "runs": int(counts.sum()),
-                    }
-                )
-            )
+            share, count = np.cumsum(counts) / counts.sum(), int(counts.sum())
+            columns = {
+                "panel": panel.title,
+                "algorithm": runs.algorithm,
+                "final": values,
+                "share": share,
+                "runs": count,
+            }
+            parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -71,10 +68,8 @@ def draw_ecdf(source: Source, data: pd.DataFrame) -> Figure:
             )
         axes.set_xlim(low, high)
         axes.set_ylim(0, 1.02)
-        axes.set_title(panel.title)
-        axes.set_xlabel("final metric (%)")
         axes.locator_params(axis="x", nbins=5)
-    made.panels[0][0].set_ylabel("share of runs")
+    made.label(source.titles, "final metric (%)", "share of runs")
     return made.figure
 
 
@@ -133,9 +128,8 @@ def draw_final_runs(source: Source, data: pd.DataFrame) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.grid(False, axis="y")
         axes.axvline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)))
-        axes.set_title(panel.title)
-        axes.set_xlabel("final metric (%)")
         axes.locator_params(axis="x", nbins=5)
+    made.label(source.titles, "final metric (%)", "")
     return made.figure
 
 

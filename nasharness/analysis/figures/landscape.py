@@ -93,13 +93,11 @@ def draw_landscape(source: Source, data: pd.DataFrame) -> Figure:
         above, below = made.panels[0][column], made.panels[1][column]
         _cloud(above, rows[rows["part"] == "bin"])
         above.autoscale_view()
-        above.set_title(panel.title)
         tau = rows[rows["part"] == "kendall"].iloc[0]
         text = f"Kendall's tau {tau['x0']:.2f}\nin the top {TOP:.0%} {tau['y0']:.2f}"
         above.text(0.04, 0.95, text, transform=above.transAxes, va="top", fontsize=6)
         _enlarged(below, source, rows)
-        below.set_xlabel("search signal (%)")
-    made.panels[0][0].set_ylabel("final metric (%)")
+    made.label(source.titles, "search signal (%)", "final metric (%)")
     made.panels[1][0].set_ylabel("final metric (%), top")
     return made.figure
 
@@ -130,16 +128,8 @@ def _enlarged(axes: Axes, source: Source, rows: pd.DataFrame) -> None:
 
 
 def _mark(axes: Axes, look: Look, x: float, y: float) -> None:
-    axes.plot(
-        x,
-        y,
-        look.marker,
-        color=look.colour,
-        markersize=4.4 * look.size,
-        markeredgecolor=PAPER,
-        markeredgewidth=0.5,
-        zorder=6,
-    )
+    edge = {"markeredgecolor": PAPER, "markeredgewidth": 0.5}
+    axes.plot(x, y, look.marker, color=look.colour, markersize=4.4 * look.size, zorder=6, **edge)  # type: ignore[arg-type]
 
 
 def pareto(source: Source) -> pd.DataFrame:
@@ -198,9 +188,7 @@ def draw_pareto(source: Source, data: pd.DataFrame) -> Figure:
             axes.plot([own.macs] * 2, [own.final_low, own.final_high], color=look.colour, linewidth=0.8, zorder=4)
             _mark(axes, look, own.macs, own.final)
         _frame_of(axes, panel, rows)
-        axes.set_title(panel.title)
-        axes.set_xlabel("MACs (millions)")
-    made.panels[0][0].set_ylabel("final metric of the incumbent (%)")
+    made.label(source.titles, "MACs (millions)", "final metric of the incumbent (%)")
     return made.figure
 
 

@@ -30,7 +30,8 @@ class _Watched(Algorithm):
     """Passes everything on to ``inner``, and notes after each step what it still holds."""
 
     def __init__(self, inner: Algorithm) -> None:
-        self.inner, self.task = inner, inner.task
+        self.inner = inner
+        self.task = inner.task
         self.evaluations = 0
         self.seen: list[tuple[int, NDArray[np.bool_]]] = []
         self._note()

@@ -173,6 +173,11 @@ class Source:
         return list(self.looks)
 
     @property
+    def titles(self) -> list[str]:
+        """Titles of the panels."""
+        return [panel.title for panel in self.panels]
+
+    @property
     def legend(self) -> list[tuple[str, Look]]:
         """Label and look of every algorithm."""
         return list(self.looks.items())

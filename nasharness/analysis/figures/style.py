@@ -144,6 +144,14 @@ class Sheet:
     figure: Figure
     panels: list[list[Axes]]
 
+    def label(self, titles: Sequence[str], x: str, y: str) -> None:
+        """Name panels above the first row, the axis below the last one, and the axis left of the first panel."""
+        for axes, title in zip(self.panels[0], titles, strict=True):
+            axes.set_title(title)
+        for axes in self.panels[-1]:
+            axes.set_xlabel(x)
+        self.panels[0][0].set_ylabel(y)
+
 
 def sheet(
     columns: int,

@@ -18,12 +18,12 @@ from nasharness.analysis.figures import pictures
 from nasharness.analysis.figures.source import Panel, Source, budget_text
 from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
 from nasharness.analysis.report import training
-from nasharness.analysis.report.page import document, header
+from nasharness.analysis.report.page import document, header, scrolling, table
 from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
-from nasharness.search.result import atomically
+from nasharness.storage import atomically, writing
 from nasharness.studies.plan import count
-from nasharness.training.retrained import Training
+from nasharness.training.retrained import Retraining
 
 if TYPE_CHECKING:
     from nasharness.studies import StudyResults
@@ -36,7 +36,7 @@ def write(
     title: str | None = None,
     average: str = "mean",
     progress: Callable[[int, int], None] | None = None,
-    trainings: Sequence[Training] = (),
+    trainings: Sequence[Retraining] = (),
 ) -> Path:
     """Write the page of one study or several to ``path``.
 
@@ -48,18 +48,12 @@ def write(
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"{target} is a folder; expected a file name such as {target / 'report.html'}")
-    try:
+    with writing(target, "choose another file"):
         # before the work, so that it is not lost
         target.parent.mkdir(parents=True, exist_ok=True)
         text = render(results, title=title, average=average, progress=progress, trainings=trainings)
-        atomically(target, lambda temporary: _save(temporary, text))
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another file") from error
+        atomically(target, text)
     return target
-
-
-def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def render(
@@ -68,7 +62,7 @@ def render(
     title: str | None = None,
     average: str = "mean",
     progress: Callable[[int, int], None] | None = None,
-    trainings: Sequence[Training] = (),
+    trainings: Sequence[Retraining] = (),
 ) -> str:
     """The page as text. ``average``: mean or median, for the curves.
 
@@ -142,10 +136,8 @@ def _boards(source: Source, compared: Comparison) -> str:
         parts.append(
             f"<section><h3>All data sets</h3><p>Mean rank over {overall.blocks:,} blocks (data set and seed). Friedman "
             f"{_p_value(overall.friedman_p, 'p ')}; ranks closer than {overall.critical_difference:.2f} "
-            '(Nemenyi, 5 %) are not told apart.</p><div class="scroll" tabindex="0" role="region" '
-            'aria-label="Ranks over all data sets"><table style="min-width:0"><thead><tr><th class="plain" scope="col">'
-            f'algorithm</th><th class="plain" scope="col">mean rank</th></tr></thead><tbody>{rows}</tbody></table>'
-            "</div></section>"
+            "(Nemenyi, 5 %) are not told apart.</p>"
+            f"{table('Ranks over all data sets', ('algorithm', 'mean rank'), rows)}</section>"
         )
     return "\n".join(parts)
 
@@ -170,6 +162,7 @@ def _board(source: Source, section: Section, title: str) -> str:
             f'<th scope="row" data-value="{_(row.algorithm)}">{_swatch(source, row.algorithm)}{_(row.algorithm)}</th>'
         )
         rows.append(f"<tr>{label}{''.join(cells)}</tr>")
+    board = f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     notes = "".join(f'<p class="quiet">{_(note)}</p>' for note in section.notes)
     return (
         f'<section><h3>{_(title)}</h3><p class="quiet">{_(section.score.capitalize())} metric '
@@ -177,8 +170,7 @@ def _board(source: Source, section: Section, title: str) -> str:
         f"{_(section.budget)}; the table's optimum is {section.optimum:.2f} %. P better: probability that a run "
         f"beats one of {_(section.reference)}; p: paired Wilcoxon test against it. Reach: share of runs whose "
         f"incumbent reached {section.target:.2f} %.</p>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard of {_(title)}">'
-        f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f"{scrolling(f'Leaderboard of {title}', board)}"
         f'<p class="hidden" aria-live="polite"></p>{notes}</section>'
     )
 
@@ -226,8 +218,8 @@ def _figures(source: Source, progress: Callable[[int, int], None] | None) -> str
                 left_out.append(f"<li>{_(kind.title)}: {_(error)}</li>")
                 continue
             parts.append(
-                f'<figure id="figure-{name}"><figcaption>{_(kind.title)}</figcaption><div class="scroll" tabindex="0" '
-                f'role="region" aria-label="{_(kind.title)}">{themed_svg(figure, name, kind.title)}</div></figure>'
+                f'<figure id="figure-{name}"><figcaption>{_(kind.title)}</figcaption>'
+                f"{scrolling(kind.title, themed_svg(figure, name, kind.title))}</figure>"
             )
             if progress is not None:
                 progress(number + 1, len(figures.KINDS))
@@ -242,7 +234,7 @@ def _winners(source: Source) -> str:
         "input to output is dotted.</p>"
     ]
     for number, panel in enumerate(source.panels):
-        cards = "".join(_card(panel, number, *winner) for winner in _by_winner(panel))
+        cards = "".join(_box(panel, number, *winner) for winner in _by_winner(panel))
         parts.append(f'<h3>{_(panel.title)}</h3><div class="cards">{cards}</div>')
     return "\n".join(parts)
 
@@ -260,7 +252,7 @@ def _by_winner(panel: Panel) -> Iterable[tuple[int, float, list[str]]]:
     return sorted(((index, *value) for index, value in found.items()), key=lambda winner: -winner[1])
 
 
-def _card(panel: Panel, number: int, index: int, final: float, algorithms: list[str]) -> str:
+def _box(panel: Panel, number: int, index: int, final: float, algorithms: list[str]) -> str:
     space = panel.space
     one = np.int32(index)
     title = f"Architecture {index} of {space.name}: {space.string(index)}"
@@ -302,12 +294,9 @@ def _settings(source: Source) -> str:
         f"{_setting_text(cell)}</td><td>{cell['seed']} to {cell['seed'] + cell['runs'] - 1}</td></tr>"
         for label, cell in seen.items()
     )
-    return (
-        '<h2 id="settings">Settings</h2><div class="scroll" tabindex="0" role="region" aria-label="Settings of the '
-        'algorithms"><table><thead><tr><th class="plain" scope="col">algorithm</th><th class="plain text" scope="col">'
-        f'settings (changed ones are bold)</th><th class="plain" scope="col">seeds</th></tr></thead><tbody>'
-        f"{rows}</tbody></table></div>{''.join(protocols)}"
-    )
+    heads = ("algorithm", "settings (changed ones are bold)", "seeds")
+    made = table("Settings of the algorithms", heads, rows, "plain text")
+    return f'<h2 id="settings">Settings</h2>{made}{"".join(protocols)}'
 
 
 def _setting_text(cell: Mapping[str, Any]) -> str:

@@ -112,6 +112,17 @@ def escape(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
+def scrolling(label: str, content: str) -> str:
+    """``content`` in a region named ``label`` that scrolls sideways where it is too wide."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+
+
+def table(label: str, heads: Sequence[str], rows: str, kind: str = "plain") -> str:
+    """A table under ``heads``, all of CSS class ``kind``."""
+    head = "".join(f'<th class="{kind}" scope="col">{words}</th>' for words in heads)
+    return scrolling(label, f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+
+
 def header(name: str, lead: str, quiet: str, links: Iterable[tuple[str, str]]) -> str:
     """The top of a page: its name, what it is about, and a menu of (anchor, words)."""
     menu = "".join(f'<li><a href="#{anchor}">{words}</a></li>' for anchor, words in links)

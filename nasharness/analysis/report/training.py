@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from nasharness import spaces
 from nasharness.analysis.figures import pictures
 from nasharness.analysis.report.page import escape as _
+from nasharness.analysis.report.page import table
 from nasharness.errors import DataError, UsageError
-from nasharness.training.retrained import Search, Training, duration
+from nasharness.training.retrained import Retraining, Search, duration
 
 
-def section(trainings: Sequence[Training], swatch: Callable[[str], str] = lambda algorithm: "") -> str:
+def section(trainings: Sequence[Retraining], swatch: Callable[[str], str] = lambda algorithm: "") -> str:
     """The section. ``swatch``: the mark of an algorithm's colour on this page.
 
     Raises DataError for a winner that its space does not know.
@@ -20,21 +21,19 @@ def section(trainings: Sequence[Training], swatch: Callable[[str], str] = lambda
     searched = any(training.search is not None for training in trainings)
     heads = ["run", *(["search", "table"] if searched else []), "network", "trained on", "recipe", "epochs", "outcome"]
     heads += ["parameters", "MACs", "time", "hardware", "state"]
-    head = "".join(f'<th class="plain text" scope="col">{words}</th>' for words in heads)
     rows = "".join(_row(training, number, searched, swatch) for number, training in enumerate(trainings))
     lines = "".join(f"<li>{_(training)}</li>" for training in trainings)
-    cards = "".join(_card(training, number) for number, training in enumerate(trainings))
+    cards = "".join(_box(training, number) for number, training in enumerate(trainings))
     first = "The search that found it, what the table says of it, and the outcome" if searched else "The outcome"
     return (
         f'<h2 id="training">Full training</h2><p>{first} of training the network in full. Images: top-1 and top-5 on '
-        "the validation images; text: perplexity.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Full trainings"><table><thead>'
-        f'<tr>{head}</tr></thead><tbody>{rows}</tbody></table></div><p>The same in one line:</p><ul class="lines">'
+        f"the validation images; text: perplexity.</p>{table('Full trainings', heads, rows, 'plain text')}"
+        '<p>The same in one line:</p><ul class="lines">'
         f'{lines}</ul><div class="cards">{cards}</div>'
     )
 
 
-def _row(training: Training, number: int, searched: bool, swatch: Callable[[str], str]) -> str:
+def _row(training: Retraining, number: int, searched: bool, swatch: Callable[[str], str]) -> str:
     search = training.search
     cells = []
     if searched and search is not None:
@@ -53,7 +52,7 @@ def _row(training: Training, number: int, searched: bool, swatch: Callable[[str]
     return f'<tr><th scope="row">{_(training.name)}</th>{columns}</tr>'
 
 
-def _card(training: Training, number: int) -> str:
+def _box(training: Retraining, number: int) -> str:
     """What was trained: the winner drawn, where its space can be, and all that is on record."""
     search = training.search
     drawing = "" if search is None else _drawing(search, f"t{number}", training.source)

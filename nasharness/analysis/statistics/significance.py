@@ -1,4 +1,4 @@
-"""Tests of hypotheses: paired Wilcoxon, Holm, Friedman, Nemenyi. Equal to scipy's and scikit-posthocs' in our tests."""
+"""Tests of hypotheses: paired Wilcoxon, Holm, Friedman, Nemenyi's difference; equal to scipy's in our tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from nasharness.analysis.statistics.distributions import (
     chi2_sf,
     normal_sf,
     studentized_range_quantile,
-    studentized_range_sf,
 )
 from nasharness.errors import UsageError
 
@@ -114,16 +113,3 @@ def critical_difference(algorithms: int, blocks: int, alpha: float = 0.05) -> fl
     """Nemenyi's critical difference of mean ranks (J. Demsar, JMLR 2006, equation 7)."""
     q = studentized_range_quantile(1 - alpha, algorithms)
     return q / math.sqrt(2) * math.sqrt(algorithms * (algorithms + 1) / (6 * blocks))
-
-
-def nemenyi(scores: ArrayLike) -> Floats:
-    """Nemenyi's p-values for every pair: ``[algorithms, runs, problems]`` -> ``[algorithms, algorithms]``."""
-    rank = ranks(scores).reshape(len(np.asarray(scores)), -1)
-    k, blocks = rank.shape
-    level = rank.mean(axis=1)
-    p = np.ones((k, k))
-    for i in range(k):
-        for j in range(i):
-            q = abs(level[i] - level[j]) / math.sqrt(k * (k + 1) / (6 * blocks)) * math.sqrt(2)
-            p[i, j] = p[j, i] = studentized_range_sf(q, k)
-    return p

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -67,7 +66,7 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Answer:
     """The answer on one data set at one budget.
 
     ``effect``: mean of NEW minus OLD, percentage points; ``interval``: repeated confidence interval at ``level``.
@@ -98,11 +97,11 @@ class Validation:
     old: str
     score: str
     alpha: float
-    cells: tuple[Cell, ...]
+    answers: tuple[Answer, ...]
 
     @property
     def verdict(self) -> str:
-        found = {cell.verdict for cell in self.cells}
+        found = {answer.verdict for answer in self.answers}
         return WORSE if WORSE in found else BETTER if BETTER in found else SAME
 
 
@@ -146,15 +145,15 @@ def validate(
             if progress is not None:
                 progress(done, total)
         judge(hypotheses, alpha)
-    cells = tuple(
-        _cell(problem, hypothesis, mine, theirs)
+    answers = tuple(
+        _answer(problem, hypothesis, mine, theirs)
         for problem, hypothesis, (mine, theirs) in zip(problems, hypotheses, sides, strict=True)
     )
-    return Validation(new.label, old.label, score, alpha, cells)
+    return Validation(new.label, old.label, score, alpha, answers)
 
 
-def _cell(problem: Problem, hypothesis: Hypothesis, new: Floats, old: Floats) -> Cell:
-    return Cell(
+def _answer(problem: Problem, hypothesis: Hypothesis, new: Floats, old: Floats) -> Answer:
+    return Answer(
         space=problem.space.name,
         dataset=problem.dataset,
         budget=layout.budget(problem.describe()),
@@ -182,20 +181,20 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         for p in problems
     )
     rows = []
-    for cell in validation.cells:
-        low, high = cell.interval
+    for answer in validation.answers:
+        low, high = answer.interval
         rows.append(
             [
-                cell.dataset,
-                cell.budget,
-                f"{cell.runs:,} of {cell.planned:,}",
-                f"{cell.new_mean:.2f}",
-                f"{cell.old_mean:.2f}",
-                f"{cell.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
-                _verdict(cell),
+                answer.dataset,
+                answer.budget,
+                f"{answer.runs:,} of {answer.planned:,}",
+                f"{answer.new_mean:.2f}",
+                f"{answer.old_mean:.2f}",
+                f"{answer.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
+                _verdict(answer),
             ]
         )
-    count, level = len(validation.cells), 100 * (1 - validation.alpha)
+    count, level = len(validation.answers), 100 * (1 - validation.alpha)
     lines = [
         f"new        {validation.new}",
         f"old        {validation.old}",
@@ -211,27 +210,15 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
     return "\n".join(lines)
 
 
-def _verdict(cell: Cell) -> str:
-    if cell.verdict != SAME:
-        return cell.verdict
-    if cell.equal == 1.0:
+def _verdict(answer: Answer) -> str:
+    if answer.verdict != SAME:
+        return answer.verdict
+    if answer.equal == 1.0:
         return f"{SAME}: every run is equal"
-    return f"{SAME} ({cell.detectable:.3f} would have been, 80 % power)"
+    return f"{SAME} ({answer.detectable:.3f} would have been, 80 % power)"
 
 
 def as_dict(validation: Validation) -> dict[str, Any]:
     """The answers as plain values, for JSON."""
-    from dataclasses import asdict
-
-    def clean(value: Any) -> Any:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    cells = [{key: clean(value) for key, value in asdict(cell).items()} for cell in validation.cells]
-    return {
-        "new": validation.new,
-        "old": validation.old,
-        "score": validation.score,
-        "alpha": validation.alpha,
-        "verdict": validation.verdict,
-        "cells": cells,
-    }
+    plain: dict[str, Any] = layout.json_ready(validation)
+    return plain | {"verdict": validation.verdict, "cells": plain.pop("answers")}

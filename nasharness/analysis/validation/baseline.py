@@ -15,7 +15,7 @@ from nasharness.analysis.layout import budget
 from nasharness.analysis.validation import SCORES, Live
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem
-from nasharness.search.result import atomically
+from nasharness.storage import as_json, atomically, writing
 from nasharness.studies.cells import described
 from nasharness.version import __version__
 
@@ -46,20 +46,10 @@ def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
         "cells": cells,
     }
     file = Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomically(file, lambda temporary: _write(temporary, content))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the baseline {file}: {error.strerror or error}; choose another --record"
-        ) from error
+    with writing(f"the baseline {file}", "choose another --record"):
+        # one line a list of numbers: small, and a changed run shows as one changed line
+        atomically(file, _joined(as_json(content)) + "\n")
     return file
-
-
-def _write(path: Path, content: Any) -> None:
-    # one line a list of numbers: small, and a changed run shows as one changed line
-    text = json.dumps(content, indent=1)
-    path.write_text(_joined(text) + "\n", encoding="utf-8")
 
 
 def _joined(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.layout import bracket, plain
+from nasharness.analysis.layout import estimate, json_ready, plain
 from nasharness.analysis.statistics import percentile_interval
 from nasharness.analysis.statistics.correlation import codes, kendall, kendall_of_codes, spearman, spearman_of_codes
 from nasharness.errors import DataError, UsageError, unknown
@@ -22,6 +22,11 @@ Interval = tuple[float, float]
 RESAMPLES = 200
 #: Share of resamples that may be without a value (all scores equal, say) for an interval to be given.
 UNDEFINED = 0.05
+#: what is said of intervals
+INTERVALS = (
+    "intervals  95 %, bootstrap over architectures; equal scores in random order; regret in percentage points; "
+    "[-] where resampling cannot tell"
+)
 TOP = (0.01, 0.05, 0.10)
 #: ks of precision@k and regret@k
 KS = (1, 10, 100)
@@ -249,21 +254,16 @@ def _proposals(
 
 def render(found: Sequence[Quality], facts: Sequence[str]) -> str:
     """Two tables: correlations, and what the best by score are worth. ``[-]``: resampling gives no interval."""
-
-    def cell(value: float, bounds: Interval, digits: int) -> str:
-        unknown_interval = math.isnan(bounds[0]) and not math.isnan(value)
-        return bracket(value, bounds, digits) + (" [-]" if unknown_interval else "")
-
     parts = list(found[0].tau)
     first = []
     for one in found:
         for what, by in (("Kendall tau", one.tau), ("Spearman rho", one.rho)):
-            first.append([one.name, what, *(cell(*by[part], 3) for part in parts)])
+            first.append([one.name, what, *(estimate(*by[part], 3) for part in parts)])
     second = []
     for one in found:
         row = [one.name, f"{one.unscored:,}"]
         for k in one.precision:
-            row += [cell(*one.precision[k], 3), cell(*one.regret[k], 2)]
+            row += [estimate(*one.precision[k], 3), estimate(*one.regret[k], 2)]
         second.append(row)
     heads = [text for k in found[0].precision for text in (f"precision@{k}", f"regret@{k}")]
     return "\n".join(
@@ -279,25 +279,24 @@ def render(found: Sequence[Quality], facts: Sequence[str]) -> str:
 
 def as_dict(found: Sequence[Quality]) -> list[Mapping[str, Any]]:
     """The same as plain values, for JSON."""
-
-    def values(by: Mapping[Any, tuple[float, Interval]]) -> dict[str, Any]:
-        return {
-            str(key): {
-                "value": None if math.isnan(value) else value,
-                "ci95": None if math.isnan(bounds[0]) else list(bounds),
-            }
-            for key, (value, bounds) in by.items()
-        }
-
     return [
         {
             "score": one.name,
             "architectures": one.rows,
             "unscored": one.unscored,
-            "kendall": values(one.tau),
-            "spearman": values(one.rho),
-            "precision": values(one.precision),
-            "regret": values(one.regret),
+            "kendall": _values(one.tau),
+            "spearman": _values(one.rho),
+            "precision": _values(one.precision),
+            "regret": _values(one.regret),
         }
         for one in found
     ]
+
+
+def _values(by: Mapping[Any, tuple[float, Interval]]) -> dict[str, Any]:
+    return {str(key): plain_estimate(*one, "value") for key, one in by.items()}
+
+
+def plain_estimate(value: float, bounds: Interval, name: str) -> dict[str, Any]:
+    """A value called ``name`` with its interval, None where they are unknown."""
+    return {name: json_ready(value), "ci95": None if math.isnan(bounds[0]) else list(bounds)}

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nasharness import storage
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import writing
 from nasharness.training.distributed import World
 from nasharness.training.imagenet.augment import COLUMNS, draw
 from nasharness.training.imagenet.decode import BadImage, central, decode
@@ -121,7 +123,7 @@ class Images(Dataset[Item]):
         except BadImage as error:
             reason = str(error)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = storage.reason(error)
         return np.zeros((self.size, self.size, 3), np.uint8), label, numbers, 0.0, self.source.name(index), reason
 
 
@@ -228,8 +230,8 @@ class BadImages:
 
     @staticmethod
     def _write(path: Path, line: str) -> None:
-        try:
-            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # names may be any bytes
-                file.write(line)
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror or error}; free some space and resume") from error
+        with (
+            writing(path, "free some space and resume", DataError),
+            path.open("a", encoding="utf-8", errors="backslashreplace") as file,  # names may be any bytes
+        ):
+            file.write(line)

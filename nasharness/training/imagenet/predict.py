@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nasharness.errors import DataError
+from nasharness.storage import reason
 from nasharness.training.imagenet.decode import BadImage, central, decode
 from nasharness.training.imagenet.export import as_function, load_file, load_run
 
@@ -50,7 +51,7 @@ def predict(
             yield Prediction(path, error=str(error))
             continue
         except OSError as error:
-            yield Prediction(path, error=error.strerror or str(error))
+            yield Prediction(path, error=reason(error))
             continue
         logits = run(pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))[0].astype(np.float64)
         if len(logits) != len(described.class_names):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage import reading
 
 #: ends every line of a text, and is a word like any other
 END = "<eos>"
@@ -164,9 +165,7 @@ def windows(tokens: Sequence[int] | Tokens, count: int, start: int) -> tuple[Ten
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with reading(path), path.open(encoding="utf-8") as file:
             yield from enumerate(file, 1)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import append, writing
 from nasharness.training.proxy_search.shrink import Job, Outcome
 
 NAME = "journal.jsonl"
@@ -30,7 +31,7 @@ class Journal:
         self.path = folder / NAME
         self.known: dict[str, Outcome] = {}
         plain = json.loads(json.dumps(identity))
-        try:
+        with writing(self.path, "", DataError):
             folder.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and self.path.stat().st_size:
                 if not resume:
@@ -38,8 +39,6 @@ class Journal:
                 self._read(plain)
             if not self.path.exists() or not self.path.stat().st_size:
                 self._append({"identity": plain})
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def __len__(self) -> int:
         return len(self.known)
@@ -58,22 +57,12 @@ class Journal:
             "stopped": outcome.stopped,
             "seconds": round(outcome.seconds, 3),
         }
-        size = self.path.stat().st_size
-        try:
+        with writing(self.path, f"{len(self)} trainings are kept, go on with --resume", DataError):
             self._append(row)
-        except OSError as error:
-            os.truncate(self.path, size)
-            why = error.strerror or error
-            raise DataError(
-                f"cannot write {self.path}: {why}; {len(self)} trainings are kept, go on with --resume"
-            ) from error
         self.known[job.key] = outcome
 
     def _append(self, row: Mapping[str, Any]) -> None:
-        with self.path.open("ab") as file:
-            file.write((json.dumps(row, allow_nan=False) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, json.dumps(row, allow_nan=False) + "\n")
 
     def _read(self, identity: Mapping[str, Any]) -> None:
         content = self.path.read_bytes()

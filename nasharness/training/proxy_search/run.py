@@ -14,8 +14,9 @@ import torch
 from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search import streams
-from nasharness.search.result import atomically, dump, provenance
+from nasharness.search.result import provenance
 from nasharness.spaces.shrink import Graph, GraphSpace, official_assignment
+from nasharness.storage import write_json, writing
 from nasharness.training.device import choose
 from nasharness.training.proxy_search import trajectory as trajectory_file
 from nasharness.training.proxy_search.journal import Journal
@@ -210,10 +211,8 @@ def _known(journal: Journal, job: Job) -> Outcome:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    try:
-        atomically(path, lambda temporary: dump(temporary, content))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    with writing(path):
+        write_json(path, content)
 
 
 def _operations(text: str, space: GraphSpace, seed: int) -> tuple[str, ...]:

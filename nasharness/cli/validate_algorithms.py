@@ -1,0 +1,134 @@
+"""``nasharness validate --algo``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nasharness.cli.options import whole_numbers, words
+from nasharness.cli.terminal import Progress
+from nasharness.errors import UsageError, unknown
+
+
+def compare_algorithms(options: dict[str, Any]) -> int:
+    """Is ``--algo`` better than ``--against``; or record its scores. Return the exit code."""
+    from nasharness.analysis.statistics.sequential import BETTER, WORSE
+    from nasharness.analysis.validation import SCORES, Live, as_dict, render, validate
+    from nasharness.analysis.validation.baseline import Recorded, record
+    from nasharness.search import registry
+    from nasharness.studies.plan import Choice
+
+    against, out = options["against"], options["record"]
+    if against is None and out is None:
+        raise UsageError("--against OLD or --record FILE is missing: what shall --algo be compared with?")
+    if options["require"] not in (None, BETTER):
+        raise unknown("requirement", options["require"], [BETTER])
+    if options["score"] not in SCORES:
+        raise unknown("score", options["score"], SCORES)
+    new = Choice.parse(options["algo"])
+    registry.get(new.name)
+    baseline = Recorded(against) if against is not None and _is_file(against) else None
+    problems = _problems(options, baseline)
+    seed = options["seed"] if options["seed"] is not None else (baseline.seed if baseline else 0)
+    runs = options["runs"] if options["runs"] is not None else (baseline.runs if baseline else 500)
+    mine = Live(new, problems, seed)
+    written = None
+    progress = Progress("runs")
+    if against is None:
+        done = 0
+
+        def made(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done, runs * len(problems))
+
+        mine.made = made
+        written = record(out, mine, runs)
+        progress.close()
+        click.echo(
+            json.dumps({"recorded": str(written)})
+            if options["as_json"]
+            else f"recorded   {written}: {new}, {runs:,} runs"
+        )
+        return 0
+    old: Live | Recorded
+    if baseline is not None:
+        if options["against_seed"] is not None:
+            raise UsageError("--against-seed is for an algorithm; a baseline has its own seeds")
+        baseline.match(problems)
+        if runs > baseline.runs:
+            raise UsageError(
+                f"{against} has {baseline.runs:,} runs; ask for at most that many (--runs {baseline.runs})"
+            )
+        old, other_seed = baseline, baseline.seed
+    else:
+        other_seed = seed if options["against_seed"] is None else options["against_seed"]
+        old = Live(Choice.parse(against), problems, other_seed)
+    found = validate(mine, old, problems, runs=runs, score=options["score"], alpha=options["alpha"], progress=progress)
+    if out is not None:
+        written = record(out, mine, runs)
+    progress.close()
+    if options["as_json"]:
+        click.echo(json.dumps(as_dict(found)))
+    else:
+        seeds = f"{seed}..." + (" of both" if other_seed == seed else f" of new, {other_seed}... of old (not pairs)")
+        click.echo(render(found, problems, seeds))
+        if written is not None:
+            click.echo(f"recorded   {written}: {new}, {runs:,} runs")
+    if found.verdict == WORSE or (options["require"] == BETTER and found.verdict != BETTER):
+        return 1
+    return 0
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(".json") or "/" in text or Path(text).is_file()
+
+
+def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
+    from nasharness import spaces
+    from nasharness.search import Problem
+
+    space = options["space"] or (baseline.cells[0]["space"] if baseline else "tss")
+    known = spaces.get(space).datasets
+    if options["datasets"] is None:
+        datasets = baseline.datasets if baseline else ["cifar10"]
+    else:
+        datasets = list(known) if options["datasets"].strip() == "all" else words(options["datasets"])
+    if not datasets:
+        raise UsageError(f"--dataset {options['datasets']!r} names no data set; known: {', '.join(known)}")
+    for dataset in datasets:
+        if dataset not in known:
+            raise unknown(f"data set of space {space!r}", dataset, known, "nasharness list datasets")
+        if baseline and dataset not in baseline.datasets:
+            raise UsageError(f"{baseline.path} has no data set {dataset!r}; it has {', '.join(baseline.datasets)}")
+    given = {key: options[key] for key in ("seconds", "budget")}
+    given["table"] = options["table"] or None
+
+    def measured(protocol: Any) -> dict[str, Any]:
+        # a baseline says which measurements it was made with; other ones must be asked for, and are then refused
+        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats")}
+
+    budgets: list[int | None] = [None]
+    if options["evaluations"] is not None:
+        budgets = list(whole_numbers("--evaluations", options["evaluations"]))
+    elif baseline and options["seconds"] is None and options["budget"] is None:
+        budget = ("evaluations", "seconds")
+        return [
+            Problem.create(
+                space,
+                cell["dataset"],
+                **given | measured(cell["protocol"]) | {key: cell["protocol"][key] for key in budget},
+            )
+            for cell in baseline.cells
+            if cell["dataset"] in datasets
+        ]
+    default = {"signal": None, "final": None, "repeats": "charged"}
+    protocols = {cell["dataset"]: cell["protocol"] for cell in reversed(baseline.cells)} if baseline else {}
+    return [
+        Problem.create(space, dataset, evaluations=evaluations, **given | measured(protocols.get(dataset, default)))
+        for dataset in datasets
+        for evaluations in budgets
+    ]

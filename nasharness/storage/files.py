@@ -1,0 +1,112 @@
+"""Writing files whole or not at all, and saying in one line why a file could not be written or read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasharness.errors import DataError, NasharnessError, UsageError
+
+
+def atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+    """Write a file under a temporary name beside ``path``, flush it to the disk, rename it; its folder is made.
+
+    A reader sees the whole file or none; a full disk or a killed process leaves what was there. ``content``: bytes,
+    text (UTF-8, line ends as they are), or what writes the file of the name it is given. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed ``atomically`` left in ``folder``; only the one process that writes there may call it."""
+    for left in folder.glob(".*.partial"):
+        left.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Append ``text`` and flush it to the disk. On OSError, which is raised, nothing of it stays behind."""
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        if path.exists():
+            os.truncate(path, size)
+        raise
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """Plain values as JSON that a person can read."""
+    return json.dumps(value, indent=1) + "\n"
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write plain values as JSON, whole or not at all. Raises OSError."""
+    atomically(path, as_json(value))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def writing(
+    what: object, advice: str = "choose another --out", error: type[NasharnessError] = UsageError
+) -> Iterator[None]:
+    """Raise ``error``, ``cannot write WHAT: reason; ADVICE``, for an OSError inside the block."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"cannot write {what}: {reason(problem)}" + (f"; {advice}" if advice else "")) from problem
+
+
+@contextlib.contextmanager
+def reading(what: object, error: type[NasharnessError] = DataError) -> Iterator[None]:
+    """Raise ``error``, ``cannot read WHAT: reason``, for an OSError inside the block."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"cannot read {what}: {reason(problem)}") from problem
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, without its number and the file's name."""
+    return error.strerror or str(error)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename survive power loss, where the platform can open a folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that does not flush folders
+            raise
+    finally:
+        os.close(descriptor)
