@@ -140,7 +140,7 @@ def after(
         if share >= 0.5:
             found.append(Caveat("start-at-target", f"{share:.0%} of the runs evaluate the optimum first"))
     if votes is not None and votes < _FEW:
-        found.append(Caveat("winner-by-few-runs", f"the architecture most often recommended is so by {votes:.1%} of {runs:,} runs"))
+        found.append(Caveat("winner-by-few-runs", f"what is recommended most is so by {votes:.1%} of {runs:,} runs"))
     if runs > 1 and at_best.all():
         found.append(
             Caveat("saturated", f"all {runs:,} runs end at the optimum: this budget tells no algorithms apart")

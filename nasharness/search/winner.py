@@ -70,8 +70,8 @@ def candidates(
     """What runs offer, one of each of LABELS.
 
     ``incumbent``, ``recommended``: ``[runs, *arch_shape]``, -1 where a run has none. ``signal``: of the incumbents, in
-    their own direction, ``[runs]``. ``score``: final metric of an architecture, its mean over trials. ``sign``: -1 where
-    the signal is minimised.
+    their own direction, ``[runs]``. ``score``: final metric of an architecture, its mean over trials. ``sign``: -1
+    where the signal is minimised.
     """
     flat = incumbent.reshape(len(seeds), -1)
     adjusted = np.where(np.isnan(signal) | (flat[:, 0] < 0), -np.inf, sign * signal)
@@ -142,8 +142,8 @@ def read_winner(path: Path, candidate: str | None = None) -> dict[str, Any]:
     """Read one candidate of a ``winner.json``; a folder stands for the one in it.
 
     ``candidate``: a label or a number from 1; None for the first. Returns what the file knows of the search, and the
-    candidate under ``winner``. Raises DataError where there is none or it is not one, UsageError for a candidate that is
-    not in it.
+    candidate under ``winner``. Raises DataError where there is none or it is not one, UsageError for a candidate that
+    is not in it.
     """
     file = path / NAME if path.is_dir() else path
     try:
@@ -155,10 +155,11 @@ def read_winner(path: Path, candidate: str | None = None) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"--winner {file} is not JSON ({error})") from error
     found = read.get("candidates") if isinstance(read, dict) else None
-    good = isinstance(found, list) and found and all(isinstance(one, dict) for one in found)
-    if not good or not isinstance(read.get("space"), str):
+    if not (isinstance(found, list) and found and all(isinstance(one, dict) for one in found)) or not isinstance(
+        read.get("space"), str
+    ):
         raise DataError(
-            f"--winner {file}: no winner in it (expected 'space' and a list 'candidates', as nasharness run --out writes)"
+            f"--winner {file}: no winner in it (expected 'space' and the list 'candidates' that nasharness run --out writes)"
         )
     chosen = _chosen(found, candidate, file)
     if "arch" in chosen and chosen["arch"] is None and chosen.get("index") is None:
@@ -177,7 +178,7 @@ def _chosen(found: Sequence[dict[str, Any]], candidate: str | None, file: Path) 
         if 1 <= int(candidate) <= len(found):
             return found[int(candidate) - 1]
         raise UsageError(f"--candidate {candidate}: {file} holds {len(found)}, counted from 1")
-    raise unknown("candidate", candidate, [label for label in labels if label], f"1 to {len(found)} in {file}")
+    raise unknown("candidate", candidate, [label for label in labels if label], str(file))
 
 
 def _number(value: float) -> float | None:

@@ -56,7 +56,7 @@ _OTHERS = {
 
 
 def refuse_others(path: Path, *own: str) -> None:
-    """Raise UsageError where the folder ``path`` holds a result of another kind; ``own``: files that are no stranger's."""
+    """Raise UsageError where the folder ``path`` holds a result of another kind; ``own``: files that may be there."""
     for name, what in {"study.json": "a study or a run", **_OTHERS}.items():
         if name not in own and (path / name).exists():
             raise UsageError(f"--out {path} holds {what} already ({name}), which would be lost; choose another --out")

@@ -83,9 +83,9 @@ def encoded(
 ) -> bytes:
     """The Parquet file of a shard. ``columns``: those of SCHEMA but NAMES; ``labels``: values of NAMES."""
     size, schema = len(columns["seed"]), schema_of(space)
-    arrays = [
-        pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in labels
-    ] + [array(columns[column], schema.field(column).type) for column in schema.names[len(NAMES) :]]
+    arrays = [pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in labels] + [
+        array(columns[column], schema.field(column).type) for column in schema.names[len(NAMES) :]
+    ]
     note = {"nasharness": json.dumps({"study": study, "shard": name, "runs": runs})}
     sink = pa.BufferOutputStream()
     pq.write_table(

@@ -1,8 +1,8 @@
 """One-shot runs as a study of one cell: the folder that runs on tables have, with epochs in place of evaluations.
 
-A row an epoch with a derivation: ``step`` is the epoch, ``simulated_seconds`` the real seconds of training (the cell says
-``clock: real``), ``incumbent`` what was derived, ``signal`` its accuracy with the shared weights, ``final`` the table's
-metric, NaN where no table judges. Checkpoints and logs stay beside, in ``seed-0`` and so on.
+A row an epoch with a derivation: ``step`` is the epoch, ``simulated_seconds`` the real seconds of training (the cell
+says ``clock: real``), ``incumbent`` what was derived, ``signal`` its accuracy with the shared weights, ``final`` the
+table's metric, NaN where no table judges. Checkpoints and logs stay beside, in ``seed-0`` and so on.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def rows(result: OneShotResult) -> dict[str, Any]:
     names = ("seed", "step", "simulated_seconds", "signal", "incumbent", "last", "recommended", "recommended_final",
              "evaluations")  # fmt: skip
     kinds = (np.int64, np.int32, np.float64, np.float64, np.int32, np.bool_, np.int32, np.float64, np.int32)
-    columns = {
+    columns: dict[str, Any] = {
         name: np.array(values, dtype=kind)  # None becomes NaN
         for name, kind, values in zip(names, kinds, zip(*made, strict=True), strict=True)
     }

@@ -37,7 +37,7 @@ def header(request: Request, judge: Judge) -> str:
         *(f"note       {note}" for note in request.notes),
     ]
     if request.out is None:
-        lines.append("note       nothing is kept: --out DIR keeps a checkpoint an epoch, what was derived, and winner.json")
+        lines.append("note       nothing is kept: --out DIR keeps a checkpoint an epoch, the results, and winner.json")
     return "\n".join(lines)
 
 
