@@ -159,7 +159,8 @@ def read_winner(path: Path, candidate: str | None = None) -> dict[str, Any]:
         read.get("space"), str
     ):
         raise DataError(
-            f"--winner {file}: no winner in it (expected 'space' and the list 'candidates' that nasharness run --out writes)"
+            f"--winner {file}: no winner in it (expected 'space' and the list 'candidates', as nasharness run --out "
+            "writes them)"
         )
     chosen = _chosen(found, candidate, file)
     if "arch" in chosen and chosen["arch"] is None and chosen.get("index") is None:

@@ -51,7 +51,8 @@ def write(result: Result, out: str | os.PathLike[str], *, resume: bool = False) 
 
     The shards are those that `run_study` makes of the same plan, byte for byte, so everything that reads studies reads
     runs. ``evaluations.parquet``: a row an evaluation, in order: seed, step, arch, epochs, signal, simulated_seconds
-    and, where the final metric depends on it, the trial that was shown. ``resume``: complete a folder that holds this run.
+    and, where the final metric depends on it, the trial that was shown. ``resume``: complete a folder that holds this
+    run.
 
     Raises UsageError where the folder holds another result, or this one and ``resume`` was not asked for, or where it
     cannot be written.

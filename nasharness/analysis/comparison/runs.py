@@ -142,9 +142,10 @@ def reach(one: Scored, target: float) -> tuple[float, float, float]:
     """Share of runs that reached ``target``, and their median evaluations and simulated seconds until then."""
     run = np.searchsorted(one.seeds, one.rows["seed"].to_numpy())
     final = one.rows["final"].to_numpy(dtype=np.float64)
+    steps, clock = (one.rows[column].to_numpy() for column in ("step", "simulated_seconds"))
     by = [
-        stats.time_to_target(run, one.rows[column].to_numpy(), final, target, len(one.seeds))
-        for column in ("step", "simulated_seconds")
+        stats.time_to_target(run, when, final, target, len(one.seeds))
+        for when in (steps, np.where(np.isnan(clock), np.inf, clock))  # no clock, no time to anything
     ]
     # the lower middle of an even number: the mean of the two middles might be of a number and infinity
     middle = (len(one.seeds) - 1) // 2

@@ -171,7 +171,8 @@ def _board(source: Source, section: Section, title: str) -> str:
         f'<section><h3>{_(title)}</h3><p class="quiet">{_(section.score.capitalize())} metric '
         f"{_(section.protocol['final'])}, "
         f"{_(section.budget)}; the table's optimum is {_number(section.optimum, '.2f')} %. "
-        f"P better: probability that a run beats one of {_(section.reference)}; p: paired Wilcoxon test against it. Reach: share of runs whose "
+        f"P better: probability that a run beats one of {_(section.reference)}; "
+        "p: paired Wilcoxon test against it. Reach: share of runs whose "
         f"incumbent reached {section.target:.2f} %.</p>"
         f"{scrolling(f'Leaderboard of {title}', board)}"
         f'<p class="hidden" aria-live="polite"></p>{notes}</section>'
