@@ -325,10 +325,11 @@ def test_ten_million_rows_would_say_how_much_memory(monkeypatch, tmp_path):
 
 
 def test_real_channel_table_as_its_users_import_it(cli, shared_data):
-    assert cli("data", "import", shared_data / "channelbench_resnet.parquet", "--name", "mychannel", "--arch", "code",
-               *(word for run in range(3) for word in ("--metric", f"test_acc_run{run}=acc:{run}")))[0] == 0  # fmt: skip
-    code, out, err = cli("run", "--algo", "rea", "--space", "mychannel", "--signal", "acc:random", "--final", "acc:mean",
-                         "--runs", "200", "--evaluations", "200", "--json")  # fmt: skip
+    trials = [word for run in range(3) for word in ("--metric", f"test_acc_run{run}=acc:{run}")]
+    file = shared_data / "channelbench_resnet.parquet"
+    assert cli("data", "import", file, "--name", "mychannel", "--arch", "code", *trials)[0] == 0
+    asked = ["--signal", "acc:random", "--final", "acc:mean", "--runs", "200", "--evaluations", "200", "--json"]
+    code, out, err = cli("run", "--algo", "rea", "--space", "mychannel", *asked)
     assert code == 0, err
     result = json.loads(out)
     assert 93.5 < result["final"]["mean"] < 93.9

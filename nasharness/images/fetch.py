@@ -42,7 +42,7 @@ def fetch_images(
     if name == "ImageNet16-120":
         raise UsageError(f"ImageNet16-120 cannot be fetched: {imagenet16.HOW_TO_GET}")
     if name not in layouts:
-        raise unknown("set of images", name, layouts, "nasharness data fetch cifar10|cifar100; alone: the light table")
+        raise unknown("set of images", name, layouts, "nasharness data fetch cifar10|cifar100, or a table, as nasharness data fetch --help says")
     layout = layouts[name]
     for file in sha256 or {}:
         if file != layout.archive:

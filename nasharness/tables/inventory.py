@@ -11,6 +11,7 @@ from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.tables import catalogue
 from nasharness.tables.importers import published
+from nasharness.tables.light import SPACES as LIGHT_SPACES
 from nasharness.tables.light import import_files
 from nasharness.tables.light_files import SUFFIXES, is_light
 from nasharness.tables.own_files import import_own, read_card
@@ -105,13 +106,20 @@ def import_any(
     if own or described:
         named = {key: value for key, value in (("name", name), ("space", space)) if value is not None}
         return import_own(files, force=force, **(described | own | named))
+    known = published.recognise(files)
+    if known is not None:
+        if space not in (None, known.space):
+            raise UsageError(
+                f"{files[0]} is of the table {known.name!r} of space {known.space!r}, not of {space!r}; leave --space out"
+            )
+        return known.read(files, name, force)
     small = [file for file in files if file.is_file() and is_light(file)]
     if small and len(small) == len(files):
-        known = published.recognise(files)
-        if known is not None:
-            return known.read(files, name, force)
-        if space is not None:
-            spaces.get(space)
+        if space is not None and spaces.get(space).name not in LIGHT_SPACES:
+            raise UsageError(
+                f"--space {space}: these files are of {', '.join(LIGHT_SPACES)}; of {space}, import an archive, or say what "
+                "the columns are with --arch and --metric"
+            )
         return import_files(files, name=name or "light", partial=partial, force=force)
     if len(files) != 1:
         raise UsageError(f"{len(files)} paths; expected one archive, or small files only ({', '.join(SUFFIXES)})")

@@ -30,6 +30,8 @@ CITATION = (
     "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
     "Size, IEEE TPAMI 2021, arXiv:2009.00437"
 )
+#: what these files measure
+SPACES = ("tss",)
 #: ImageNet16-120 has 151,700 training images and a resolution of 16: 3.034 times CIFAR-10's seconds per epoch
 IN16_TO_CIFAR10 = 3.034
 #: images of one validation pass

@@ -9,6 +9,7 @@ import numpy as np
 from nasharness.analysis.figures.source import Floats, Panel, Runs, Source
 from nasharness.analysis.figures.style import MUTED, PAPER, TEXT, Look, sheet
 from nasharness.analysis.statistics.correlation import kendall
+from nasharness.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +142,8 @@ def pareto(source: Source) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for panel in source.panels:
         final = panel.problem().truth().values
+        if "macs" not in panel.space.closed_forms:
+            raise DataError(f"space {panel.space.name} does not tell the MACs of its architectures")
         macs = panel.space.flops(np.arange(panel.space.size), panel.dataset)
         base = {"panel": panel.title}
         landed = [_landing(runs, macs) for runs in panel.runs]

@@ -21,13 +21,14 @@ from nasharness.analysis.figures.style import (
     MUTED,
     PAPER,
     TEXT,
-    WORDS,
     looks,
     option_colours,
     save,
     themed_svg,
 )
 from nasharness.spaces.base import Space
+from nasharness.spaces.drawing import LABELS
+from nasharness.spaces.graph import LabelledGraph
 from nasharness.spaces.shrink import Graph, GraphSpace
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def figure(space: Space | GraphSpace | str, arch: int | str | Graph, caption: st
     chosen = _space(space)
     if isinstance(chosen, GraphSpace):
         nodes, arcs = _of_nodes(chosen, arch if isinstance(arch, Graph) else chosen.parse(str(arch)))
-    elif isinstance(arch, Graph) or (edges := _edges(chosen)) is None:
+    elif isinstance(arch, Graph) or (graph := chosen.graph(arch)) is None:
         return _row(chosen, chosen.parse(arch), caption)
     else:
-        nodes, arcs = _of_edges(chosen, edges, chosen.parse(arch))
+        nodes, arcs = _of_graph(graph, chosen.options[0] if chosen.options else ())
     shape = _Shape(bool(arcs and arcs[0].words), len(nodes))
     tops = [shape.top(arc.target - arc.source) for arc in arcs if arc.source % 2 == 0]
     lows = [shape.high + 0.1 for node in nodes[:-1] if node.out]
@@ -127,36 +128,31 @@ def _space(space: Space | GraphSpace | str) -> Space | GraphSpace:
 # ---- what there is to draw
 
 
-def _edges(space: Space) -> list[tuple[int, int]] | None:
-    """(source, target) of each position; None where positions are no edges.
-
-    TODO when spaces say it themselves: ``space.graph(arch)`` takes the place of this and of the paths in ``_of_edges``.
-    """
-    matches = [re.fullmatch(r"(\d+)->(\d+)", position) for position in space.positions]
-    return None if None in matches else [(int(m[1]), int(m[2])) for m in matches if m is not None]
-
-
-def _of_edges(space: Space, edges: Sequence[tuple[int, int]], index: int) -> tuple[list[_Node], list[_Arc]]:
-    """A cell whose edges carry operations, the first of which is none; from the first node to the last."""
-    names = [options[choice] for options, choice in zip(space.options, _choices(space, index), strict=True)]
-    absent, last = space.options[0][0], max(target for _, target in edges)
-    fed, read = [node == 0 for node in range(last + 1)], [node == last for node in range(last + 1)]
-    joined = sorted(edge for edge, name in zip(edges, names, strict=True) if name != absent)
-    for source, target in joined:
-        fed[target] |= fed[source]
-    for source, target in reversed(joined):
-        read[source] |= read[target]
-    colours = option_colours(space.options[0])
-    nodes = [_Node(str(node), TEXT, fed[node] and read[node], node == last) for node in range(last + 1)]
-    arcs = [
-        _Arc(source, target, WORDS.get(name, name), colours[name], name != absent and fed[source] and read[target])
-        for (source, target), name in zip(edges, names, strict=True)
+def _of_graph(graph: LabelledGraph, options: Sequence[str]) -> tuple[list[_Node], list[_Arc]]:
+    """A cell whose edges carry operations, of ``options``, or whose nodes do; from the first node to the last."""
+    fed, read = graph.reached()
+    last = len(graph.nodes) - 1
+    on_edges = any(operation for _, _, operation in graph.edges)
+    inner = sorted(set(graph.nodes[1:-1]))
+    colours = option_colours(options) if on_edges else option_colours(inner, 1)
+    nodes = [
+        _Node(
+            LABELS.get(name, name) if not on_edges else name,
+            TEXT if on_edges or node in (0, last) else colours[name],
+            fed[node] and read[node],
+            node == last,
+        )
+        for node, name in enumerate(graph.nodes)
     ]
-    return nodes, [arc if arc.live or names[i] == absent else _pale(arc) for i, arc in enumerate(arcs)]
+    arcs = []
+    for (source, target, name), live in zip(graph.edges, graph.live(), strict=True):
+        arc = _Arc(source, target, LABELS.get(name, name), colours.get(name, MUTED), live)
+        arcs.append(arc if live or name == graph.absent else _pale(arc))
+    return nodes, arcs
 
 
 def _pale(arc: _Arc) -> _Arc:
-    return _Arc(arc.source, arc.target, f"({arc.words})", arc.colour, False)
+    return _Arc(arc.source, arc.target, arc.words and f"({arc.words})", arc.colour, False)
 
 
 def _of_nodes(space: GraphSpace, graph: Graph) -> tuple[list[_Node], list[_Arc]]:
@@ -293,7 +289,7 @@ def _row(space: Space, index: int, caption: str) -> Figure:
         axes.add_patch(Rectangle((place - 0.3, -0.5), 0.6, 1.0, facecolor=GRID, edgecolor="none", zorder=1))
         axes.add_patch(Rectangle((place - 0.3, -high / 2), 0.6, high, facecolor=colours[space.positions[place]],
                                  edgecolor=PAPER, zorder=2))  # fmt: skip
-        name = WORDS.get(options[choice], options[choice])
+        name = LABELS.get(options[choice], options[choice])
         axes.text(place, 0, name, ha="center", va="center", color=PAPER, fontweight="bold", zorder=3)
         axes.text(place, -0.58, space.positions[place], ha="center", va="top", fontsize=6)
     axes.text(-0.42, 0, "in", ha="right", va="center")

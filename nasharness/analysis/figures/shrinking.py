@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nasharness.analysis.figures.source import Runs, Source, budget_text
-from nasharness.analysis.figures.style import GRID, MUTED, WORDS, Look, option_colours, sheet, shortened
+from nasharness.analysis.figures.style import GRID, MUTED, Look, option_colours, sheet, shortened
 from nasharness.errors import UsageError
 from nasharness.search import registry
 from nasharness.search.algorithm import Algorithm, Asked
 from nasharness.search.loop import search
 from nasharness.search.run import make_task
 from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.spaces.drawing import LABELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +127,7 @@ def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
     algorithms = list(dict.fromkeys(data["algorithm"]))
     spaces = {panel.space.name: panel.space for panel in source.panels}
     legend = [
-        (WORDS.get(name, name), Look(colour, "-", "s"))
+        (LABELS.get(name, name), Look(colour, "-", "s"))
         for space in spaces.values()
         for name, colour in reversed(option_colours(space.options[0]).items())
     ]

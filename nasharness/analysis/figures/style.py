@@ -41,8 +41,6 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "*")
 #: Colours of options by their order; where the first one is none, it is grey.
 OPTIONS = ("grey", "green", "blue", "vermilion", "amber", "purple", "teal", "sky", "wine", "olive", "rose", "indigo")
-#: published name of an operation -> how it is written into a picture; any other as it is
-WORDS = {"skip_connect": "skip", "nor_conv_1x1": "conv 1x1", "nor_conv_3x3": "conv 3x3", "avg_pool_3x3": "pool 3x3"}
 #: Colour names in the SVG of a page -> CSS custom properties with a light and a dark value.
 INKS = {"text": (TEXT, "#f2f1ec"), "muted": (MUTED, "#a9a8a1"), "grid": (GRID, "#3b3b39"), "paper": (PAPER, "#1b1b1a")}
 

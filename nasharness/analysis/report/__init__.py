@@ -259,15 +259,15 @@ def _box(panel: Panel, number: int, place: int, winner: tuple[str, float, list[s
     arch = space.from_string(string)
     name = string if space.arch_shape else f"{arch}: {string}"
     drawing = pictures.svg(space, arch, f"w{number}-{place}", f"Architecture {name} of {space.name}")
-    units = {"macs": ",.1f} M MACs", "params": ".3f} M params"}
-    costs = [f"{final:.2f} %"] + [
-        ("{:" + form).format(float(space.closed_form(key, np.asarray(arch), panel.dataset)))
-        for key, form in units.items()
-        if key in space.closed_forms
-    ]
+    words = {"macs": ", {:,.1f} M MACs", "params": ", {:.3f} M params"}
+    cost = "".join(
+        words[form].format(float(space.closed_form(form, np.asarray(arch), panel.dataset)))
+        for form in words
+        if form in space.closed_forms
+    )
     return (
-        f'<div class="card">{drawing}<p><strong>{costs[0]}</strong>{"".join(f", {cost}" for cost in costs[1:])}</p>'
-        f"<p>{_(', '.join(algorithms))}</p><p><code>{_(name)}</code></p></div>"
+        f'<div class="card">{drawing}<p><strong>{final:.2f} %</strong>{cost}</p><p>{_(", ".join(algorithms))}</p>'
+        f"<p><code>{_(name)}</code></p></div>"
     )
 
 
