@@ -12,9 +12,9 @@ from pyarrow import parquet
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
-from nasharness.tables.download import download
-from nasharness.tables.fetch import MANIFEST, Anchors, fetch
-from nasharness.tables.light import import_files
+from nasharness.storage.download import download
+from nasharness.tables.importers.nats_light.fetch import MANIFEST, Anchors, fetch
+from nasharness.tables.importers.nats_light.table import import_files
 from tests.frame_fixtures import frame
 
 CSV, PD = (source.file for source in MANIFEST)

@@ -505,7 +505,7 @@ def test_light_protocol_reproduces_nats_bench(name, shared_data, data_home):
     bohb has a single fidelity here, where NATS-Bench's could also ask 1 and 4 epochs (2.4 times as many evaluations for
     the same seconds): it does as random search does. The next test gives it short runs.
     """
-    from nasharness.tables.light import import_files
+    from nasharness.tables.importers.nats_light.table import import_files
 
     import_files([shared_data / "tss.parquet"])
     for dataset, expected, bar in zip(("cifar10", "cifar100"), PUBLISHED[name], (0.15, 0.5), strict=True):
@@ -549,7 +549,7 @@ def with_short_runs(light: Table, folder, spread=(0.25, 0.1)) -> Table:
 
 @pytest.mark.parametrize(("dataset", "expected", "bar"), [("cifar10", 93.94, 0.15), ("cifar100", 72.00, 0.5)])
 def test_short_runs_bring_bohb_to_its_published_result(dataset, expected, bar, shared_data, data_home, tmp_path):
-    from nasharness.tables.light import import_files
+    from nasharness.tables.importers.nats_light.table import import_files
 
     table = with_short_runs(import_files([shared_data / "tss.parquet"]), tmp_path / "short")
     result = run("bohb", table=table, dataset=dataset, budget="nats", runs=200)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasharness.errors import DataError
-from nasharness.tables.official_single import REMEMBERED, RecordReader
+from nasharness.tables.importers.nats_official.single import REMEMBERED, RecordReader
 from nasharness.tables.unpickle import guarded
 from tests.nats_fixtures import make_record, old_numpy, single_dict
 

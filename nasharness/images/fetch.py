@@ -12,8 +12,8 @@ from nasharness.images.archive import md5_of_file
 from nasharness.images.catalogue import image_dir
 from nasharness.images.cifar import CIFAR, Layout
 from nasharness.storage import file_sha256
+from nasharness.storage.download import NotThere, Progress, discard, download
 from nasharness.storage.places import data_dir
-from nasharness.tables.download import NotThere, Progress, discard, download
 
 
 def fetch_images(
@@ -42,7 +42,12 @@ def fetch_images(
     if name == "ImageNet16-120":
         raise UsageError(f"ImageNet16-120 cannot be fetched: {imagenet16.HOW_TO_GET}")
     if name not in layouts:
-        raise unknown("set of images", name, layouts, "nasharness data fetch cifar10|cifar100, or a table, as nasharness data fetch --help says")
+        raise unknown(
+            "set of images",
+            name,
+            layouts,
+            "nasharness data fetch cifar10|cifar100, or a table, as nasharness data fetch --help says",
+        )
     layout = layouts[name]
     for file in sha256 or {}:
         if file != layout.archive:

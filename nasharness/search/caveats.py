@@ -82,7 +82,8 @@ def about(problem: Problem) -> list[Caveat]:
     same = (signal.metric, signal.stored, signal.schedule, signal.epoch) == (
         final.metric, final.stored, final.schedule, final.epoch,
     )  # fmt: skip
-    if same and isinstance(problem.table, Table) and (final.seed == "mean" or signal.seed in ("mean", final.seed)):
+    flattered = final.seed == "mean" or signal.seed in ("mean", final.seed)
+    if same and isinstance(problem.table, Table) and flattered:
         whole = (
             "is the search signal itself"
             if signal.seed == final.seed

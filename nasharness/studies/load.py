@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 from nasharness.studies.cells import shard_names
 from nasharness.studies.folder import read_meta, read_shard, shard_note
 from nasharness.studies.plan import count, share
@@ -91,7 +92,7 @@ def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, pa
     try:
         import pandas as pd
     except ImportError:
-        raise UsageError("reading studies needs pandas; get it with: pip install 'nasharness[study]'") from None
+        raise UsageError(f"reading studies needs pandas; get it with: {pip_install('study')}") from None
     folders = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     if not folders:
         raise UsageError("no study was given")

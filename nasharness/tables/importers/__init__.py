@@ -1,1 +1,1 @@
-"""Readers of published tables, one file each. ``published.py`` lists them."""
+"""Readers of published tables, one file or package each. ``published.py`` lists them."""

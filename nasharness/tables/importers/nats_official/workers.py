@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasharness.errors import DataError
-from nasharness.tables.official_records import ALLOWED, Block
-from nasharness.tables.official_single import read_single
-from nasharness.tables.official_sources import Member
+from nasharness.tables.importers.nats_official.records import ALLOWED, Block
+from nasharness.tables.importers.nats_official.single import read_single
+from nasharness.tables.importers.nats_official.sources import Member
 from nasharness.tables.unpickle import bunzip2, loads
 
 #: seconds after which a record that is still being read is given up; a real one takes 0.01

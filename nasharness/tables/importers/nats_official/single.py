@@ -18,8 +18,8 @@ from typing import IO, Any, ClassVar, Final
 from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.storage import reading
-from nasharness.tables.official_records import ALLOWED, Block, is_done
-from nasharness.tables.official_sources import meta_strings, space_of
+from nasharness.tables.importers.nats_official.records import ALLOWED, Block, is_done
+from nasharness.tables.importers.nats_official.sources import meta_strings, space_of
 from nasharness.tables.unpickle import Limited, guarded
 
 #: key under which the records are kept

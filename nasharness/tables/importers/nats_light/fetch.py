@@ -1,9 +1,10 @@
 """Fetches the two public files of the light table and converts them.
 
-What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, the manifest below, or a ``SHA256SUMS``
-beside a mirror's files); that every row is the architecture its index says; and the values themselves, by the
-SHA-256 of each decoded column (float32, little-endian, in index order). For ImageNet16-120 at 200 epochs, whose column
-was not at hand when this was written, published values of the facts sheet NATS-Bench (sections 5.1 and 7) stand in.
+What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, the manifest below, or a
+``SHA256SUMS`` beside a mirror's files); that every row is the architecture its index says; and the values themselves,
+by the SHA-256 of each decoded column (float32, little-endian, in index order). For ImageNet16-120 at 200 epochs, whose
+column was not at hand when this was written, published values of the facts sheet NATS-Bench (sections 5.1 and 7) stand
+in.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy as np
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.storage import file_sha256
+from nasharness.storage.download import NotThere, Progress, discard, download, fetch_text
 from nasharness.storage.places import data_dir
-from nasharness.tables.download import NotThere, Progress, discard, download, fetch_text
-from nasharness.tables.light import Part, Values, align, join, write_table
-from nasharness.tables.light_files import read_columns
+from nasharness.tables.importers.nats_light.files import read_columns
+from nasharness.tables.importers.nats_light.table import Part, Values, align, join, write_table
 from nasharness.tables.table import Table
 
 RAW = "https://raw.githubusercontent.com"
@@ -109,8 +110,8 @@ def fetch(
     """Download the public files, check them, and return the table made of them.
 
     ``mirror``: a folder, or the address of one, that holds files of the same names. ``sha256``: file name -> SHA-256,
-    which goes before the manifest, as that goes before the mirror's ``SHA256SUMS``. ``progress(file, bytes, total)`` is called as bytes
-    arrive. ``timeout``, ``attempts``, ``pause``: as in ``download``. ``force``: as in ``import_files``.
+    which goes before the manifest, as that goes before the mirror's ``SHA256SUMS``. ``progress(file, bytes, total)`` is
+    called as bytes arrive. ``timeout``, ``attempts``, ``pause``: as in ``download``. ``force``: as in ``import_files``.
 
     A stopped download is resumed by the next call. Raises DataError for a file that cannot be had or is not the pinned
     one (it is removed, unless it lies in a mirror folder), naming the file and the column; no table is written then.
@@ -221,7 +222,8 @@ def bring(
             )
         except NotThere as error:
             missing = str(error)
-    raise DataError(f"{missing}; get {source.file} elsewhere and run: {' '.join(f'nasharness data fetch {what} --mirror DIR'.split())}")
+    command = " ".join(["nasharness data fetch", *what.split(), "--mirror DIR"])
+    raise DataError(f"{missing}; get {source.file} elsewhere and run: {command}")
 
 
 def mirror_sums(mirror: str | Path | None, timeout: float) -> dict[str, str]:
