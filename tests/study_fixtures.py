@@ -87,7 +87,7 @@ def frame(cell: dict, strength: float = 0.0, shift: float = 0.0) -> pd.DataFrame
                     "evaluations": total if last else -1,
                 }
             )
-    made = pd.DataFrame(rows)
+    made = pd.DataFrame(rows).assign(hypervolume=np.nan, igd_plus=np.nan)
     for column in NAMES:
         value = {"cell": cell["id"], "table": f"{cell['table']['source']}:{cell['table']['checksum'][:12]}"}
         made[column] = value[column] if column in value else cell[column]

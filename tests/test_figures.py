@@ -109,10 +109,10 @@ def scores_along(truth, trajectories):
     """Score of each run's incumbent after each evaluation, by the trials that it had not been shown when it rose."""
     scores = np.full(trajectories.ids.shape, np.nan)
     improved, _ = trajectories.improvements()
-    for run, step in zip(*np.nonzero(improved), strict=True):
-        arch = trajectories.ids[run, [step]]
-        shown = trajectories.shown(np.array([run]), arch, np.array([step + 1]))
-        scores[run, step:] = truth.score(arch, shown)[0]
+    for row, step in zip(*np.nonzero(improved), strict=True):
+        arch = trajectories.ids[row, [step]]
+        shown = trajectories.shown(np.array([row]), arch, np.array([step + 1]))
+        scores[row, step:] = truth.score(arch, shown)[0]
     return scores
 
 

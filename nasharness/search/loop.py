@@ -46,8 +46,8 @@ class Trajectories:
     ``ids``: int32 ``[runs, steps]``, or int8 ``[runs, steps, positions]`` where the space has no indices. ``signal``:
     float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
     without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
-    shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations, free
-    repeats included.
+    shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations,
+    free repeats included.
     """
 
     ids: Indices

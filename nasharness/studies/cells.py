@@ -17,7 +17,7 @@ import pyarrow as pa
 
 import nasharness
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.search import Problem, registry
+from nasharness.search import Problem, caveats, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
@@ -95,6 +95,9 @@ class Study:
                     "control": record.control,
                     **described(problem),
                     "optimum": number(problem.truth().optimum),
+                    "caveats": [
+                        each.as_dict() for each in caveats.before(problem, record, record.settings(choice.changed))
+                    ],
                     "runs": plan.runs,
                     "seed": plan.seed,
                     "shard_runs": shard_runs,
@@ -141,7 +144,8 @@ class Study:
 
 def identity_of(versions: Mapping[str, str], cells: Sequence[Mapping[str, Any]]) -> str:
     """What makes two studies one: their cells and the code behind them, however the plan was worded."""
-    content = json.dumps({"versions": versions, "cells": cells}, sort_keys=True)
+    bare = [{key: value for key, value in cell.items() if key != "caveats"} for cell in cells]  # they decide nothing
+    content = json.dumps({"versions": versions, "cells": bare}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nasharness.search import Problem, registry
+from nasharness.search.front import fronts_of
 from nasharness.search.loop import Searched, scores, search
 from nasharness.search.run import make_task, named
 from nasharness.spaces import Space
@@ -41,6 +42,8 @@ SCHEMA = pa.schema(
         ("recommended", pa.int32()),
         ("recommended_final", pa.float64()),
         ("evaluations", pa.int32()),
+        ("hypervolume", pa.float64()),
+        ("igd_plus", pa.float64()),
     ]
 )
 #: Columns that hold architectures.
@@ -142,6 +145,11 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
         "recommended": np.concatenate([nothing, searched.recommended]),
         "recommended_final": np.concatenate([np.full(before, np.nan), answers]),
         "evaluations": np.concatenate([np.full(before, -1), searched.evaluations]).astype(np.int32),
+        "hypervolume": np.full(before + runs, np.nan),
+        "igd_plus": np.full(before + runs, np.nan),
     }
+    front = fronts_of(problem, trajectories)
+    if front is not None:
+        columns["hypervolume"][before:], columns["igd_plus"][before:] = front.hypervolume, front.igd_plus
     order = np.argsort(np.concatenate([run, every]), kind="stable")
     return {name: column[order] for name, column in columns.items()}

@@ -124,4 +124,5 @@ def rows(result: OneShotResult) -> dict[str, Any]:
         for name, kind, values in zip(names, kinds, zip(*made, strict=True), strict=True)
     }
     columns["final"] = np.array([result.judge.final(int(arch)) for arch in columns["incumbent"]], dtype=np.float64)
-    return columns
+    nothing = np.full(len(columns["final"]), np.nan)  # one objective has no front
+    return columns | {"hypervolume": nothing, "igd_plus": nothing}

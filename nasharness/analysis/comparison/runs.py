@@ -76,6 +76,19 @@ def optimum(cell: Mapping[str, Any]) -> float:
     return math.nan if cell["optimum"] is None else float(cell["optimum"])
 
 
+def sign_of(cell: Mapping[str, Any]) -> int:
+    """What makes a higher score better: -1 where the final metric is minimised."""
+    return -1 if cell["protocol"].get("direction") == "min" else 1
+
+
+def caveats_of(group: Sequence[Mapping[str, Any]], scores: Sequence[Floats], best: float) -> list[str]:
+    """What a reader must know of these cells, each once, and whether all runs end at the optimum."""
+    found = list(dict.fromkeys(each["text"] for cell in group for each in cell.get("caveats", ())))
+    if len(scores) > 1 and all((np.abs(one - best) <= 1e-9).all() for one in scores):
+        found.append("every run of every algorithm ends at the optimum: this budget tells none apart")
+    return found
+
+
 def _short(value: Any) -> str:
     return str(value)[:40]
 
@@ -92,8 +105,12 @@ def runs_of(
     ended = np.full(len(seeds), True)
     if not len(seeds):
         raise DataError(f"{what}: no run came to its end; nasharness study --resume finishes it")
-    if score == "recommended":
-        values = last["recommended_final"].to_numpy(dtype=np.float64)
+    sign = sign_of(cell)
+    if sign < 0:
+        rows = rows.assign(final=-rows["final"], recommended_final=-rows["recommended_final"])
+        last = rows[rows["last"]]
+    if score in ("recommended", "hypervolume"):
+        values = last["recommended_final" if score == "recommended" else score].to_numpy(dtype=np.float64)
     elif limit is None:
         values = last["final"].to_numpy(dtype=np.float64)
     else:
@@ -111,7 +128,10 @@ def runs_of(
         whole, last = last, within
         ended = whole[column].to_numpy() <= limit
     if not np.isfinite(values).all():
-        raise DataError(f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score} metric")
+        raise DataError(
+            f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score}"
+            + (" (it takes two objectives: --objective)" if score == "hypervolume" else " metric")
+        )
     spent = {name: last[name].to_numpy(dtype=np.float64) for name in ("step", "simulated_seconds")}
     if limit is not None:
         # the last incumbent was found within the budget, but a run that goes on has spent more since then

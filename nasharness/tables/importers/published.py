@@ -14,11 +14,9 @@ from typing import Any
 
 from nasharness.errors import UsageError, unknown
 from nasharness.storage import file_sha256
-from nasharness.storage.download import Progress, discard
-from nasharness.storage.places import data_dir
+from nasharness.storage.download import RAW, Bringer, Progress
 from nasharness.tables.catalogue import commands, table_path
 from nasharness.tables.importers.files import columns_of
-from nasharness.tables.importers.nats_light.fetch import RAW, Source, bring, mirror_sums
 from nasharness.tables.table import Table
 
 #: modules of this folder that hold a RECORD
@@ -110,30 +108,12 @@ def fetch(
         raise UsageError(
             f"{what}: no public file of acceptable size exists; get it with: {' or: '.join(commands(record.space))}"
         )
-    sources = {
-        Path(path).name: Source(
-            file=Path(path).name,
-            short=f"{record.repository} {record.commit[:7]}",
-            urls=(f"{RAW}/{record.repository}/{record.commit}/{path}",),
-            licence=record.licence,
-            origin=record.repository,
-            sha256=digest,
-        )
-        for path, digest in record.files.items()
-    }
-    for file in sha256 or {}:
-        if file not in sources:
-            raise unknown("file", file, sources)
-    sums = mirror_sums(mirror, timeout)
-    store = data_dir() / "downloads"
-    paths = []
-    for file, source in sources.items():
-        wanted = (sha256 or {}).get(file) or source.sha256 or sums.get(file)
-        paths.append(bring(source, mirror, store, wanted, timeout, attempts, pause, progress, what))
+    bringer = Bringer(mirror, sha256, timeout, attempts, pause, progress)
+    root = f"{RAW}/{record.repository}/{record.commit}"
+    files = {Path(path).name: ([f"{root}/{path}"], digest) for path, digest in record.files.items()}
+    paths = list(bringer.bring(files, f"nasharness data fetch {what}").values())
     table = record.read(paths, name, force)
-    for path in paths:
-        if path.parent == store:
-            discard(path)
+    bringer.discard(paths)
     return table
 
 

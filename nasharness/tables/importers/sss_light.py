@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.spaces.base import Floats
+from nasharness.tables.importers import CITATION
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
@@ -113,10 +114,7 @@ RECORD = Published(
     repository="vilhess/MONET",
     commit="336647a",
     licence="none stated; values of NATS-Bench v1.0, MIT",
-    citation=(
-        "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
-        "Size, IEEE TPAMI 2021, arXiv:2009.00437"
-    ),
+    citation=CITATION,
     files={
         "benchmark_scores/Cifar10-NATS.csv": "96983219294bc264d01df9534deba04e99a0acddc337e4651c72cee6799322db",
         "benchmark_scores/Cifar100-NATS.csv": "ca6f73356f2deabf9ab919e320a63e4ffa2c91a110e08abf9bf49062fe6de806",

@@ -23,6 +23,7 @@ import numpy as np
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import only_writer, writing
 from nasharness.tables.catalogue import table_path
+from nasharness.tables.importers import CITATION, CITATION_201
 from nasharness.tables.importers.nats_official.anchors import check_anchors
 from nasharness.tables.importers.nats_official.records import DATASETS, SCHEDULES, Curve, Shard, is_done
 from nasharness.tables.importers.nats_official.sources import SIZES, Archive, find_archive, space_in, tasks
@@ -30,14 +31,6 @@ from nasharness.tables.importers.nats_official.workers import Task, read_all
 from nasharness.tables.table import Table, TableWriter
 
 LICENCE = "MIT"
-CITATION = (
-    "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
-    "Size, IEEE TPAMI 2021, arXiv:2009.00437"
-)
-CITATION_201 = (
-    "X. Dong, Y. Yang: NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020, "
-    "arXiv:2001.00326"
-)
 ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
 #: records in one shard
 BLOCK = 128
