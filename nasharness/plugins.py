@@ -8,7 +8,10 @@ imported.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from typing import Generic, TypeVar
@@ -108,6 +111,24 @@ def offers(group: str) -> Iterator[EntryPoint]:
     installed one, and `importlib.metadata.entry_points` would take it alone, however old it is. Here all copies count;
     what only some of them offer must also be there to be imported, for one of them is out of date.
     """
+    yield from _offers(group, _stamp())
+
+
+def _stamp() -> tuple[tuple[str, int], ...]:
+    """What `sys.path` holds, as far as its folders say: another one once a package was put there or taken away."""
+    found = []
+    for folder in sys.path:
+        try:
+            found.append((folder, os.stat(folder or ".").st_mtime_ns))
+        except OSError:
+            found.append((folder, 0))
+    return tuple(found)
+
+
+@lru_cache(maxsize=16)
+def _offers(group: str, stamp: tuple[tuple[str, int], ...]) -> list[EntryPoint]:
+    """Reading the metadata of every installed package takes ten milliseconds, and every look-up of a name asks."""
+    offered = []
     copies: dict[str, list[dict[str, EntryPoint]]] = {}
     for dist in distributions():
         if f"[{group}]" in (dist.read_text("entry_points.txt") or ""):
@@ -116,7 +137,8 @@ def offers(group: str) -> Iterator[EntryPoint]:
     for several in copies.values():
         for key, entry in {key: entry for copy in reversed(several) for key, entry in copy.items()}.items():
             if all(key in copy for copy in several) or _exists(entry.module):
-                yield entry
+                offered.append(entry)
+    return offered
 
 
 def _exists(module: str) -> bool:

@@ -224,7 +224,7 @@ def test_a_damaged_table_hides_no_other(cli, data_home):
 
 def test_a_search_that_sees_its_score_says_so(cli):
     options = ("run", "--algo", "rea", "--space", "tss", "--signal", "val@200:mean")
-    assert "were shown every trial of their incumbent" in cli(*options).stdout
+    assert "the search is shown the mean over all trials" in cli(*options).stdout
 
 
 def test_a_full_disk_leaves_what_can_be_finished(tmp_path, monkeypatch):

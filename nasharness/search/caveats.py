@@ -84,14 +84,13 @@ def about(problem: Problem) -> list[Caveat]:
     )  # fmt: skip
     flattered = final.seed == "mean" or signal.seed in ("mean", final.seed)
     if same and isinstance(problem.table, Table) and flattered:
-        whole = (
-            "is the search signal itself"
-            if signal.seed == final.seed
-            else "averages the trials that the search is shown"
-        )
-        found.append(
-            Caveat("final-contains-signal", f"the final metric {final} {whole}: scores flatter every algorithm")
-        )
+        if signal.seed == final.seed:
+            why = f"the final metric {final} is the search signal itself"
+        elif signal.seed == "mean":
+            why = f"the search is shown the mean over all trials, so that {final} has no unseen ones"
+        else:
+            why = f"the final metric {final} averages the trials that the search is shown"
+        found.append(Caveat("final-contains-signal", f"{why}: scores flatter every algorithm"))
     if (
         isinstance(problem.table, Table)
         and not final.is_test

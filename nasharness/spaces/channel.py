@@ -41,9 +41,9 @@ class ChannelSpace(CodedSpace):
     protocol = Protocol(datasets=("cifar10",))
 
     def graph(self, arch: Any) -> LabelledGraph:
-        """See `Space.graph`: the stem and the seven widths in a chain."""
+        """See `Space.graph`: the seven widths in a chain."""
         row = self.choices(np.asarray(self.parse(arch))).tolist()
-        return chain([f"{options[choice]} channels" for options, choice in zip(self.options, row, strict=True)])
+        return chain([options[choice] for options, choice in zip(self.options, row, strict=True)])
 
     def _widths(self, ids: ArrayLike) -> tuple[Floats, ...]:
         widths = (self.choices(ids).astype(np.float64) + 1) * (np.array(FULL) / 4)

@@ -7,7 +7,7 @@ the negative loss. A task is a data set here, its metric ``val``, and more is be
 ``tnb101-macro``. Other columns are left out: scores without training, and counts that only 711 cells have.
 
 Such a file of the cells can be made from automl/NASLib, ``naslib/data/zc_benchmarks`` and ``run/results`` (Apache-2.0).
-The published files are pickles of PyTorch, at no address that can be fetched without an account.
+The benchmark's own file, a pickle of PyTorch, is not read.
 """
 
 from __future__ import annotations
