@@ -97,7 +97,8 @@ def fetch_(
     TABLE: light (of tss; the default), sss, nbmacro, channel, curves. IMAGES: cifar10, cifar100. A download that was
     stopped goes on where it stopped.
     """
-    from nasharness.errors import UsageError
+    from nasharness.errors import UsageError, unknown
+    from nasharness.images import catalogue as pictures
     from nasharness.images.fetch import fetch_images
     from nasharness.tables.importers import published
     from nasharness.tables.importers.nats_light.fetch import fetch
@@ -108,7 +109,10 @@ def fetch_(
         if len(digest) != 64 or not file:
             raise UsageError(f"--sha256 {text!r}: expected FILE=HEX with 64 hexadecimal digits")
         expected[file] = digest
-    images = what is not None and what not in ("light", *(one.name for one in published.every()))
+    offered = ("light", *(one.name for one in published.every()))
+    images = what in pictures.names()
+    if what is not None and not images and what not in offered:
+        raise unknown("table or images to fetch", what, (*offered, *pictures.names()), "nasharness data fetch --help")
     progress = Progress("bytes")
     common: dict[str, Any] = {
         "mirror": mirror,

@@ -351,8 +351,9 @@ def _no_signal(text: str, table: Table, space: Space, dataset: str) -> UsageErro
     elif instead:
         instead = f"use {instead} or the like"
     elif others:
-        instead = f"table {table.name!r} has no validation accuracy of {dataset}; search by another data set: --signal {others[0]}:"
-        instead += re.sub(r"^.*?[/:](?=[A-Za-z])", "", text.strip()).split(":")[0]
+        named = re.search(r"test[\w.-]*(@[\d/-]+)?", text)
+        instead = f"table {table.name!r} has no validation accuracy of {dataset}; search by another data set: "
+        instead += f"--signal {others[0]}:{named[0] if named else 'test'}"
     else:
         instead = f"table {table.name!r} has nothing else"
     return UsageError(f"signal {text!r}: a test accuracy is never a search signal; {instead}")

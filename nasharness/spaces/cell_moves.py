@@ -1,8 +1,8 @@
 """Neighbours of NAS-Bench-101's cells: one operation changed, or one edge added or removed, among all that are listed.
 
-What a change leaves off every path from input to output is cut away, and the rest is looked up as whatever listed cell it
-is isomorphic to: all orders of a cell's nodes that keep its edges pointing forward are held beside it. Being neighbours
-goes both ways, so that a small cell can grow into those that shrink to it.
+What a change leaves off every path from input to output is cut away, and the rest is looked up as whatever listed cell
+it is isomorphic to: all orders of a cell's nodes that keep its edges pointing forward are held beside it. Being
+neighbours goes both ways, so that a small cell can grow into those that shrink to it.
 
 A cell is two numbers here: its edges, bit k for ``EDGES[k]``, and its operations in base 3, digit j of place j + 1.
 """
@@ -60,7 +60,8 @@ def near_cells(features: NDArray[np.int8]) -> tuple[Ints, Indices]:
 def within_two(near: tuple[Ints, Indices], count: int) -> tuple[Ints, Indices]:
     """Of the rows below ``count``, those at most two steps apart in ``near``, likewise.
 
-    No step leads over a cell with more than ``_HUB`` neighbours: all cells with a bridge are near the few smallest ones.
+    No step leads over a cell with more than ``_HUB`` neighbours: all cells with a bridge are near the few smallest
+    ones.
     """
     starts, rows = near
     first = np.repeat(np.arange(count), np.diff(starts[: count + 1]))
@@ -110,7 +111,7 @@ def _numbers(features: NDArray[np.int8]) -> tuple[Ints, Ints, Ints]:
 
 
 def _orders(edges: Ints, operations: Ints, counts: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Every order of every cell's nodes that keeps its edges pointing forward: edges, operations and row, ``[.]`` each."""
+    """Every order of every cell's nodes that keeps edges pointing forward: edges, operations and row, ``[.]`` each."""
     for count in range(_INNER + 1):
         rows = np.flatnonzero(counts == count)
         for order in permutations(range(count)):
@@ -139,13 +140,15 @@ class _Lookup:
 
 
 def _rearranged(source: list[int]) -> Ints:
-    """For every number of operations, the number whose digit j is digit ``source[j]``; further digits are 0: ``[243]``."""
+    """For every number of operations, the one whose digit j is digit ``source[j]``; further digits are 0: ``[243]``."""
     every = np.arange(_LABELLINGS)
-    return np.asarray(sum((every // 3**digit % 3 * 3**place for place, digit in enumerate(source)), np.zeros_like(every)))
+    return np.asarray(
+        sum((every // 3**digit % 3 * 3**place for place, digit in enumerate(source)), np.zeros_like(every))
+    )
 
 
 def _moved(edges: Ints, places: list[int]) -> Ints:
-    """Edges ``[n]`` after node i has moved to ``places[i]``; edges of nodes that go nowhere (-1) or turn round vanish."""
+    """Edges ``[n]`` after node i has moved to ``places[i]``; edges of nodes that go nowhere (-1) vanish."""
     moved = np.zeros_like(edges)
     for low in range(0, _BITS, _PART):
         table = np.zeros(1 << _PART, dtype=np.int64)

@@ -27,7 +27,7 @@ CLASSES = 10
 
 @register
 class ChannelSpace(CodedSpace):
-    """``channel-resnet``: a quarter, half, three quarters or all of each layer's width. Index = base 4, layer 1 first."""
+    """``channel-resnet``: one to four quarters of each layer's width. Index = base 4, layer 1 first."""
 
     name = "channel-resnet"
     summary = "Channel-Bench-Macro, ResNet form: 4 widths for each of 7 layers"

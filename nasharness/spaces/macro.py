@@ -1,8 +1,8 @@
 """The space of NAS-Bench-Macro: 3^8 = 6,561 networks, one block in each of eight layers.
 
 X. Su, T. Huang, Y. Li, S. You, F. Wang, C. Qian, C. Zhang, C. Xu: Prioritized Architecture Sampling with Monto-Carlo
-Tree Search, CVPR 2021; https://github.com/xiusu/NAS-Bench-Macro. A 3x3 stem of 32 channels; stages of 2, 3 and 3 layers,
-the first of each with stride 2 and twice the channels; a 1x1 convolution to 1,280 channels; a linear layer.
+Tree Search, CVPR 2021; https://github.com/xiusu/NAS-Bench-Macro. A 3x3 stem of 32 channels; stages of 2, 3 and 3
+layers, the first of each with stride 2 and twice the channels; a 1x1 convolution to 1,280 channels; a linear layer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A part of a registered space: the architectures that a table lists, with the strings, graphs and costs of the whole."""
+"""A part of a registered space: architectures that a table lists, with the strings, graphs and costs of the whole."""
 
 from __future__ import annotations
 

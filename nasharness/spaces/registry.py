@@ -82,7 +82,9 @@ def get(name: str) -> Space:
         if own is not None:
             return own
         if name in stored.PUBLISHED:
-            raise UsageError(f"space {name!r} comes with its table, which is not here; get it with: {stored.PUBLISHED[name]}")
+            raise UsageError(
+                f"space {name!r} comes with its table, which is not here; get it with: {stored.PUBLISHED[name]}"
+            )
         raise unknown("space", name, [*names(), *graph_names()], COMMAND)
     if _is_graphs(name):
         raise UsageError(

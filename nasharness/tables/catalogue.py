@@ -89,9 +89,13 @@ def candidates(space: str) -> tuple[list[Table], list[str]]:
     if not tables:
         if damaged:
             raise DataError(f"no table of space {space!r} can be opened: {'; '.join(damaged)}")
-        published = [command for (of, _), command in HOW_TO_GET.items() if of == space]
-        raise DataError(f"no table of space {space!r} in {data_dir()}; get one with: {' or: '.join(published) or OWN}")
+        raise DataError(f"no table of space {space!r} in {data_dir()}; get one with: {' or: '.join(commands(space))}")
     return tables, damaged
+
+
+def commands(space: str) -> list[str]:
+    """What brings a table of ``space``: the commands of the published ones, else of one's own."""
+    return [command for (of, _), command in HOW_TO_GET.items() if of == space] or [OWN]
 
 
 def how_to_get(space: str, name: str) -> str:

@@ -110,15 +110,15 @@ def import_any(
     if known is not None:
         if space not in (None, known.space):
             raise UsageError(
-                f"{files[0]} is of the table {known.name!r} of space {known.space!r}, not of {space!r}; leave --space out"
+                f"{files[0]} is of table {known.name!r} of space {known.space!r}, not of {space!r}; leave --space out"
             )
         return known.read(files, name, force)
     small = [file for file in files if file.is_file() and is_light(file)]
     if small and len(small) == len(files):
         if space is not None and spaces.get(space).name not in LIGHT_SPACES:
             raise UsageError(
-                f"--space {space}: these files are of {', '.join(LIGHT_SPACES)}; of {space}, import an archive, or say what "
-                "the columns are with --arch and --metric"
+                f"--space {space}: these files are of {', '.join(LIGHT_SPACES)}; of {space}, import an archive, or say "
+                "what the columns are with --arch and --metric"
             )
         return import_files(files, name=name or "light", partial=partial, force=force)
     if len(files) != 1:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.comparison.runs import Scored, controls, pair, reach, runs_of, same_protocol
+from nasharness.analysis.comparison.runs import Scored, controls, optimum, pair, reach, runs_of, same_protocol, trained
 from nasharness.analysis.layout import budget
 from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.search.registry import ONE_SHOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,6 +151,7 @@ def compare(
         raise unknown("reference", reference, known)
     sections, scores = [], {}
     for key, group in groups.items():
+        group.sort(key=lambda cell: bool(cell["kind"] == ONE_SHOT))  # what is said of all is of the searches
         same_protocol(group, at=evaluations is not None or seconds is not None)
         runs, notes = {}, []
         for cell in group:
@@ -166,14 +168,16 @@ def compare(
             for cell in group
             if "whole-signal" in cell.get("needs", ())
         ]
+        if learnt := trained(group):
+            notes.append(f"{', '.join(learnt)}: a supernet was trained; evaluations are epochs, seconds real ones")
         scores[key] = {name: one.score for name, one in runs.items()}
         aim = target if target is not None else _target(runs, controls(group))
-        rows, held_against = _rows(runs, float(group[0]["optimum"]), reference, aim, resamples, seed)
+        rows, held_against = _rows(runs, optimum(group[0]), reference, aim, resamples, seed)
         table = group[0]["table"]
         sections.append(
             Section(
                 *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
-                dict(group[0]["protocol"]), float(group[0]["optimum"]), score,
+                dict(group[0]["protocol"]), optimum(group[0]), score,
                 _budget(group[0], evaluations, seconds), held_against, aim, rows, tuple(notes),
             )
         )  # fmt: skip
@@ -193,7 +197,7 @@ def _target(runs: Mapping[str, Scored], held_against: Sequence[str]) -> float:
 
 
 def _rows(
-    runs: Mapping[str, Scored], optimum: float, reference: str | None, target: float, resamples: int, seed: int
+    runs: Mapping[str, Scored], best: float, reference: str | None, target: float, resamples: int, seed: int
 ) -> tuple[tuple[Row, ...], str]:
     """A row for every algorithm, the best mean first, and the algorithm that they are held against."""
     names = list(runs)
@@ -222,8 +226,8 @@ def _rows(
                 evaluations=float(one.evaluations.mean()),
                 seconds=float(one.seconds.mean()),
                 **values,
-                regret=optimum - float(level[i]),
-                regret_ci=(optimum - float(high), optimum - float(low)),
+                regret=best - float(level[i]),
+                regret_ci=(best - float(high), best - float(low)),
                 rank=float(rank[i]),
                 rank_ci=_pair_of(rank_ci[i]),
                 improvement=math.nan if same else stats.probability_of_improvement(one.score[:, None], base[:, None]),

@@ -11,6 +11,7 @@ import numpy as np
 
 from nasharness.analysis import statistics as stats
 from nasharness.errors import DataError, UsageError
+from nasharness.search.registry import ONE_SHOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,14 +39,20 @@ def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
-    """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``."""
-    first = group[0]
-    for cell in group[1:]:
+    """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``.
+
+    One-shot runs have a signal and a budget of their own: with searches of a table they share table and final metric.
+    """
+    firsts: dict[str, Mapping[str, Any]] = {}
+    for cell in group:
+        own = firsts.setdefault(cell["kind"], cell)
+        first = group[0] if own is cell else own
+        keys = first["protocol"] if first["kind"] == cell["kind"] else ("final", "direction")
         for what, mine, theirs in (
             ("table", first["table"]["checksum"], cell["table"]["checksum"]),
             *(
                 (key, first["protocol"].get(key), cell["protocol"].get(key))
-                for key in first["protocol"]
+                for key in keys
                 if not (at and key in ("evaluations", "seconds"))
             ),
         ):
@@ -57,6 +64,16 @@ def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
                     f"{first['dataset']}: {first['algorithm']} and {cell['algorithm']} differ in {what}: "
                     f"{_short(mine)} and {_short(theirs)}; they must not be compared{hint}"
                 )
+
+
+def trained(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Labels of the algorithms whose runs trained supernets: their steps are epochs, their seconds real ones."""
+    return list(dict.fromkeys(cell["algorithm"] for cell in cells if cell["kind"] == ONE_SHOT))
+
+
+def optimum(cell: Mapping[str, Any]) -> float:
+    """The best final metric there is, NaN where it is not known."""
+    return math.nan if cell["optimum"] is None else float(cell["optimum"])
 
 
 def _short(value: Any) -> str:
@@ -125,9 +142,10 @@ def reach(one: Scored, target: float) -> tuple[float, float, float]:
     """Share of runs that reached ``target``, and their median evaluations and simulated seconds until then."""
     run = np.searchsorted(one.seeds, one.rows["seed"].to_numpy())
     final = one.rows["final"].to_numpy(dtype=np.float64)
+    steps, clock = (one.rows[column].to_numpy() for column in ("step", "simulated_seconds"))
     by = [
-        stats.time_to_target(run, one.rows[column].to_numpy(), final, target, len(one.seeds))
-        for column in ("step", "simulated_seconds")
+        stats.time_to_target(run, when, final, target, len(one.seeds))
+        for when in (steps, np.where(np.isnan(clock), np.inf, clock))  # no clock, no time to anything
     ]
     # the lower middle of an even number: the mean of the two middles might be of a number and infinity
     middle = (len(one.seeds) - 1) // 2

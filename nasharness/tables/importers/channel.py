@@ -1,9 +1,10 @@
 """Channel-Bench-Macro, ResNet form: 16,384 networks on CIFAR-10, test accuracy of three trainings each.
 
-Repository xiusu/Channel-Bench-Macro, commit 4ff596e, ``Results_ResNet.json`` (SHA-256 below), no licence file, so nothing
-of it is shipped: an entry an architecture with ``acc`` (three numbers, percent), ``params`` and ``flops``. Also read: a
-Parquet or CSV file with the columns ``code, test_acc_run0, test_acc_run1, test_acc_run2``, and ``params``, ``flops_m``
-if there are. Parameters and FLOPs must equal the closed forms of the space. What a search sees: see ``nbmacro``.
+Repository xiusu/Channel-Bench-Macro, commit 4ff596e, ``Results_ResNet.json`` (SHA-256 below), no licence file, so
+nothing of it is shipped: an entry an architecture with ``acc`` (three numbers, percent), ``params`` and ``flops``. Also
+read: a Parquet or CSV file with the columns ``code, test_acc_run0, test_acc_run1, test_acc_run2``, and ``params``,
+``flops_m`` if there are. Parameters and FLOPs must equal the closed forms of the space. What a search sees: see
+``nbmacro``.
 """
 
 from __future__ import annotations

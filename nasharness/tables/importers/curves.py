@@ -1,9 +1,10 @@
 """Learning curves of 200 cells of NATS-Bench's topology space on CIFAR-10: every epoch of the 200-epoch training.
 
-Repository SamuelMintal/Masters_Thesis, commit 5db5b99, ``___my_code/_all_merged.csv`` (SHA-256 below), Apache-2.0: a row
-a cell with ``arch_i``, ``arch_str`` and lists ``val_accs``, ``train_accs`` of 200 numbers; other columns are left out. Also
-read: a Parquet or CSV file with a row an epoch, ``index, epoch, val, train``. Percent, mean over three seeds, of the
-networks trained on half of CIFAR-10's training set (data set ``cifar10-valid``), and validated on the other half.
+Repository SamuelMintal/Masters_Thesis, commit 5db5b99, ``___my_code/_all_merged.csv`` (SHA-256 below), Apache-2.0: a
+row a cell with ``arch_i``, ``arch_str`` and lists ``val_accs``, ``train_accs`` of 200 numbers; other columns are left
+out. Also read: a Parquet or CSV file with a row an epoch, ``index, epoch, val, train``. Percent, mean over three seeds,
+of the networks trained on half of CIFAR-10's training set (data set ``cifar10-valid``), and validated on the other
+half.
 
 A space of its own, ``tss-curves``: the listed cells of tss. Seconds are those of the embedded table, which descend from
 the same measurements; an epoch of the training is a true fidelity.

@@ -1,4 +1,4 @@
-"""What importers share: columns of a file of whatever kind, JSON of one entry an architecture, and checks of columns."""
+"""What importers share: columns of a file of any kind, JSON of one entry an architecture, and checks of columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def columns_of(file: Path) -> set[str]:
     if lower.endswith(TFRECORD):
         return {TFRECORD}
     if lower.endswith(".json"):
-        first = next(iter(_entries(file).values()), {})
+        first: Any = next(iter(_entries(file).values()), {})
         return set(first) if isinstance(first, dict) else set()
     return set(column_names(file)) if lower.endswith(SUFFIXES) else set()
 
@@ -83,7 +83,7 @@ def check_complete(space: Space, ids: ArrayLike, what: str) -> None:
     if not found.all():
         first = int(found.argmin())
         raise DataError(
-            f"{what}: it has {int(found.sum()):,} of {space.size:,} architectures of space {space.name}; the first that is "
+            f"{what}: it has {int(found.sum()):,} of {space.size:,} architectures of space {space.name}; the first "
             f"missing is {space.string(first)} (index {first})"
         )
 

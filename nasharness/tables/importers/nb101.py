@@ -1,33 +1,35 @@
 """NAS-Bench-101: 423,624 cells on CIFAR-10 (C. Ying, A. Klein, E. Real, E. Christiansen, K. Murphy, F. Hutter, 2019).
 
-The official files are ``nasbench_only108.tfrecord`` and ``nasbench_full.tfrecord`` of google-research/nasbench (Apache-2.0),
-too large to be fetched here. A record is a JSON list: hash of the cell, epochs, adjacency matrix as 0 and 1, operations,
-and a message in base 64 with accuracies and seconds at the start, half-way and the end. Trainings of 4, 12, 36 and 108
-epochs, three each, with a learning rate that spans each: other epochs are other trainings, not points of one curve.
+The official files are ``nasbench_only108.tfrecord`` and ``nasbench_full.tfrecord`` of google-research/nasbench
+(Apache-2.0), too large to be fetched here. A record is a JSON list: hash of the cell, epochs, adjacency matrix as 0 and
+1, operations, and a message in base 64 with accuracies and seconds at the start, half-way and the end. Trainings of 4,
+12, 36 and 108 epochs, three each, with a learning rate that spans each: other epochs are other trainings, not points of
+one curve.
 
 Also read: Parquet or CSV files, joined row by row, with a row a cell and the columns
 
 ``index``         rank of the cell's hash among all, ascending, from 0
 ``nodes``         2 to 7, input and output included
 ``adj``           bit k: k-th entry, row by row, of the strict upper triangle of the adjacency matrix
-``ops``           base 3, digit j: operation of node j + 1 (0 conv3x3, 1 conv1x1, 2 maxpool3x3). A negative number is one
-                  that was stored in eight bits, and 256 is added
+``ops``           base 3, digit j: operation of node j + 1 (0 conv3x3, 1 conv1x1, 2 maxpool3x3). A negative
+                  number was stored in eight bits, and 256 is added
 ``test_acc_108``  test accuracy after 108 epochs, percent, mean over three trainings
 ``params``        parameters, single ones; may be absent
 
 Such a file has no validation accuracy, so that a search sees what it is scored by: it says how well a search optimises,
 not what a search would find. With a further file of ``index, val_acc_4, val_acc_12, val_acc_36, val_acc_108,
-train_time_108_s`` for the cells 0, 1, ... up to some index, those become a table of their own in the space ``nb101-part``:
-as columns of the whole they would be gaps for most cells, and no search could use them. Neighbours are there the cells of the
-part that are at most two edits apart.
+train_time_108_s`` for the cells 0, 1, ... up to some index, those become a table of their own in the space
+``nb101-part``: as columns of the whole they would be gaps for most cells, and no search could use them. Neighbours are
+there the cells of the part that are at most two edits apart.
 
-In ``nb101`` neighbours differ in one edge or one operation: see ``spaces/cell_moves.py``. Both sources make the same space:
-each cell's nodes are put into one order.
+In ``nb101`` neighbours differ in one edge or one operation: see ``spaces/cell_moves.py``. Both sources make the same
+space: each cell's nodes are put into one order.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,11 +205,10 @@ def _official(file: Path, name: str, force: bool, record: Published) -> Table:
             count = len(trainings[short]) if short < len(trainings) else 0
             raise DataError(f"{file}: cell {order[short]} has {count} trainings of {epochs} epochs, expected {TRIALS}")
         values = np.array(trainings)[places]  # [n, trials, validation, test, seconds]
-        for trial in range(TRIALS):
-            for part, split in enumerate(("val", "test")):
-                column = f"{split}_{epochs}_{trial}"
-                frame[column] = 100 * values[:, trial, part]
-                metrics_of[column] = f"cifar10/{split}_acc@{epochs}:{trial}"
+        for number, (part, split) in itertools.product(range(TRIALS), enumerate(("val", "test"))):
+            column = f"{split}_{epochs}_{number}"
+            frame[column] = 100 * values[:, number, part]
+            metrics_of[column] = f"cifar10/{split}_acc@{epochs}:{number}"
         frame["seconds"] = values[:, :, 2].mean(axis=1)  # those of the longest training stay
     read.check_percent({column: frame[column] for column in metrics_of}, str(file))
     nodes, edges, labels = np.array(cells)[places].T

@@ -32,7 +32,7 @@ ONE_TRIAL = "test accuracy of single trainings; none on validation images was pu
 def import_trials(
     files: Sequence[Path], name: str, force: bool, record: Published, *, key: str, trials: str, arch: str, table: str
 ) -> Table:
-    """Import one file of trials: JSON with ``key``, or a table with the column ``arch`` and columns ``table`` + a number."""
+    """Import one file of trials: JSON with ``key``, or with the column ``arch`` and columns ``table`` + a number."""
     if len(files) != 1:
         raise UsageError(f"{record.name}: {len(files)} files; expected one")
     file, space = files[0], spaces.get(record.space)

@@ -1,7 +1,7 @@
 """Published tables: what each is, how its files are recognised, and how they are brought here.
 
-A table has a file of its own in this folder, which holds its `Published` as ``RECORD``. ``nasharness data import`` knows
-a file by its columns, ``nasharness data fetch NAME`` brings those that a public repository holds.
+A table has a file of its own in this folder, which holds its `Published` as ``RECORD``. ``nasharness data import``
+knows a file by its columns, ``nasharness data fetch NAME`` brings those that a public repository holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from nasharness.errors import UsageError, unknown
 from nasharness.storage import file_sha256
 from nasharness.storage.download import RAW, Bringer, Progress
-from nasharness.tables.catalogue import how_to_get, table_path
+from nasharness.tables.catalogue import commands, table_path
 from nasharness.tables.importers.files import columns_of
 from nasharness.tables.table import Table
 
@@ -106,7 +106,7 @@ def fetch(
     record = known[what]
     if not record.files:
         raise UsageError(
-            f"{what}: no public file of acceptable size exists; get it with: {how_to_get(record.space, record.table)}"
+            f"{what}: no public file of acceptable size exists; get it with: {' or: '.join(commands(record.space))}"
         )
     bringer = Bringer(mirror, sha256, timeout, attempts, pause, progress)
     root = f"{RAW}/{record.repository}/{record.commit}"

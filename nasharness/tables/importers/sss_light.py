@@ -1,13 +1,13 @@
 """NATS-Bench's size space without its archive: test accuracy after 90 epochs, seed 777, of all 32,768 networks.
 
-Repository vilhess/MONET, commit 336647a, ``benchmark_scores/{Cifar10,Cifar100,ImageNet}-NATS.csv`` (SHA-256 below): columns
-``index, num_param, score, accuracy, ...``, a file a data set. No licence file; the accuracies descend from NATS-Bench
-v1.0 (MIT). Which data set a file is of, its ``num_param`` says: it must be the closed form of the space for just one
-number of classes. Also read: a Parquet or CSV file with ``index`` and ``cifar10_test_90``, ``cifar100_test_90`` or
-``in16_test_90``.
+Repository vilhess/MONET, commit 336647a, ``benchmark_scores/{Cifar10,Cifar100,ImageNet}-NATS.csv`` (SHA-256 below):
+columns ``index, num_param, score, accuracy, ...``, a file a data set. No licence file; the accuracies descend from
+NATS-Bench v1.0 (MIT). Which data set a file is of, its ``num_param`` says: it must be the closed form of the space for
+just one number of classes. Also read: a Parquet or CSV file with ``index`` and ``cifar10_test_90``,
+``cifar100_test_90`` or ``in16_test_90``.
 
-CIFAR-10 is of networks trained on all 50,000 images and scored on the test set, CIFAR-100 and ImageNet16-120 are scored on
-the half of the test images that NATS-Bench calls x-test. Neither validation accuracies nor seconds are in any small
+CIFAR-10 is of networks trained on all 50,000 images and scored on the test set, CIFAR-100 and ImageNet16-120 are scored
+on the half of the test images that NATS-Bench calls x-test. Neither validation accuracies nor seconds are in any small
 public file, so what a search may see is another data set's accuracy: ``--dataset cifar100 --signal cifar10:test@90``.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.errors import DataError
@@ -90,7 +91,7 @@ def _one(file: Path) -> dict[str, Floats]:
     return found
 
 
-def _dataset(counts: Floats, ids: np.ndarray, what: str) -> str:  # type: ignore[type-arg]
+def _dataset(counts: Floats, ids: NDArray[np.int64], what: str) -> str:
     space = spaces.get("sss")
     for dataset in SPLIT:
         try:

@@ -6,8 +6,8 @@ the negative loss. A task is a data set here, its metric ``val``, and more is be
 64-41414-a_bc_def (see the space ``tnb101-micro``); skeletons are 64-DIGITS-basic, and become the listed space
 ``tnb101-macro``. Other columns are left out: scores without training, and counts that only 711 cells have.
 
-Such a file of the cells can be made from automl/NASLib, ``naslib/data/zc_benchmarks`` and ``run/results`` (Apache-2.0). The
-published files are pickles of PyTorch, at no address that can be fetched without an account.
+Such a file of the cells can be made from automl/NASLib, ``naslib/data/zc_benchmarks`` and ``run/results`` (Apache-2.0).
+The published files are pickles of PyTorch, at no address that can be fetched without an account.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ RECORD = Published(
     commit="",
     licence="that of the imported file",
     citation=(
-        "Y. Duan, X. Chen, H. Xu, Z. Chen, X. Liang, T. Zhang, Z. Li: TransNAS-Bench-101: Improving Transferability and "
-        "Generalizability of Cross-Task Neural Architecture Search, CVPR 2021, arXiv:2105.11871"
+        "Y. Duan, X. Chen, H. Xu, Z. Chen, X. Liang, T. Zhang, Z. Li: TransNAS-Bench-101: Improving Transferability "
+        "and Generalizability of Cross-Task Neural Architecture Search, CVPR 2021, arXiv:2105.11871"
     ),
     files={},
 )
