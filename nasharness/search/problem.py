@@ -87,6 +87,8 @@ class Problem:
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
         asked: dict[str, Any] = {"repeats": repeats}
+        if repeats == "free" and "index" not in chosen.offers:
+            raise UsageError(f"repeats=free needs a space that can be enumerated; {chosen.name!r} is none")
         if isinstance(table, Backend):
             asked |= dict(
                 zip(("evaluations", "seconds"), _budget(evaluations, seconds, budget, chosen, ""), strict=True)
