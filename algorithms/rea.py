@@ -22,6 +22,10 @@ from nasharness.spaces.base import Floats, Indices
             {"population": 100, "sample": 25},
         ),
     },
+    meanings={
+        "population": "members kept, the first ones random; 1 to 100,000; NATS-Bench's (rea.paper: 100)",
+        "sample": "members drawn, of which the best is mutated; 1 to 100,000; NATS-Bench's (rea.paper: 25)",
+    },
 )
 class RegularizedEvolution(Algorithm):
     """Regularised evolution with the settings of NATS-Bench: population 10, tournament of 3.

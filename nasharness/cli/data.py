@@ -48,9 +48,9 @@ def import_(paths: tuple[str, ...], devices: bool, dataset: str | None, **given:
     Your own: a CSV or Parquet file with a row an architecture.
       nasharness data import mine.csv --name mine --arch code --metric run0=acc:0 --metric run1=acc:1
 
-    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth. Small files are
-    .parquet, .csv or .pd, joined by their column 'index', with columns such as cifar10_val_12, cifar100_test_200,
-    in16_val_200_s777 and cifar10_epoch_s.
+    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth; these two are
+    read by one process in some 15 minutes, the others by all cores. Small files are .parquet, .csv or .pd, joined by
+    their column 'index', with columns such as cifar10_val_12, cifar100_test_200, in16_val_200_s777 and cifar10_epoch_s.
 
     \b
     Devices: index, NAME_lat_ms, NAME_BATCH_lat_ms, NAME_energy_mj; or HW-NAS-Bench-v1_0.pickle as it is.
@@ -103,24 +103,26 @@ def _described(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @command.command("fetch")
-@click.argument("images", required=False, metavar="[hardware|cifar10|cifar100]")
+@click.argument("what", required=False, metavar="[TABLE|hardware|IMAGES]")
 @click.option("--mirror", metavar="DIR|URL", help="Read the same files from a folder or another address.")
 @click.option("--sha256", "digests", multiple=True, metavar="FILE=HEX", help="Expected SHA-256 of a file; repeatable.")
-@click.option("--name", metavar="NAME", help="Name of the table (light).")
+@click.option("--name", metavar="NAME", help="Name that the table gets.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds without a byte before a retry.")
 @click.option("--force", is_flag=True, help="Replace a table of this name, or images, that are here already.")
 def fetch_(
-    images: str | None, mirror: str | None, digests: tuple[str, ...], name: str | None, timeout: float, force: bool
+    what: str | None, mirror: str | None, digests: tuple[str, ...], name: str | None, timeout: float, force: bool
 ) -> None:
-    """Download the public files of the light table, check them, convert them; or HELP's latencies of devices
-    ("hardware"); or the published images of CIFAR.
+    """Download the public files of a table, check them, convert them; or the published images of CIFAR.
 
-    A download that was stopped goes on where it stopped.
-    """  # noqa: D205 - click reads it
-    from nasharness.errors import UsageError
+    TABLE: light (of tss; the default), sss, nbmacro, channel, curves. IMAGES: cifar10, cifar100. hardware: HELP's
+    latencies of devices. A download that was stopped goes on where it stopped.
+    """
+    from nasharness.errors import UsageError, unknown
     from nasharness.hardware import help as helps
+    from nasharness.images import catalogue as pictures
     from nasharness.images.fetch import fetch_images
-    from nasharness.tables.fetch import fetch
+    from nasharness.tables.importers import published
+    from nasharness.tables.importers.nats_light.fetch import fetch
 
     expected = {}
     for text in digests:
@@ -128,6 +130,10 @@ def fetch_(
         if len(digest) != 64 or not file:
             raise UsageError(f"--sha256 {text!r}: expected FILE=HEX with 64 hexadecimal digits")
         expected[file] = digest
+    offered = ("light", "hardware", *(one.name for one in published.every()))
+    images = what in pictures.names()
+    if what is not None and not images and what not in offered:
+        raise unknown("table or images to fetch", what, (*offered, *pictures.names()), "nasharness data fetch --help")
     progress = Progress("bytes")
     common: dict[str, Any] = {
         "mirror": mirror,
@@ -137,19 +143,23 @@ def fetch_(
         "progress": lambda file, done, total: progress.update(done, total, file),
     }
     try:
-        if images is not None and name is not None:
-            raise UsageError(f"--name {name}: the light table has a name, {images} has its own; leave it out")
-        if images == "hardware":
+        if what == "hardware":
+            if name is not None:
+                raise UsageError(f"--name {name}: the hardware table is called 'help'; leave it out")
             _announce_devices(helps.fetch(**common))
             return
-        if images is not None:
-            archive = fetch_images(images, **common)
-        else:
+        if images:
+            if name is not None:
+                raise UsageError(f"--name {name}: tables have a name, images have their own; leave it out")
+            archive = fetch_images(str(what), **common)
+        elif what in (None, "light"):
             table = fetch(name=name or "light", **common)
+        else:
+            table = published.fetch(str(what), name=name, **common)
     finally:
         progress.close()
-    if images is not None:
-        click.echo(f"images of {images}, {archive.stat().st_size / 1e6:.1f} MB, checked; use: --images {images}")
+    if images:
+        click.echo(f"images of {what}, {archive.stat().st_size / 1e6:.1f} MB, checked; use: --images {what}")
         click.echo(f"in {archive}")
         return
     _announce(table)

@@ -15,11 +15,15 @@ KINDS = ("algos", "spaces", "tables", "datasets", "devices")
 @click.argument("kind", metavar="|".join(KINDS))
 @click.argument("pattern", default="*")
 def command(kind: str, pattern: str) -> None:
-    """List algorithms, spaces, tables, data sets or devices; PATTERN is a shell wildcard such as 'auto*'."""
+    """List algorithms, spaces, tables, data sets or devices; PATTERN is a name, or a wildcard such as 'auto*'.
+
+    With a PATTERN, algorithms come with what each of their settings means, its range and its source.
+    """
     if kind not in KINDS:
         raise unknown("list", kind, KINDS, "nasharness list --help")
-    made = {"algos": _algos, "spaces": _spaces, "tables": _tables, "datasets": _datasets, "devices": _devices}
-    rows = made[kind]()
+    listed = {"algos": lambda: _algos(pattern != "*"), "spaces": _spaces, "tables": _tables, "datasets": _datasets}
+    listed["devices"] = _devices
+    rows = listed[kind]()
     kept = [row for row in rows if fnmatch.fnmatch(row[0], pattern)]
     if not kept:
         click.echo(f"nothing matches {pattern!r}")
@@ -31,7 +35,7 @@ def command(kind: str, pattern: str) -> None:
             click.echo(f"{'':<{width}}  {line}")
 
 
-def _algos() -> list[tuple[str, ...]]:
+def _algos(meanings: bool) -> list[tuple[str, ...]]:
     from nasharness import spaces
     from nasharness.search import registry
     from nasharness.training.proxy_search.settings import SETTINGS, defaults_of
@@ -43,7 +47,11 @@ def _algos() -> list[tuple[str, ...]]:
             f"{record.kind}; spaces {', '.join(record.spaces)}"
             + (f"; needs {', '.join(record.needs)}" if record.needs else "")
         ]
-        if record.defaults:
+        if meanings:
+            width = max((len(f"{key} = {value}") for key, value in record.defaults.items()), default=0)
+            for key, value in record.defaults.items():
+                facts.append(f"  {f'{key} = {value}':<{width}}  {record.meanings.get(key, '')}".rstrip())
+        elif record.defaults:
             facts.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
         for space in spaces.graph_names():
             if name in spaces.graphs(space).algorithms:

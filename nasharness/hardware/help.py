@@ -20,13 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import spaces
-from nasharness.errors import DataError, unknown
+from nasharness.errors import DataError
 from nasharness.hardware.imported import Columns, write
 from nasharness.hardware.quantity import canonical
-from nasharness.storage import reading
-from nasharness.storage.places import data_dir
-from nasharness.tables.download import Progress, discard
-from nasharness.tables.fetch import RAW, Source, _bring
+from nasharness.storage import file_sha256, reading
+from nasharness.storage.download import RAW, Bringer, Progress
 from nasharness.tables.table import Table
 from nasharness.tables.unpickle import LIMIT, loads
 
@@ -127,28 +125,18 @@ def fetch(
 ) -> Table:
     """Download HELP's files of tss, check them, and return the hardware table ``help`` made of them.
 
-    ``mirror``: a folder with the repository's layout, or the address of one. ``sha256``: path in the repository ->
-    SHA-256, instead of the recorded one. Other options as in ``tables.fetch.fetch``; a stopped download goes on.
+    ``mirror``: a checkout of the repository, a folder with its files, or the address of one. ``sha256``: file name ->
+    SHA-256, instead of the recorded one. Other options as in `Bringer`; a stopped download goes on.
     Raises DataError for a file that cannot be had or is not the published one, naming it; no table is written then.
     """
-    wanted = {path_of(device): digest for device, digest in files.items()}
-    for file in sha256 or {}:
-        if file not in wanted:
-            raise unknown("file", file, wanted)
-    wanted |= dict(sha256 or {})
-    store = data_dir() / "downloads"
-    paths = {}
-    for device in files:
-        file = path_of(device)
-        source = Source(
-            file=file, short=f"HELP {COMMIT}", urls=(f"{RAW}/{REPOSITORY}/{COMMIT}/{file}",), licence=CARD["licence"],
-            origin=f"https://github.com/{REPOSITORY}", sha256=wanted[file],
-        )  # fmt: skip
-        paths[device] = _bring(source, mirror, store, wanted[file], timeout, attempts, pause, progress)
-    made = columns(paths, {device: wanted[path_of(device)] for device in files})
-    card = CARD | {"files": dict(wanted)}
+    if mirror is not None and (Path(mirror).expanduser() / FOLDER).is_dir():
+        mirror = Path(mirror).expanduser() / FOLDER
+    bringer = Bringer(mirror, sha256, timeout, attempts, pause, progress)
+    root = f"{RAW}/{REPOSITORY}/{COMMIT}"
+    wanted = {f"{device}.pt": ([f"{root}/{path_of(device)}"], digest) for device, digest in files.items()}
+    paths = bringer.bring(wanted, "nasharness data fetch hardware")
+    made = columns({device: paths[f"{device}.pt"] for device in files}, {})
+    card = CARD | {"files": {path_of(device): file_sha256(paths[f"{device}.pt"]) for device in files}}
     table = write(spaces.get("tss"), "help", made, card, force=force, dtype="float32")
-    for path in paths.values():
-        if store in path.parents:
-            discard(path)
+    bringer.discard(paths.values())
     return table

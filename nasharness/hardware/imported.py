@@ -19,7 +19,7 @@ from nasharness.hardware.quantity import MEASURED, MODELLED, REFUSED, of_column,
 from nasharness.spaces import stored
 from nasharness.spaces.base import Indices, Space
 from nasharness.storage import file_sha256, reading
-from nasharness.tables.light_files import read_columns
+from nasharness.tables.importers.nats_light.files import read_columns
 from nasharness.tables.table import Table, TableWriter
 from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, loads
 

@@ -1,4 +1,4 @@
-"""Where the records of a NATS-Bench archive lie: a folder of small files, or the same files inside a tar.
+"""Where the records of a NATS-Bench archive lie: a folder of small files, the same files inside a tar, or one pickle.
 
 Nothing is unpacked to disk: a record is a range of bytes of some file, whether that file is the record or a tar.
 """
@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,20 @@ from nasharness.tables.unpickle import bunzip2, loads
 _RECORD = re.compile(r"(\d{1,6})\.pickle\.pbz2")
 _META = "meta.pickle.pbz2"
 SIZES = {"tss": 15625, "sss": 32768}
+#: how the names of single files begin
+NAMES = {"NATS-tss": "tss", "NATS-sss": "sss", "NAS-Bench-201": "tss"}
 EXPECTED = "the folder NATS-tss-v1_0-3ffb9-simple or NATS-sss-v1_0-50262-simple, or its .tar"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One record as ``size`` bytes of ``path`` from ``offset`` on; ``stamp`` tells when they changed.
-
-    ``packed``: whether they are bz2 data, or the bare pickle.
-    """
+    """One record as ``size`` bytes of ``path`` from ``offset`` on, bz2 data; ``stamp`` tells when they changed."""
 
     name: str
     path: str
     offset: int
     size: int
     stamp: int
-    packed: bool = True
 
     def read(self) -> bytes:
         """Return the bytes. Raises DataError where they cannot be read, or are fewer than they were."""
@@ -50,7 +48,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive found: its name (``NATS-tss-v1_0-3ffb9``), kind, and the place of meta and of each record."""
+    """An archive found: its name (``NATS-tss-v1_0-3ffb9``), kind, and the place of meta and of each record.
+
+    Of kinds ``single`` and ``pth``, which are one pickle, nothing is known before it is read.
+    """
 
     path: Path
     name: str
@@ -158,7 +159,41 @@ def space_of(strings: Sequence[str], what: str) -> str:
     return space
 
 
-def identity(members: Sequence[Member]) -> str:
+def space_in(archive: Archive, asked: str | None) -> tuple[str, list[str]]:
+    """The space of an archive, and the published strings in index order, none where they are known only after reading.
+
+    Raises UsageError for an archive of another space than the one ``asked`` for, or that says nothing of its space.
+    """
+    strings = [] if archive.meta is None else read_meta(archive)
+    if strings:
+        space: str | None = space_of(strings, f"{archive.path}: meta_archs")
+    else:
+        space = next((space for name, space in NAMES.items() if archive.name.startswith(name)), asked)
+    if space is None:
+        raise UsageError(f"{archive.path}: the name does not say of which space it is; add --space tss or --space sss")
+    if asked not in (None, space):
+        raise UsageError(f"{archive.path} is an archive of space {space!r}, not of {asked!r}")
+    return space, strings
+
+
+def tasks(archive: Archive, space: str, strings: Sequence[str], folder: Path, size: int) -> Iterator[dict[str, Any]]:
+    """What reading processes are to do: blocks of ``size`` records in index order, or all of a single file."""
+    if archive.meta is None:
+        stat = archive.path.stat()
+        stamp = f"{archive.path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+        yield {"single": str(archive.path), "space": space, "folder": str(folder), "size": size, "stamp": stamp}
+        return
+    indices = sorted(archive.records)
+    for number, start in enumerate(range(0, len(indices), size)):
+        members = [(i, strings[i], archive.records[i]) for i in indices[start : start + size]]
+        yield {
+            "members": [(index, arch, asdict(member)) for index, arch, member in members],
+            "shard": str(folder / f"block-{number:05d}"),
+            "identity": _identity([member for _, _, member in members]),
+        }
+
+
+def _identity(members: Sequence[Member]) -> str:
     """Hash of the names, places, sizes and times of change of some members: what a shard made of them is keyed by."""
     digest = hashlib.sha256()
     for m in members:

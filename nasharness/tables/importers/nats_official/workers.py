@@ -1,7 +1,8 @@
-"""Reading blocks of records in processes of their own.
+"""Reading archives in processes of their own.
 
-Plain child processes that take one JSON line per block: they need no ``__main__`` guard in the caller's script, die
-with their parent, and contain what a hostile record may do (crash, hang, fill the memory): the record is then named.
+Plain child processes that take one JSON line per task, a block of records or a whole single file: they need no
+``__main__`` guard in the caller's script, die with their parent, and contain what a hostile record may do (crash, hang,
+fill the memory): the record is then named.
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from nasharness.errors import DataError
-from nasharness.storage import reason
-from nasharness.tables.official_records import Block
-from nasharness.tables.official_sources import Member
-from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, bunzip2, loads
+from nasharness.tables.importers.nats_official.records import ALLOWED, Block
+from nasharness.tables.importers.nats_official.single import read_single
+from nasharness.tables.importers.nats_official.sources import Member
+from nasharness.tables.unpickle import bunzip2, loads
 
 #: seconds after which a record that is still being read is given up; a real one takes 0.01
 STALL = 120.0
@@ -36,35 +36,27 @@ MEMORY = 2 << 30
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 
 
-@dataclass(frozen=True)
-class Task:
-    """A block to read: which records (index, string, place), into which shard, keyed by what."""
-
-    members: Sequence[tuple[int, str, Member]]
-    shard: Path
-    identity: str
-
-    def line(self) -> bytes:
-        """The task as one line of JSON."""
-        members = [[index, arch, asdict(member)] for index, arch, member in self.members]
-        return json.dumps({"members": members, "shard": str(self.shard), "identity": self.identity}).encode() + b"\n"
+#: plain values: a block's ``members`` (index, string, place), its ``shard`` and what that is keyed by (``identity``);
+#: or what ``read_single`` takes
+Task = Mapping[str, Any]
 
 
-def read_block(
-    members: Sequence[tuple[int, str, Member]], shard: Path, identity: str, report: Callable[[str], None]
-) -> None:
-    """Read a block of records and write its shard. Raises DataError for the first bad record."""
-    allowed = {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}
-    block = Block(len(members))
-    hashes = []
-    for row, (index, arch, member) in enumerate(members):
-        report(member.name)
+def read_block(task: Task, report: Callable[[str, str], None]) -> None:
+    """Read a block of records and write its shard; see ``read_single`` for ``report``.
+
+    Raises DataError for the first bad record.
+    """
+    block = Block(len(task["members"]))
+    hashes = {}
+    for row, (index, arch, place) in enumerate(task["members"]):
+        member = Member(**place)
+        report("reads", member.name)
         data = member.read()
-        hashes.append(hashlib.sha256(data).hexdigest())
-        if member.packed:
-            data = bunzip2(data, what=member.name)
-        block.add(row, loads(data, allowed, what=member.name, checked=True), index, arch, member.name)
-    block.write(shard, {"identity": identity, "sha256": hashes})
+        hashes[index] = hashlib.sha256(data).hexdigest()
+        data = bunzip2(data, what=member.name)
+        block.add(row, loads(data, ALLOWED, what=member.name, checked=True), index, arch, member.name)
+    block.write(Path(task["shard"]), task["identity"], hashes)
+    report("shard", task["shard"])
 
 
 def main() -> None:
@@ -83,16 +75,13 @@ def main() -> None:
     try:
         for line in sys.stdin.buffer:
             task = json.loads(line)
-            members = [(index, arch, Member(**member)) for index, arch, member in task["members"]]
             try:
-                read_block(members, Path(task["shard"]), task["identity"], lambda name: answer("reads", name))
+                (read_single if "single" in task else read_block)(task, answer)
                 answer("done")
             except DataError as error:
                 answer("error", type(error).__name__, str(error))
             except MemoryError:
                 answer("error", "DataError", "takes more memory than any record of this format")
-            except OSError as error:
-                answer("error", "DataError", f"cannot write {task['shard']}: {reason(error)}")
             gc.collect(0)
     except BrokenPipeError:
         os._exit(1)  # the parent is gone
@@ -146,7 +135,7 @@ class _Worker:
             if task is None:
                 self.process.stdin.close()
             else:
-                self.process.stdin.write(task.line())
+                self.process.stdin.write(json.dumps(task).encode() + b"\n")
                 self.process.stdin.flush()
         except BrokenPipeError:
             pass  # its end is reported by the listener
@@ -166,12 +155,10 @@ class _Worker:
         return (f"signal {-code}" if code < 0 else f"exit code {code}") + (f": {lines[-1]}" if lines else "")
 
 
-def read_blocks(tasks: Iterable[Task], jobs: int, done: Callable[[Task], None]) -> None:
-    """Read all blocks in ``jobs`` processes; ``done(task)`` is called in this thread after each block.
+def read_all(tasks: Iterable[Task], jobs: int, wrote: Callable[[Path], None]) -> None:
+    """Do all tasks in ``jobs`` processes; ``wrote(shard)`` is called in this thread after each shard.
 
-    ``tasks`` may be a generator that prepares blocks as they are asked for.
-
-    Raises DataError for the first bad record; blocks already read stay as shards. Leaves no process behind, whatever
+    Raises DataError for the first bad record; shards already written stay. Leaves no process behind, whatever
     happens, Ctrl-C included.
     """
     todo = iter(tasks)
@@ -193,11 +180,13 @@ def read_blocks(tasks: Iterable[Task], jobs: int, done: Callable[[Task], None]) 
             if worker.task is None:
                 continue
             if words is None:
-                record = worker.record or "a block of records"
+                record = worker.record or "an archive"
                 raise DataError(f"{record}: reading it ended the reading process ({worker.last_words()})")
             if words[0] == "error":
                 raise _error(words)
-            done(worker.task)
+            if words[0] == "shard":
+                wrote(Path(words[1]))
+                continue
             following = next(todo, None)
             busy -= following is None
             worker.give(following)

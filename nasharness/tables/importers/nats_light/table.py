@@ -1,4 +1,4 @@
-"""Converts small public files of the topology space to a table (see ``light_columns`` for what they may hold).
+"""Converts small public files of the topology space to a table (see ``columns`` for what they may hold).
 
 Training seconds come from the files' ``*_epoch_s`` columns, else from the embedded table: both descend from the same
 two numbers per cell. No public small file has the seconds of a validation pass; they are estimated, and the column
@@ -20,16 +20,15 @@ from nasharness.errors import DataError, UsageError
 from nasharness.storage import file_sha256
 from nasharness.tables import own_files
 from nasharness.tables.catalogue import table_path
-from nasharness.tables.light_columns import kind, parse
-from nasharness.tables.light_files import Raw, read_columns
+from nasharness.tables.importers import CITATION
+from nasharness.tables.importers.nats_light.columns import kind, parse
+from nasharness.tables.importers.nats_light.files import Raw, read_columns
 from nasharness.tables.table import Table, TableWriter
 
 Values = NDArray[np.float64]
 
-CITATION = (
-    "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
-    "Size, IEEE TPAMI 2021, arXiv:2009.00437"
-)
+#: what these files measure
+SPACES = ("tss",)
 #: ImageNet16-120 has 151,700 training images and a resolution of 16: 3.034 times CIFAR-10's seconds per epoch
 IN16_TO_CIFAR10 = 3.034
 #: images of one validation pass

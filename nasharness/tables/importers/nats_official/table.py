@@ -14,31 +14,23 @@ import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nasharness.errors import UsageError
+from nasharness.errors import DataError, UsageError
 from nasharness.storage import only_writer, writing
 from nasharness.tables.catalogue import table_path
-from nasharness.tables.official_anchors import check_anchors
-from nasharness.tables.official_blocks import Blocks, FileBlocks, SingleBlocks, is_done
-from nasharness.tables.official_records import DATASETS, SCHEDULES, Curve, Shard
-from nasharness.tables.official_sources import SIZES, Archive, find_archive
-from nasharness.tables.official_workers import Task, read_blocks
+from nasharness.tables.importers import CITATION, CITATION_201
+from nasharness.tables.importers.nats_official.anchors import check_anchors
+from nasharness.tables.importers.nats_official.records import DATASETS, SCHEDULES, Curve, Shard, is_done
+from nasharness.tables.importers.nats_official.sources import SIZES, Archive, find_archive, space_in, tasks
+from nasharness.tables.importers.nats_official.workers import Task, read_all
 from nasharness.tables.table import Table, TableWriter
 
 LICENCE = "MIT"
-CITATION = (
-    "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
-    "Size, IEEE TPAMI 2021, arXiv:2009.00437"
-)
-CITATION_201 = (
-    "X. Dong, Y. Yang: NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search, ICLR 2020, "
-    "arXiv:2001.00326"
-)
 ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
 #: records in one shard
 BLOCK = 128
@@ -63,6 +55,9 @@ def import_archive(
     """Import a NATS-Bench archive and return the table.
 
     ``path``: the folder ``NATS-*-simple``, its ``.tar``, the single-file ``.pickle.pbz2``, or a NAS-Bench-201 ``.pth``.
+    The last two are one pickle, for which the standard reader needs some 30 GB of memory: here one process reads it
+    record by record in some 100 MB, and takes some 15 minutes for the published ones. All cores read the folder or its
+    tar, which hold the same. Of a single file that was renamed, ``space`` must be given.
     ``name``: the table's name. ``space``: refuse an archive of another space. ``partial``: accept an archive in which
     records are missing (their values are NaN). ``jobs``: processes, one per core by default. ``progress(done, total)``
     is called in this thread after every block of records. ``destination``: the table's folder, by default where
@@ -74,18 +69,17 @@ def import_archive(
     source = Path(path).expanduser()
     archive = find_archive(source)
     jobs = _jobs(jobs)
-    blocks = SingleBlocks(archive) if archive.kind in ("single", "pth") else FileBlocks(archive)
-    if space is not None and space != blocks.space:
-        raise UsageError(f"{source} is an archive of space {blocks.space!r}, not of {space!r}")
-    blocks.check(partial)
-    target = table_path(blocks.space, name) if destination is None else Path(destination)
+    space, strings = space_in(archive, space)
+    if strings:
+        refuse_partial(source, archive.records, SIZES[space], partial)
+    target = table_path(space, name) if destination is None else Path(destination)
     with writing(f"a table under {target.parent}", "run the import again"), only_writer(target):
         folder = target.with_name(f".import-{target.name}")
         folder.mkdir(parents=True, exist_ok=True)
-        tasks = _read(blocks, folder, jobs, progress)
-        blocks.check_end(partial)
-        shards = [Shard(shard) for shard, _ in tasks]
-        table = assemble(archive, blocks.space, target, name, shards, [rows for _, rows in tasks], anchors)
+        total = len(archive.records) or SIZES[space]
+        shards = _read(tasks(archive, space, strings, folder, BLOCK), total, jobs, progress)
+        refuse_partial(source, {index for shard in shards for index in shard.indices}, SIZES[space], partial)
+        table = assemble(archive, space, target, name, shards, anchors)
         shutil.rmtree(folder, ignore_errors=True)
     return table
 
@@ -98,32 +92,41 @@ def _jobs(jobs: int | None) -> int:
     return min(jobs, 64)
 
 
-def _read(blocks: Blocks, folder: Path, jobs: int, progress: Progress | None) -> list[tuple[Path, Sequence[int]]]:
-    """Make the shards that are not there yet. Returns every shard and the architectures in it, in order."""
-    found: list[tuple[Path, Sequence[int]]] = []
-    finished = 0
+def refuse_partial(path: Path, present: Collection[int], size: int, partial: bool) -> None:
+    """Raise DataError where records are missing and that was not asked for, or where there is none at all."""
+    beyond = [index for index in present if index >= size]
+    if beyond:
+        raise DataError(f"{path}: a record of architecture {min(beyond)}; the space ends at {size - 1}")
+    if not present:
+        raise DataError(f"{path} holds no record at all, expected {size:,} such as 000000.pickle.pbz2")
+    if len(present) < size and not partial:
+        first = next(index for index in range(size) if index not in present)
+        raise DataError(
+            f"{path} is incomplete: {size - len(present):,} of {size:,} records are missing, the first is that of "
+            f"architecture {first}; fetch the rest, or import what is there with --partial (partial=True)"
+        )
 
-    def done(records: int) -> None:
-        nonlocal finished
-        finished += records
+
+def _read(todo: Iterable[Task], total: int, jobs: int, progress: Progress | None) -> list[Shard]:
+    """Make the shards that are not there yet. Returns all, in order."""
+    shards: list[Shard] = []
+
+    def wrote(path: Path) -> None:
+        shards.append(Shard(path))
         if progress is not None:
-            progress(finished, max(blocks.total, finished))
+            progress(sum(shard.size for shard in shards), total)
 
     def missing() -> Iterator[Task]:
-        for task in blocks.tasks(folder, BLOCK):
-            found.append((task.shard, [index for index, _, _ in task.members]))
-            if is_done(task):
-                done(len(task.members))
+        for task in todo:
+            if "shard" in task and is_done(Path(task["shard"]), task["identity"]):
+                wrote(Path(task["shard"]))
             else:
                 yield task
 
-    def read(task: Task) -> None:
-        blocks.read(task)
-        done(len(task.members))
-
-    done(0)
-    read_blocks(missing(), jobs, read)
-    return found
+    if progress is not None:
+        progress(0, total)
+    read_all(missing(), jobs, wrote)
+    return sorted(shards, key=lambda shard: shard.path)
 
 
 # ---- from shards to a table
@@ -135,17 +138,16 @@ def assemble(
     target: Path,
     name: str,
     shards: Sequence[Shard],
-    rows: Sequence[Sequence[int]],
     anchors: bool,
 ) -> Table:
-    """Write ``shards`` as the table in ``target``; ``rows``: the architectures in each of them, ascending."""
-    count, size = sum(map(len, rows)), SIZES[space]
+    """Write ``shards`` as the table in ``target``."""
+    count, size = sum(shard.size for shard in shards), SIZES[space]
     complete = count == size
     spread = _spread(shards)
     provenance: dict[str, Any] = {
         "archive": archive.path.name,
         "kind": archive.kind,
-        "content_sha256": _content(shards, rows),
+        "content_sha256": _content(shards),
         "records": count,
         "complete": complete,
         "anchors_checked": anchors,
@@ -167,7 +169,7 @@ def assemble(
     written: dict[tuple[str, str, int], np.memmap[Any, Any]] = {}
     with writer:
         for key, curves in sorted(_columns(shards).items(), key=lambda item: _rank(item[0])):
-            written[key] = _column(writer, *key, curves, shards, rows, spread)
+            written[key] = _column(writer, *key, curves, shards, spread)
             _release(written[key])
         if anchors:
             check_anchors(space, written, str(archive.path))
@@ -181,11 +183,11 @@ def _release(column: np.memmap[Any, Any]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)  # of a shared mapping: the written pages stay in the file
 
 
-def _content(shards: Sequence[Shard], rows: Sequence[Sequence[int]]) -> str:
+def _content(shards: Sequence[Shard]) -> str:
     """Hash of all records' own hashes in index order: equal for a folder and for the tar of it."""
     digest = hashlib.sha256()
-    for shard, indices in zip(shards, rows, strict=True):
-        for index, sha256 in zip(indices, shard.head["sha256"], strict=True):
+    for shard in shards:
+        for index, sha256 in zip(shard.indices, shard.head["sha256"], strict=True):
             digest.update(f"{index} {sha256}\n".encode())
     return digest.hexdigest()
 
@@ -219,7 +221,6 @@ def _column(
     schedule: int,
     curves: Sequence[Curve],
     shards: Sequence[Shard],
-    rows: Sequence[Sequence[int]],
     spread: Mapping[str, tuple[int, float]],
 ) -> np.memmap[Any, Any]:
     if not schedule:
@@ -245,9 +246,10 @@ def _column(
         )
     column = written.reshape(len(epochs), len(seeds), -1)
     place = {epoch: at for at, epoch in enumerate(epochs)}
-    for shard, indices in zip(shards, rows, strict=True):
-        first, last = indices[0], indices[-1]
-        where: slice | Sequence[int] = slice(first, last + 1) if last - first + 1 == len(indices) else indices
+    for shard in shards:
+        first, last = shard.indices[0], shard.indices[-1]
+        whole = shard.indices == list(range(first, last + 1))
+        where: slice | Sequence[int] = slice(first, last + 1) if whole else shard.indices
         for curve in curves:
             if curve not in shard.places:
                 continue

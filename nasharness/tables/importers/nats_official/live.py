@@ -1,4 +1,4 @@
-"""A table of a live API object of ``nats_bench``: what `official.import_archive` makes of the files it was read from.
+"""A table of a live API object of ``nats_bench``: what `import_archive` makes of the files it was read from.
 
 For whoever has the object and not the archive: a subset that was made by hand, a copy behind a network file system, an
 API that a script has loaded anyway.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage import writing
 from nasharness.tables.catalogue import table_path
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ def from_nats_bench(
     Raises UsageError for an object of another kind and a table that is here already, DataError for one that lacks
     architectures, or holds something else than NATS-Bench's results; the table that was there is then unchanged.
     """
-    from nasharness.tables.official import BLOCK, assemble
-    from nasharness.tables.official_blocks import refuse_partial
-    from nasharness.tables.official_records import Block, Shard
-    from nasharness.tables.official_sources import SIZES, Archive, space_of
+    from nasharness.tables.importers.nats_official.records import Block, Shard
+    from nasharness.tables.importers.nats_official.sources import SIZES, Archive, space_of
+    from nasharness.tables.importers.nats_official.table import BLOCK, assemble, refuse_partial
 
     what = f"this {type(api).__name__}"
     if not hasattr(api, "meta_archs") or not hasattr(api, "arch2infos_dict"):
@@ -54,9 +54,9 @@ def from_nats_bench(
         raise UsageError(f"table {name!r} of space {space!r} is in {target} already; replace it with force=True")
     indices = [index for index in range(SIZES[space]) if _has(api, index)]
     source = Path(str(getattr(api, "filename", None) or type(api).__name__))
-    refuse_partial(source, len(indices), SIZES[space], partial, dict.fromkeys(indices))
+    refuse_partial(source, indices, SIZES[space], partial)
     blocks = [indices[start : start + BLOCK] for start in range(0, len(indices), BLOCK)]
-    try:
+    with writing(f"a table under {target.parent}", ""):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".import-{target.name}-", dir=target.parent) as folder:
             shards = []
@@ -67,12 +67,10 @@ def from_nats_bench(
                     if progress is not None:
                         progress(number * BLOCK + row + 1, len(indices))
                 path = Path(folder) / f"block-{number:05d}"
-                block.write(path, {"sha256": [_digest(block, row) for row in range(len(rows))]})
+                block.write(path, "live", {index: _digest(block, row) for row, index in enumerate(rows)})
                 shards.append(Shard(path))
             archive = Archive(source, source.name.split(".")[0].removesuffix("-simple"), "live", None, {})
-            return assemble(archive, space, target, name, shards, blocks, anchors=True)
-    except OSError as error:
-        raise UsageError(f"cannot write a table under {target.parent}: {error.strerror or error}") from None
+            return assemble(archive, space, target, name, shards, anchors=True)
 
 
 def _has(api: Any, index: int) -> bool:

