@@ -27,14 +27,16 @@ class Known:
     """Quantities that cost nothing to know: the known objectives and limits of a problem, adjusted.
 
     ``values(number, ids)``: of an objective, float64 ``[...]``. ``excess(ids)``: how far limits are broken, relative to
-    their bounds, float64 ``[...]``: 0 where all are kept. Both cover a space of any size.
+    their bounds, float64 ``[...]``: 0 where all are kept, infinite where an objective has no value (a device on which
+    the architecture does not run, or was not measured). Both cover a space of any size.
     """
 
     def __init__(self, objectives: Sequence[Objective], limits: Sequence[Limit], read: Any) -> None:
         self._columns = {number: read(objective) for number, objective in enumerate(objectives) if objective.known}
         self._signs = [objective.sign for objective in objectives]
         self._limits = [(limit, read(limit.objective)) for limit in limits if limit.objective.known]
-        self.limited = bool(self._limits)
+        self._partial = [number for number in self._columns if objectives[number].partial]
+        self.limited = bool(self._limits or self._partial)
 
     def values(self, number: int, ids: Indices) -> Floats:
         """Adjusted values of objective ``number``."""
@@ -42,7 +44,9 @@ class Known:
 
     def excess(self, ids: Indices) -> Floats:
         """How far known limits are broken: the sum of their relative excesses."""
-        return np.asarray(sum(limit.excess(column(ids)) for limit, column in self._limits))
+        broken = [limit.excess(column(ids)) for limit, column in self._limits]
+        broken += [np.where(np.isnan(self._columns[number](ids)), np.inf, 0.0) for number in self._partial]
+        return np.asarray(sum(broken))
 
 
 class Evaluator:

@@ -26,12 +26,19 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"protocol   signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}",
         *([f"objectives {', '.join(several)}"] if len(several) > 1 else []),
         *(f"limit      {limit}" for limit in problem.limits),
+        *(f"device     {name}" for name in _devices(problem)),
         f"cost       {_first_clause(problem.cost_note())}",
         f"budget     {budget_text(problem)}",
         f"algorithm  {record.name}" + (f" with {pairs(changed)}" if changed else " with its defaults"),
         *(f"note       {note}" for note in problem.notes),
     ]
     return "\n".join(lines)
+
+
+def _devices(problem: Problem) -> list[str]:
+    """Where the numbers of each device come from."""
+    used = [*problem.objectives, *(limit.objective for limit in problem.limits)]
+    return list(dict.fromkeys(f"{one.name} in {one.unit}: {one.device}" for one in used if one.device is not None))
 
 
 def budget_text(problem: Problem) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces import stored
 from nasharness.storage.places import data_dir
@@ -89,6 +90,8 @@ def candidates(space: str) -> tuple[list[Table], list[str]]:
     if not tables:
         if damaged:
             raise DataError(f"no table of space {space!r} can be opened: {'; '.join(damaged)}")
+        if spaces.get(space).no_table:
+            raise DataError(spaces.get(space).no_table)
         raise DataError(f"no table of space {space!r} in {data_dir()}; get one with: {' or: '.join(commands(space))}")
     return tables, damaged
 
