@@ -19,7 +19,7 @@ from nasharness import hardware, spaces
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.hardware import card, imported
 from nasharness.hardware import help as helps
-from nasharness.hardware.build_embedded import DEVICES, build, build_operators
+from nasharness.hardware.build_embedded import DEVICES, build
 from nasharness.hardware.quantity import batch_of, of_column
 from nasharness.search import Backend, Problem
 from nasharness.search.testing import synthetic_table
@@ -136,7 +136,7 @@ def test_embedded_rows_known_without_any_file(data_home):
     )
     assert values("tss", "cifar10", "pixel3_latency", [0, 1, 2]) == pytest.approx([3.60585, 17.2381, 15.723], rel=1e-6)
     embedded = [row for row in hardware.catalogue.inventory() if row["name"] == "embedded"]
-    assert {row["space"] for row in embedded} == {"tss", "fbnet"}
+    assert {row["space"] for row in embedded} == {"tss"}
     assert all("MIT" in row["licence"] for row in embedded)
     size = sum(file.stat().st_size for row in embedded for file in os.scandir(row["path"]))
     assert size < 2_000_000
@@ -180,13 +180,27 @@ def test_fbnet_is_a_space_of_vectors(data_home):
     assert np.array_equal(pickle.loads(pickle.dumps(fbnet)).choices(arch), arch)  # noqa: S301 - our own
 
 
-def test_fbnet_sums_equal_the_published_ones(data_home):
+@pytest.fixture
+def operators(data_home, shared_data):
+    """The costs of FBNet's operators, imported: they do not ship."""
+    hardware.imported.import_files([shared_data / "fbnet_lut.json"])
+    return data_home
+
+
+def test_fbnet_without_its_table_says_what_brings_it(cli):
+    assert not hardware.find(spaces.get("fbnet"), "cifar100", "raspi4_latency")
+    code, out, said = cli("show", ",".join("0" * 22), "--space", "fbnet")
+    assert code == 0, said
+    assert "nasharness data import HW-NAS-Bench-v1_0.pickle" in out
+
+
+def test_fbnet_sums_equal_the_published_ones(operators):
     for arch, dataset, costs in FBNET:
         for name, published in costs.items():
             assert values("fbnet", dataset, name, arch) == pytest.approx(published, abs=6e-7)
 
 
-def test_operators_are_the_225_of_the_published_table(shared_data, data_home):
+def test_operators_are_the_225_of_the_published_table(shared_data, operators):
     published = json.loads((shared_data / "fbnet_lut.json").read_text())
     fbnet = spaces.get("fbnet")
     names = {name for dataset in fbnet.datasets for name in fbnet.operators(dataset).names()}
@@ -198,7 +212,7 @@ def test_operators_are_the_225_of_the_published_table(shared_data, data_home):
         assert ours(arch) == sum(prices[name] for name in fbnet.operators("cifar100").of(arch))  # to the bit
 
 
-def test_the_5000_networks_of_help_exactly(shared_data, data_home):
+def test_the_5000_networks_of_help_exactly(shared_data, operators):
     table = parquet.read_table(shared_data / "hwnas_fbnet.parquet").to_pydict()
     fbnet = spaces.get("fbnet")
     archs = np.stack([fbnet.from_string(text) for text in table["arch"]])
@@ -218,7 +232,7 @@ def test_the_5000_networks_of_help_exactly(shared_data, data_home):
     assert np.array_equal(np.round(1e6 * fbnet.flops(archs, "cifar100")) + more, table["flops"])
 
 
-def test_a_million_networks_have_the_same_costs_as_each_alone(data_home):
+def test_a_million_networks_have_the_same_costs_as_each_alone(operators):
     archs = np.random.default_rng(0).integers(0, 9, (1_000_000, 22)).astype(np.int8)
     start = time.perf_counter()
     many = values("fbnet", "ImageNet", "raspi4_latency", archs)
@@ -231,7 +245,7 @@ def test_a_million_networks_have_the_same_costs_as_each_alone(data_home):
     ]
 
 
-def test_fbnet_has_costs_and_no_accuracies(cli):
+def test_fbnet_has_costs_and_no_accuracies(operators, cli):
     for words in (("run", "--algo", "nsga2"), ("study", "--algo", "nsga2", "--runs", "2", "--out", "nowhere")):
         code, _, said = cli(*words, "--space", "fbnet")
         assert code in (1, 2)
@@ -248,7 +262,7 @@ def test_fbnet_has_costs_and_no_accuracies(cli):
 
 
 @pytest.mark.parametrize("name", ["random", "nsga2"])
-def test_a_backend_searches_fbnet_under_a_limit(data_home, name):
+def test_a_backend_searches_fbnet_under_a_limit(operators, name):
     def answer(archs):
         return np.asarray(archs).sum(axis=-1).astype(float)
 
@@ -509,7 +523,6 @@ def test_the_official_file(cli, tmp_path, content):
     assert values("fbnet", "cifar10", "raspi4_latency", arch) == sum(
         prices[name] for name in fbnet.operators("cifar10").of(arch)
     )
-    assert hardware.find(fbnet, "cifar10", "pixel3_latency").table == "embedded"
     assert Problem.create(dataset="cifar100", objectives=["edgetpu_latency"]).objectives[1].partial
     assert cli("data", "import", path)[0] == 0
     changed = pickle.loads(path.read_bytes()) | {  # noqa: S301 - our own
@@ -617,8 +630,6 @@ def test_building_the_embedded_tables_gives_what_is_committed(shared_data, tmp_p
     committed = hardware.catalogue.table_path("tss", "embedded")
     made = build(shared_data / "tss_hw.parquet", tmp_path / "tss")
     assert made.checksum == nasharness.tables.Table.open(committed).checksum
-    made = build_operators(shared_data / "fbnet_lut.json", tmp_path / "fbnet")
-    assert made.checksum == nasharness.tables.Table.open(committed.parent / "fbnet").checksum
 
 
 def test_a_damaged_hardware_table_is_said(data_home, tmp_path):

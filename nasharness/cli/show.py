@@ -25,6 +25,7 @@ def command(arch: str, space: str | None, table: str | None, as_json: bool, png:
     if space is None or space in spaces.graph_names():
         _graph(arch, space, table, as_json, png)
         return
+    from nasharness.hardware import HOW_TO_GET
     from nasharness.hardware import card as devices
     from nasharness.tables.card import card, render
 
@@ -38,7 +39,11 @@ def command(arch: str, space: str | None, table: str | None, as_json: bool, png:
     if as_json:
         click.echo(json.dumps(known))
         return
-    click.echo("\n".join([render(known, ascii=ascii_only()), *devices.lines(known.get("devices", []))]))
+    lines = devices.lines(known.get("devices", []))
+    ways = dict.fromkeys(HOW_TO_GET.get(space, {}).values())
+    if table is None and not lines and ways:
+        lines = ["", f"no device is known here; get some with: {' or: '.join(ways)}"]
+    click.echo("\n".join([render(known, ascii=ascii_only()), *lines]))
 
 
 def _graph(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:

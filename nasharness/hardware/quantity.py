@@ -19,7 +19,10 @@ HOW_TO_GET = {
     "tss": {
         **dict.fromkeys(("edgegpu", "edgetpu"), "nasharness data import HW-NAS-Bench-v1_0.pickle"),
         **dict.fromkeys(("essential_ph_1", "samsung_s7", "titan_rtx_256"), "nasharness data fetch hardware"),
-    }
+    },
+    "fbnet": dict.fromkeys(
+        ("edgegpu", "eyeriss", "fpga", "pixel3", "raspi4"), "nasharness data import HW-NAS-Bench-v1_0.pickle"
+    ),
 }
 
 _COLUMN = re.compile(r"(?P<device>[A-Za-z0-9][\w.-]*?)_(?:(?P<latency>lat_ms|latency_ms)|(?P<energy>energy_mj))")
