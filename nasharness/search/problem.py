@@ -372,4 +372,16 @@ def _read(text: str | None, preferred: Sequence[str], what: str, table: Table, s
             return measures.parse(choice, table, space, dataset)
         except UsageError:
             continue
+    for choice in preferred if what != "signal" else ():
+        # a table that scores other data sets by it must not score this one by something lesser
+        if any(_has(choice, table, space, other) for other in datasets(space, [table])):
+            measures.parse(choice, table, space, dataset)
     return measures.guess(what, table, space, dataset)
+
+
+def _has(text: str, table: Table, space: Space, dataset: str) -> bool:
+    try:
+        measures.parse(text, table, space, dataset)
+    except UsageError:
+        return False
+    return True

@@ -98,8 +98,10 @@ class Request:
         for option, number in (("--keep-every", keep_every), ("--derive-every", derive_every)):
             if number is not None:
                 _whole(option, number, 1)
-        if space == "sss" and recipe.get("channels") is not None:
-            raise UsageError(f"--channels {recipe['channels']}: sss has none, widths are what it searches; use --cells")
+        if spaces.get(space).ordinal and recipe.get("channels") is not None:
+            raise UsageError(
+                f"--channels {recipe['channels']}: {space} has none, widths are what it searches; use --cells"
+            )
         asked = Recipe.of(record, space, **recipe)
         where = _devices(device, runs)
         for name in where:

@@ -23,7 +23,7 @@ def header(request: Request, judge: Judge) -> str:
     else:
         found = judge.problem.table
         table = f"{found.name}: {found.version}, checksum {found.checksum[:12]}; judged by {judge.problem.final}"
-    size = f"{recipe.channels} channels, " if request.space == "tss" else ""
+    size = f"{recipe.channels} channels, " if not space.ordinal else ""
     stages = f"{size}{recipe.cells} cell{'s' if recipe.cells > 1 else ''} a stage"
     lines = [
         f"space      {space.name} ({space.size:,} architectures), data set {request.dataset}",

@@ -232,7 +232,7 @@ def _operations(text: str, space: GraphSpace, seed: int) -> tuple[str, ...]:
         return space.assign(streams.generator(seed, OPERATIONS))
     if text == "official":
         # the official recurrent search draws activations unseeded, so there its published cell's stand in
-        return official_assignment(space) if space.name == "shrink-cnn" else space.official
+        return official_assignment(space) if space.balanced else space.official
     names = tuple(name.strip() for name in text.split(","))
     if len(names) != space.nodes - 1:
         raise UsageError(
