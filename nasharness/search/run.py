@@ -248,11 +248,7 @@ def check_request(
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
     """
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
-    if "fidelities" in record.needs and evaluator.epochs == (0,):
-        raise UsageError(
-            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
-            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
-        )
+    check_fidelities(record, problem, evaluator)
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
@@ -270,6 +266,15 @@ def check_request(
             f" this machine has {_size(have)}. Ask for at most {fits:,} runs at a time (--runs {fits} --seed ...)"
         )
     return runs, seed
+
+
+def check_fidelities(record: Record, problem: Problem, evaluator: Evaluator) -> None:
+    """Raise UsageError where the algorithm trains to several fidelities and the table of ``problem`` has but one."""
+    if "fidelities" in record.needs and evaluator.epochs == (0,):
+        raise UsageError(
+            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
+            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
+        )
 
 
 def _many(count: int) -> str:

@@ -8,7 +8,8 @@ import inspect
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from nasharness.search import Problem, caveats, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
+from nasharness.search.run import check_fidelities
 from nasharness.storage.toml import Lines
-from nasharness.studies.plan import Plan
+from nasharness.studies.plan import Choice, Plan
 from nasharness.studies.shard import Shard
 from nasharness.version import __version__
 
@@ -76,9 +78,13 @@ class Study:
         tables = tables or {}
         problems = problems or [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
         problems = [problem.loaded() for problem in problems]
+        if plan.all_that_fit:
+            plan = replace(plan, algorithms=tuple(filter(partial(_fits, problems), plan.algorithms)))
         records = [registry.get(choice.name) for choice in plan.algorithms]
         for record in records:
             record.check_space(problems[0].space)
+            for problem in problems:
+                check_fidelities(record, problem, problem.evaluator())
         cells: list[dict[str, Any]] = []
         for problem in problems:
             for record, choice in zip(records, plan.algorithms, strict=True):
@@ -147,6 +153,16 @@ def identity_of(versions: Mapping[str, str], cells: Sequence[Mapping[str, Any]])
     bare = [{key: value for key, value in cell.items() if key != "caveats"} for cell in cells]  # they decide nothing
     content = json.dumps({"versions": versions, "cells": bare}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _fits(problems: Sequence[Problem], choice: Choice) -> bool:
+    """Say whether every table has the fidelities that an algorithm needs."""
+    try:
+        for problem in problems:
+            check_fidelities(registry.get(choice.name), problem, problem.evaluator())
+    except UsageError:
+        return False
+    return True
 
 
 def table_label(cell: Mapping[str, Any]) -> str:
