@@ -42,6 +42,18 @@ OFFICIAL = {
     variants={
         "official": ("AutoShrink with the official code's quirks, which can be switched off one by one", OFFICIAL),
     },
+    meanings={
+        "k": "removals scored a step; 1 to 1,000; the official code's",
+        "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; the official code's is 0.1",
+        "beam": "networks kept a step; 1 to 1,000; the official code's",
+        "trials": "evaluations averaged into one score; 1 to 1,000; the official code's",
+        "score_start": "whether the full network is evaluated first; ours (the official code begins with removals)",
+        "patience": "steps without a better score that end a descent, 0: never; 0 to 1,000; ours (official: 0)",
+        "keep_path": "whether input and output stay connected; ours (the official code may cut them apart)",
+        "restarts": "whether a new descent starts when one has ended; ours (the official code makes one)",
+        "ties": "cheaper (then at random) or last, which of equal scores wins; ours (the official code: last)",
+        "nan": "worst or best, what a failed evaluation counts as; ours (the official code: best)",
+    },
 )
 class AutoShrink(Shrinker):
     """AutoShrink on one concrete cell (tss), or by width descent (sss), with the fixes of its known defects.

@@ -126,7 +126,18 @@ class PooledModel:
         return alive
 
 
-@register("autoshrink.pooled", citation=CITATION, needs=("product", "index", "ladder"))
+@register(
+    "autoshrink.pooled",
+    citation=CITATION,
+    needs=("product", "index", "ladder"),
+    meanings={
+        "theta": "prior variance of an interaction relative to one of an order less; at least 0; ours",
+        "noise": "variance of a score's noise, in normal scores; more than 0; ours",
+        "explore": "share of cells drawn uniformly from the survivors; 0 to 1; ours",
+        "growth": "a step evaluates one growth-th of what is known; at least 1; ours",
+        "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; as in autoshrink",
+    },
+)
 class AutoShrinkPooled(Algorithm):
     """AutoShrink on sets of surviving choices, with removals decided by evidence pooled over all evaluations.
 

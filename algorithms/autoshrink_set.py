@@ -51,7 +51,16 @@ def sample_from(space: Space, alive: NDArray[np.bool_], u: Floats) -> Indices:
     return space.index(choices)
 
 
-@register("autoshrink.set", citation=CITATION, needs=("product", "index"))
+@register(
+    "autoshrink.set",
+    citation=CITATION,
+    needs=("product", "index"),
+    meanings={
+        "k": "removals scored a step; 1 to 1,000; the official code's",
+        "samples": "cells drawn to score a removal; 1 to 1,000; ours",
+        "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; as in autoshrink",
+    },
+)
 class AutoShrinkSet(Shrinker):
     """AutoShrink on sets of surviving choices, literally: a removal is scored by cells sampled from what it leaves.
 

@@ -30,7 +30,23 @@ _WINDOW = 1_000
 Evidence = tuple[Indices, Floats]
 
 
-@register("autoshrink.supernet", citation=CITATION, kind="one-shot", spaces=("tss", "sss"))
+@register(
+    "autoshrink.supernet",
+    citation=CITATION,
+    kind="one-shot",
+    spaces=("tss", "sss"),
+    meanings={
+        "warmup": "share of the epochs before the first shrinking; 0 to 1; ours",
+        "events": "shrinkings, spread evenly over the rest; at least 1; ours",
+        "samples": "architectures scored at a shrinking, all survivors equally often; 2 to 1,000; ours",
+        "left": "options left a position at the end, on average; at least 1; ours",
+        "finalists": "best predicted architectures that meet in the contest for the answer; 1 to 1,000; ours",
+        "batches": "validation batches of that contest; at least 1; ours",
+        "theta": "prior variance of an interaction relative to one of an order less; at least 0; ours",
+        "noise": "variance of a score's noise, in normal scores; more than 0; ours",
+        "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; as in autoshrink",
+    },
+)
 class AutoShrinkSupernet(OneShot):
     """AutoShrink on sets of surviving options, which are all that is trained, judged by the shared weights.
 

@@ -120,6 +120,15 @@ class _Observations:
     "bohb",
     citation="Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale, ICML 2018",
     needs=("fidelities", "product"),
+    meanings={
+        "eta": "one in so many goes on to the next fidelity, which is so many times as long; at least 2; NATS-Bench's",
+        "min_epochs": "the lowest fidelity, in epochs; 1 to the full fidelity; NATS-Bench's",
+        "num_samples": "candidates of which the most promising is evaluated; at least 1; NATS-Bench's (HpBandSter: 64)",
+        "random_fraction": "share of architectures drawn uniformly; 0 to 1; NATS-Bench's (HpBandSter: 1/3)",
+        "min_bandwidth": "least bandwidth of a kernel; more than 0 and at most 1; NATS-Bench's (HpBandSter: 1e-3)",
+        "top_n_percent": "percent of the architectures that count as good; 1 to 99; HpBandSter's",
+        "min_points": "least number of good ones, and of bad ones; at least positions + 1, the default; HpBandSter's",
+    },
 )
 class BOHB(Algorithm):
     """Hyperband with a kernel density sampler, with the settings of NATS-Bench and the arithmetic of HpBandSter 0.7.4.

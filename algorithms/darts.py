@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasharness.algorithms.policy_search import PolicySearch, require
+from nasharness.algorithms.policy_search import MEANINGS, PolicySearch, require
 
 from nasharness.algorithms import darts_table  # noqa: F401 - registers the rest of the family
 from nasharness.search import register
@@ -30,6 +30,10 @@ _PAPER = {"lr": 3e-4, "warmup": 0.0}
         "second": ("DARTS, second order: through one step of the weights ahead.", {"order": 2}),
         "paper": ("DARTS, first order, with NATS-Bench's settings.", _PAPER),
         "second.paper": ("DARTS, second order, with NATS-Bench's settings.", {**_PAPER, "order": 2}),
+    },
+    meanings={
+        **MEANINGS,
+        "order": "1: gradient at the present weights; 2: one step of the weights ahead; Liu et al.'s",
     },
 )
 class Darts(PolicySearch):

@@ -62,7 +62,18 @@ def ranks(values: Floats) -> Floats:
     return np.where(np.isnan(values), np.nan, beaten)
 
 
-@register("darts.table", citation=_CITATION, needs=("product", "index"))
+@register(
+    "darts.table",
+    citation=_CITATION,
+    needs=("product", "index"),
+    meanings={
+        "lr": "rate of Adam on the distribution; more than 0; after Liu et al., whose Adam has 3e-4; chosen on tss",
+        "batch": "architectures a step; at least 2; ours, chosen on tss",
+        "utility": "rank or signal, what a step ascends; ours, chosen on tss",
+        "beta1": "of Adam; 0 to less than 1; Liu et al.'s",
+        "beta2": "of Adam; 0 to less than 1; Liu et al.'s",
+    },
+)
 class DartsTable(Algorithm):
     """Differentiable search on the table: softmaxes, their gradient estimated from the evaluations it pays for.
 
@@ -135,7 +146,16 @@ def multilinear_gradient(signal: Floats, p: Floats) -> tuple[float, Floats]:
     return value, gradient
 
 
-@register("darts.exact", citation=_CITATION, needs=("whole-signal", "product", "index"))
+@register(
+    "darts.exact",
+    citation=_CITATION,
+    needs=("whole-signal", "product", "index"),
+    meanings={
+        "lr": "rate of Adam on the distribution; more than 0; after Liu et al., whose Adam has 3e-4; chosen on tss",
+        "beta1": "of Adam; 0 to less than 1; Liu et al.'s",
+        "beta2": "of Adam; 0 to less than 1; Liu et al.'s",
+    },
+)
 class DartsExact(Algorithm):
     """Diagnostic: darts.table with the exact gradient, for which it reads the search signal of the whole table.
 

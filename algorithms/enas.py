@@ -33,6 +33,14 @@ BASELINES = ("others", "epoch")
             {"updates": 50, "samples": 20, "lr": 1e-3, "fresh": True, "baseline": "epoch"},
         )
     },
+    meanings={
+        "updates": "steps of the controller an epoch; at least 1; ours (enas.paper: 50)",
+        "samples": "cells of such a step; at least 2; ours (enas.paper: 20)",
+        "lr": "rate of the controller's Adam; more than 0; ours (enas.paper: 1e-3)",
+        "baseline": "others: mean reward of the step's other cells; epoch: as published; ours (enas.paper: epoch)",
+        "fresh": "whether each cell is scored on a batch of its own; ours is false (enas.paper: true)",
+        "candidates": "cells that the controller draws for the answer; at least 1; NATS-Bench's",
+    },
 )
 class Enas(OneShot):
     """ENAS: trains shared weights on cells that an LSTM controller draws, and the controller by REINFORCE.

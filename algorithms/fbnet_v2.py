@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasharness.algorithms.policy_search import Annealed
+from nasharness.algorithms.policy_search import ANNEALED, Annealed
 
 from nasharness.search import register
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
             {"lr": 3e-4, "warmup": 0.3},
         ),
     },
+    meanings=ANNEALED,
 )
 class FbnetV2(Annealed):
     """FBNetV2's masking: each layer's output times a mean of the masks of all widths, weighted by Gumbel-softmax.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasharness.algorithms.policy_search import Annealed, require
+from nasharness.algorithms.policy_search import ANNEALED, Annealed, require
 
 from nasharness.search import register
 from nasharness.search.one_shot import OneShotTask
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     kind="one-shot",
     spaces=("tss",),
     variants={"paper": ("GDAS with NATS-Bench's settings.", {"lr": 3e-4, "warmup": 0.0, "share": 1.0})},
+    meanings={
+        **ANNEALED,
+        "share": "least factor of the one edge that a pass judges; more than 0, at most 1; ours (.paper: 1)",
+    },
 )
 class Gdas(Annealed):
     """GDAS: trains and judges one cell at a time, drawn by hard Gumbel-softmax, the same in all cells of the network.

@@ -18,6 +18,10 @@ MOVES = ("first", "best")
     needs=("index", "neighbours"),
     learns_after="starts",
     citation="White et al., Exploring the Loss Landscape in Neural Architecture Search, UAI 2021 (arXiv 2005.02960)",
+    meanings={
+        "move": "to the first better neighbour, or to the best of all; first or best; ours (White et al.: best)",
+        "starts": "random architectures, the best of which begins a climb; at least 1; ours (White et al.: 1)",
+    },
 )
 class LocalSearch(Algorithm):
     """Hill climbing over neighbours in random order, started afresh at every local optimum.

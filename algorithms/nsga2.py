@@ -30,6 +30,11 @@ _BROKEN = -1e200
             {"population": 100, "children": 100},
         ),
     },
+    meanings={
+        "population": "members kept, the first ones random; 1 to 10,000; ours (nsga2.paper: 100)",
+        "children": "architectures bred and evaluated before the best stay; 1 to 10,000; ours (nsga2.paper: 100)",
+        "crossover": "probability that a child takes choices from both parents; 0 to 1; Deb et al.'s",
+    },
 )
 class NSGA2(Algorithm):
     """NSGA-II on categories: population 20, two binary tournaments, uniform crossover, one mutation.

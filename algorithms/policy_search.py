@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 FINAL = 4
 
 
+#: what the settings of `PolicySearch` and of `Annealed` mean
+MEANINGS = {
+    "lr": "rate of Adam on the architecture parameters; more than 0; ours (NAME.paper: 3e-4, NATS-Bench's)",
+    "weight_decay": "of that Adam; at least 0; NATS-Bench's",
+    "warmup": "share of the epochs in which these parameters rest; 0 to less than 1; ours (NAME.paper: none)",
+}
+ANNEALED = {
+    **MEANINGS,
+    "tau_first": "temperature of the Gumbel-softmax in the first epoch; more than 0; NATS-Bench's",
+    "tau_last": "the same in the last epoch, linear in between; more than 0; NATS-Bench's",
+}
+
+
 def require(algorithm: OneShot, met: bool, setting: str, value: object, expected: str) -> None:
     """Raise UsageError that names the setting, its value and what was expected, unless ``met``."""
     if not met:

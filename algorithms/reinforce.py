@@ -17,6 +17,11 @@ from nasharness.spaces.base import Floats, Indices
     "reinforce",
     needs=("product",),
     citation="Williams, Simple Statistical Gradient-Following Algorithms, Machine Learning 1992; as in NATS-Bench",
+    meanings={
+        "lr": "rate of Adam on the logits; more than 0; NATS-Bench's",
+        "momentum": "of the moving average of rewards that is the baseline; 0 to less than 1; NATS-Bench's",
+        "init_std": "standard deviation of the logits at the start; at least 0; NATS-Bench's",
+    },
 )
 class Reinforce(Algorithm):
     """REINFORCE with a moving-average baseline and Adam, with the settings of NATS-Bench.

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     kind="one-shot",
     spaces=("tss",),
     variants={"paper": ("RSPS with NATS-Bench's settings.", {"fresh": True})},
+    meanings={
+        "candidates": "random cells that are scored; at least 1; NATS-Bench's",
+        "fresh": "whether each is scored once, on a batch of its own; ours is false: two rounds (rsps.paper: true)",
+    },
 )
 class Rsps(OneShot):
     """RSPS: trains shared weights on random cells, every cell of the network another, and scores random candidates.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nasharness.algorithms.policy_search import PolicySearch, best_scored, require
+from nasharness.algorithms.policy_search import MEANINGS, PolicySearch, best_scored, require
 
 from nasharness.search import register
 from nasharness.search.one_shot import OneShotTask, Step
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     kind="one-shot",
     spaces=("tss",),
     variants={"paper": ("SETN with NATS-Bench's settings.", {"lr": 3e-4, "warmup": 0.0, "fresh": True})},
+    meanings={
+        **MEANINGS,
+        "candidates": "most probable cells that are scored; at least 1; NATS-Bench's",
+        "fresh": "whether each is scored once, on a batch of its own; ours is false: two rounds (setn.paper: true)",
+    },
 )
 class Setn(PolicySearch):
     """SETN: trains shared weights on uniform cells and softmaxes on the mixture, then scores the likeliest cells.

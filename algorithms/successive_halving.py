@@ -14,6 +14,11 @@ from nasharness.spaces.base import Floats, Indices
     "successive-halving",
     citation="Jamieson & Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization, 2016",
     needs=("fidelities",),
+    meanings={
+        "eta": "one in so many goes on to the next rung, which is so many times as long; at least 2; as in Hyperband",
+        "n": "random architectures on the lowest rung; at least 1; ours: just enough for one to reach the top",
+        "min_epochs": "the lowest rung, in epochs; 1 to the full fidelity; ours",
+    },
 )
 class SuccessiveHalving(Algorithm):
     """Synchronous successive halving over epochs, started afresh until the budget ends.

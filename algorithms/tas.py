@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nasharness.algorithms.policy_search import Annealed
+from nasharness.algorithms.policy_search import ANNEALED, Annealed
 
 from nasharness.search import register
 
@@ -25,6 +25,7 @@ _LEAST = 1e-7
         "paper": ("TAS with NATS-Bench's settings, no warm-up.", {"lr": 3e-4, "warmup": 0.0}),
         "warm.paper": ("TAS with NATS-Bench's settings and its warm-up of 0.3.", {"lr": 3e-4, "warmup": 0.3}),
     },
+    meanings=ANNEALED,
 )
 class Tas(Annealed):
     """TAS: each layer's output is two widths interpolated, drawn and weighted by Gumbel-softmax.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nasharness.algorithms.policy_search import PolicySearch, require
+from nasharness.algorithms.policy_search import MEANINGS, PolicySearch, require
 
 from nasharness.search import register
 from nasharness.search.one_shot import OneShotTask, Step
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     variants={
         "paper": ("TuNAS with NATS-Bench's settings, no warm-up.", {"lr": 3e-4, "warmup": 0.0}),
         "warm.paper": ("TuNAS with NATS-Bench's settings and its warm-up of 0.3.", {"lr": 3e-4, "warmup": 0.3}),
+    },
+    meanings={
+        **MEANINGS,
+        "momentum": "of the moving mean of rewards that is the baseline; 0 to less than 1; NATS-Bench's",
     },
 )
 class Tunas(PolicySearch):

@@ -34,7 +34,7 @@ for index in range(int(sys.argv[3])):
 """
 OURS = """
 import sys
-from nasharness.tables.official import import_archive
+from nasharness.tables.importers.nats_official.table import import_archive
 count = int(sys.argv[3])
 table = import_archive(sys.argv[1], jobs=int(sys.argv[4]), destination=sys.argv[2], partial=count < 15625)
 print(table.checksum)

@@ -7,7 +7,8 @@ command line prints the message alone and exits with ``exit_code``; a traceback 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Collection, Iterable
 
 
 class NasharnessError(Exception):
@@ -24,6 +25,22 @@ class DataError(NasharnessError):
     """Data are absent, damaged, incomplete or refused."""
 
     exit_code = 1
+
+
+class AlgorithmFailedError(NasharnessError):
+    """An algorithm raised an error of its own, or returned what it must not; ``__cause__`` has the traceback."""
+
+    exit_code = 1
+
+
+def where(error: BaseException, files: Collection[str] = ()) -> str:
+    """Say an error in a line: where it was raised (in one of ``files`` if it passed through them), and what it says."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    known = [frame for frame in frames if frame.filename in files] or frames
+    if isinstance(error, SyntaxError) or not known:  # a SyntaxError names the file and the line itself
+        return text
+    return f"{known[-1].filename}, line {known[-1].lineno} ({known[-1].name}): {text}"
 
 
 def nearest(name: object, known: Iterable[object], count: int = 3) -> list[str]:

@@ -8,11 +8,15 @@ imported.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from importlib.metadata import EntryPoint, distributions
+from importlib.util import find_spec
 from typing import Generic, TypeVar
 
-from nasharness.errors import UsageError, unknown
+from nasharness.errors import UsageError, unknown, where
 
 Record = TypeVar("Record")
 
@@ -82,7 +86,7 @@ class Registry(Generic[Record]):
     def _entries(self) -> dict[str, list[EntryPoint]]:
         """Entry points by family. A plug-in may offer ``name`` or ``name.tag``; both belong to the family ``name``."""
         found: dict[str, list[EntryPoint]] = {}
-        for entry in entry_points(group=self.group):
+        for entry in offers(self.group):
             entries = found.setdefault(_family(entry.name), [])
             if entry.value not in [other.value for other in entries]:
                 entries.append(entry)
@@ -93,12 +97,55 @@ class Registry(Generic[Record]):
             importlib.import_module(entry.value.partition(":")[0])
         except UsageError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             package = entry.dist.name if entry.dist is not None else "its package"
             raise UsageError(
-                f"{self.kind} {entry.name!r} cannot be imported from {entry.value} ({package}): "
-                f"{type(error).__name__}: {error}"
+                f"{self.kind} {entry.name!r} cannot be imported from {entry.value} ({package}): {where(error)}"
             ) from error
+
+
+def offers(group: str) -> Iterator[EntryPoint]:
+    """Every entry point of ``group``, whatever copy of its distribution it is in.
+
+    A build leaves ``NAME.egg-info`` in the folder of the source. Python started there finds that copy before the
+    installed one, and `importlib.metadata.entry_points` would take it alone, however old it is. Here all copies count;
+    what only some of them offer must also be there to be imported, for one of them is out of date.
+    """
+    yield from _offers(group, _stamp())
+
+
+def _stamp() -> tuple[tuple[str, int], ...]:
+    """What `sys.path` holds, as far as its folders say: another one once a package was put there or taken away."""
+    found = []
+    for folder in sys.path:
+        try:
+            found.append((folder, os.stat(folder or ".").st_mtime_ns))
+        except OSError:
+            found.append((folder, 0))
+    return tuple(found)
+
+
+@lru_cache(maxsize=16)
+def _offers(group: str, stamp: tuple[tuple[str, int], ...]) -> list[EntryPoint]:
+    """Reading the metadata of every installed package takes ten milliseconds, and every look-up of a name asks."""
+    offered = []
+    copies: dict[str, list[dict[str, EntryPoint]]] = {}
+    for dist in distributions():
+        if f"[{group}]" in (dist.read_text("entry_points.txt") or ""):
+            found = {f"{entry.name}={entry.value}": entry for entry in dist.entry_points.select(group=group)}
+            copies.setdefault(dist.name, []).append(found)
+    for several in copies.values():
+        for key, entry in {key: entry for copy in reversed(several) for key, entry in copy.items()}.items():
+            if all(key in copy for copy in several) or _exists(entry.module):
+                offered.append(entry)
+    return offered
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a package above it is not there, or cannot be imported
+        return False
 
 
 def _family(name: str) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from nasharness import spaces
-from nasharness.tables.official_anchors import ANCHORS
+from nasharness.tables.importers.nats_official.anchors import ANCHORS
 
 FOLDER = {"tss": "NATS-tss-v1_0-3ffb9-simple", "sss": "NATS-sss-v1_0-50262-simple"}
 DATASETS = ("cifar10-valid", "cifar10", "cifar100", "ImageNet16-120")

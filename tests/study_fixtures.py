@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasharness.studies import Plan
+from nasharness.studies.cells import FORMAT
 from nasharness.studies.shard import NAMES, SCHEMA
 
 OPTIMUM = {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}
@@ -26,6 +27,8 @@ def cells(
             "id": f"c{number:03d}",
             "algorithm": algorithm,
             "name": algorithm.partition("(")[0],
+            "kind": "multi-trial",
+            "clock": "simulated",
             "settings": {},
             "changed": {},
             "needs": [],
@@ -84,7 +87,7 @@ def frame(cell: dict, strength: float = 0.0, shift: float = 0.0) -> pd.DataFrame
                     "evaluations": total if last else -1,
                 }
             )
-    made = pd.DataFrame(rows)
+    made = pd.DataFrame(rows).assign(hypervolume=np.nan, igd_plus=np.nan)
     for column in NAMES:
         value = {"cell": cell["id"], "table": f"{cell['table']['source']}:{cell['table']['checksum'][:12]}"}
         made[column] = value[column] if column in value else cell[column]
@@ -98,7 +101,7 @@ def write_study(folder: Path, made: list[dict] | None = None, strength: dict[str
     identity = hashlib.sha256(json.dumps([plan, made]).encode()).hexdigest()
     (folder / "shards").mkdir(parents=True)
     meta = {
-        "format": "nasharness-study/1",
+        "format": FORMAT,
         "identity": identity,
         "plan": plan,
         "versions": {},

@@ -21,7 +21,7 @@ from nasharness import spaces
 from nasharness.search import Problem, registry
 from nasharness.search.run import make_task
 from nasharness.search.testing import synthetic_problem
-from nasharness.tables import light
+from nasharness.tables.importers.nats_light import table as light
 
 TSS, SSS = spaces.get("tss"), spaces.get("sss")
 

@@ -15,6 +15,7 @@ import pytest
 
 import nasharness
 import nasharness.errors
+from nasharness import studies
 from nasharness.search.testing import synthetic_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +70,8 @@ def test_json_is_one_object_with_every_key(cli):
         assert known[key]["mean"] == pytest.approx(np.mean(known[key]["values"]))
         assert known[key]["ci95"][0] < known[key]["mean"] < known[key]["ci95"][1]
     assert set(known["regret"]) == {"mean", "ci95"}
-    assert set(known["winner"]) == {"index", "arch"}
+    assert known["winner"] == known["candidates"][0]
+    assert set(known["winner"]) == {"label", "about", "index", "arch", "signal", "final", "votes"}
     assert json.loads(cli(*options).stdout) | {"overhead_seconds": 0} == known | {"overhead_seconds": 0}
 
 
@@ -83,20 +85,65 @@ def test_python_says_the_same_as_the_command(cli):
 
 def test_out_keeps_everything(cli, tmp_path):
     out = tmp_path / "new" / "folder"
-    cli("run", "--algo", "rea", "--space", "tss", "--runs", 3, "--evaluations", 25, "--out", out)
-    assert sorted(path.name for path in out.iterdir()) == ["result.json", "trajectories.parquet", "winner.json"]
-    table = pq.read_table(out / "trajectories.parquet")
+    printed = cli("run", "--algo", "rea", "--space", "tss", "--runs", 3, "--evaluations", 25, "--out", out).stdout
+    assert sorted(path.name for path in out.iterdir()) == ["evaluations.parquet", "shards", "study.json", "winner.json"]
+    table = pq.read_table(out / "evaluations.parquet")
+    assert table.column_names == ["seed", "step", "arch", "epochs", "signal", "simulated_seconds", "trial"]
     assert table.num_rows == 75
     assert table.column("step").to_pylist() == list(range(1, 26)) * 3
-    known = json.loads(table.schema.metadata[b"nasharness"])
-    assert known["provenance"]["table_checksum"] == known["summary"]["table"]["checksum"]
-    assert "--evaluations" in known["provenance"]["command"]
+    meta = json.loads((out / "study.json").read_text())
+    assert "--evaluations" in meta["provenance"]["command"]
+    assert len(meta["cells"]) == 1
+    assert (meta["cells"][0]["kind"], meta["cells"][0]["clock"]) == ("multi-trial", "simulated")
+    result = nasharness.run("rea", space="tss", runs=3, evaluations=25)
     winner = json.loads((out / "winner.json").read_text())
-    assert winner["space"] == "tss"
-    result = json.loads((out / "result.json").read_text())
-    assert result["winner"] == winner["winner"]
-    last = [row for row in table.to_pylist() if row["step"] == 25]
-    assert [row["incumbent_final"] for row in last] == result["final"]["values"]
+    assert [one["label"] for one in winner["candidates"]] == ["best-signal", "most-recommended", "first-run"]
+    assert winner["candidates"] == result.summary()["candidates"]
+    assert winner["table"]["checksum"] == meta["cells"][0]["table"]["checksum"]
+    best = winner["candidates"][0]
+    assert best["signal"] == max(table["signal"].to_pylist())
+    assert best["final"] == float(result.problem.truth().values[best["index"]])  # the mean over trials
+    assert winner["candidates"][2]["index"] == result.incumbent[0]
+    assert f"winner     {best['arch']}\n           index {best['index']}: best by signal over all 3 runs" in printed
+
+
+def test_a_run_is_the_study_of_one_cell(cli, tmp_path):
+    """Byte for byte, whatever batches the runs advanced in; so a study's command finishes a run's folder."""
+    asked = ("--algo", "autoshrink", "--set", "beam=4", "--runs", 260, "--seed", 5, "--evaluations", 30)
+    cli("run", "--space", "tss", *asked, "--out", tmp_path / "run")
+    cli("study", *asked, "--out", tmp_path / "study")
+    shards = sorted(path.name for path in (tmp_path / "study" / "shards").iterdir())
+    assert shards == ["c000-00000.parquet", "c000-00001.parquet"]
+    for name in shards:
+        assert (tmp_path / "run/shards" / name).read_bytes() == (tmp_path / "study/shards" / name).read_bytes()
+    one, two = (json.loads((tmp_path / name / "study.json").read_text()) for name in ("run", "study"))
+    assert one["cells"] == two["cells"]
+    before = (tmp_path / "run/shards" / shards[1]).read_bytes()
+    for command in (("study",), ("run", "--space", "tss", *asked)):
+        (tmp_path / "run/shards" / shards[1]).unlink()
+        cli(*command, "--resume", "--out", tmp_path / "run")
+        assert (tmp_path / "run/shards" / shards[1]).read_bytes() == before
+
+
+def test_a_folder_with_another_result_is_refused(cli, tmp_path):
+    asked = ("run", "--algo", "rea", "--space", "tss", "--evaluations", 9)
+    out = tmp_path / "run"
+    cli(*asked, "--out", out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert "holds this study already; go on with it: " in cli(*asked, "--out", out, code=2).stderr
+    for other, words in (
+        (("--seed", 3), "seed: 0 there, 3 here"),
+        (("--set", "population=5"), r"algorithms: rea there, rea\(population=5\) here"),
+        (("--signal", "val@200:mean"), "signal: val@200:random there, val@200:mean here"),
+    ):
+        done = cli(*asked, *other, "--resume", "--out", out, code=2)
+        assert re.search(f"holds another study.*{words}.*Choose another --out", done.stderr), done.stderr
+        assert done.stdout == ""
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert "--resume needs --out" in cli(*asked, "--resume", code=2).stderr
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "run.json").write_text("{}")
+    assert "holds a full training already (run.json)" in cli(*asked, "--out", tmp_path / "trained", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -177,22 +224,25 @@ def test_a_damaged_table_hides_no_other(cli, data_home):
 
 def test_a_search_that_sees_its_score_says_so(cli):
     options = ("run", "--algo", "rea", "--space", "tss", "--signal", "val@200:mean")
-    assert "the search sees its score" in cli(*options).stdout
+    assert "the search is shown the mean over all trials" in cli(*options).stdout
 
 
-def test_an_older_result_never_vouches_for_newer_files(tmp_path, monkeypatch):
-    nasharness.run("random", space="tss", evaluations=5).write(tmp_path)
-    second = nasharness.run("rea", space="tss", evaluations=5)
+def test_a_full_disk_leaves_what_can_be_finished(tmp_path, monkeypatch):
+    result = nasharness.run("rea", space="tss", evaluations=5)
 
-    def full(path, *_):
-        path.write_text("half")
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(second), "_write_parquet", lambda self, path, *rest: full(path))
-    with pytest.raises(nasharness.errors.UsageError, match="No space left"):
-        second.write(tmp_path)
-    assert not (tmp_path / "result.json").exists()
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    with monkeypatch.context() as patch:
+        patch.setattr("nasharness.studies.folder.Folder.write", full)
+        with pytest.raises(nasharness.errors.UsageError, match="cannot write results to .*No space left"):
+            studies.write(result, tmp_path)
+    with pytest.raises(nasharness.errors.DataError, match="is empty"):
+        studies.load(tmp_path)
+    assert not (tmp_path / "winner.json").exists()
+    assert not list(tmp_path.rglob(".*"))
+    studies.write(result, tmp_path, resume=True)
+    assert studies.load(tmp_path).last["final"].tolist() == result.final.tolist()
 
 
 def test_ctrl_c_keeps_complete_runs(cli, data_home, tmp_path):
@@ -209,7 +259,7 @@ def test_ctrl_c_keeps_complete_runs(cli, data_home, tmp_path):
     assert match, errors
     done = int(match[1].replace(",", ""))
     if done:
-        assert json.loads((tmp_path / "out" / "result.json").read_text())["runs"] == done
+        assert len(studies.load(tmp_path / "out").last) == done
     else:
         assert not (tmp_path / "out").exists()
 

@@ -18,8 +18,8 @@ from nasharness.compat import api_utils, nas_201_api, nats_bench
 from nasharness.compat import source as sources
 from nasharness.errors import DataError, UsageError
 from nasharness.tables import from_nats_bench, open_table, table_path
-from nasharness.tables.light import write_table
-from nasharness.tables.official import import_archive
+from nasharness.tables.importers.nats_light.table import write_table
+from nasharness.tables.importers.nats_official.table import import_archive
 from tests.nats_fixtures import DATASETS, FOLDER, write_folder
 
 SAMPLES = (0, 11, 284)

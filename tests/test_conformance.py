@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from nasharness.cli import cli
+from nasharness.errors import UsageError
 from nasharness.search import Algorithm, ScalarAlgorithm, register, registry
 from nasharness.search.testing import (
     CHECKS,
     assert_out_of_reach,
     check_batch,
     check_reach,
+    check_record,
     check_seeds,
     synthetic_problem,
 )
@@ -103,3 +107,32 @@ def test_the_kit_finds_a_problem_that_was_handed_over(plug):
     plug(Handed)
     with pytest.raises(AssertionError, match="leads to the final metric"):
         check_reach("cheat")
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_setting_says_what_it_means_its_range_and_its_source(name):
+    record = registry.get(name)
+    assert set(record.meanings) == set(record.defaults)
+    for key, meaning in record.meanings.items():
+        parts = 1 if isinstance(record.defaults[key], bool | str) else 2  # what a word may be is in its meaning
+        assert meaning.count("; ") >= parts, f"{name}: {key}: {meaning}"
+
+
+def test_the_kit_asks_for_meanings(plug):
+    class Dark(ScalarAlgorithm):
+        """Have a setting of which nothing is said."""
+
+        def __init__(self, *, size: int = 3):
+            self.size = size
+
+    plug(Dark)
+    with pytest.raises(AssertionError, match="setting size has no meaning"):
+        check_record("cheat")
+    with pytest.raises(UsageError, match="meaning is told 'sise'; nearest: size"):
+        register("dark", citation="none", meanings={"sise": "how large; 1 to 9; ours"})(Dark)
+
+
+def test_list_algos_prints_meanings():
+    listed = CliRunner().invoke(cli, ["list", "algos", "rea"]).output
+    assert "population = 10  members kept" in listed
+    assert "1 to 100,000; NATS-Bench's" in listed

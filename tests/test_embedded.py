@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nasharness.errors import DataError
-from nasharness.tables import build_embedded
 from nasharness.tables.catalogue import table_path
+from nasharness.tables.importers import build_embedded
 from nasharness.tables.table import Table
 
 PATH = table_path("tss", "embedded")

@@ -12,9 +12,9 @@ from pyarrow import parquet
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
-from nasharness.tables.download import download
-from nasharness.tables.fetch import MANIFEST, Anchors, fetch
-from nasharness.tables.light import import_files
+from nasharness.storage.download import download
+from nasharness.tables.importers.nats_light.fetch import MANIFEST, Anchors, fetch
+from nasharness.tables.importers.nats_light.table import import_files
 from tests.frame_fixtures import frame
 
 CSV, PD = (source.file for source in MANIFEST)
@@ -93,7 +93,8 @@ def real(shared_data):
     floats = [get[f"{d}_{s}_12"] for d in ("cifar10", "cifar100", "in16") for s in ("test", "val")]
     files = {CSV: ("\n".join(lines) + "\n").encode(), PD: frame(range(len(archs)), archs, floats)}
     anchors = {"in16_test_200": Anchors(mean=float(made_up.mean()), best=857, values={857: 47.31})}
-    return files, (replace(MANIFEST[0], anchors=anchors), MANIFEST[1])
+    # the files are stand-ins, so that their own SHA-256 are not the published ones
+    return files, (replace(MANIFEST[0], anchors=anchors, sha256=None), replace(MANIFEST[1], sha256=None))
 
 
 def run(real, **options):
@@ -192,6 +193,17 @@ def test_missing_files_and_places(real, server, data_home, tmp_path):
     with pytest.raises(DataError, match="cannot"):
         run(real, mirror="http://127.0.0.1:9", attempts=1)
     assert not leftovers(data_home)
+
+
+def test_the_published_files_are_pinned(real, data_home, tmp_path):
+    for name, data in real[0].items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "SHA256SUMS").write_text(f"{hashlib.sha256(real[0][CSV]).hexdigest()}  {CSV}\n")
+    with pytest.raises(DataError, match=f"{CSV}: SHA-256 is .*--sha256 {CSV}="):
+        fetch(mirror=tmp_path)
+    assert not (data_home / "tables").exists()
+    said = {name: hashlib.sha256(data).hexdigest() for name, data in real[0].items()}
+    assert fetch(mirror=tmp_path, sha256=said, manifest=tuple(replace(source, anchors={}) for source in MANIFEST)).size
 
 
 def test_addresses_are_tried_in_turn(real, server, data_home):

@@ -9,9 +9,9 @@ from pyarrow import csv, parquet
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
-from nasharness.tables.frame import read_frame
-from nasharness.tables.light import import_files
-from nasharness.tables.light_columns import parse
+from nasharness.tables.importers.nats_light.columns import parse
+from nasharness.tables.importers.nats_light.frame import read_frame
+from nasharness.tables.importers.nats_light.table import import_files
 from nasharness.tables.unpickle import UnsafePickle
 from tests.frame_fixtures import Call, dump, frame
 

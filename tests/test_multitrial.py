@@ -342,10 +342,10 @@ def test_softmax_and_draw():
     assert p.sum(axis=1) == pytest.approx(1)
     assert (p[0, 2:] == 0).all()
     assert (p[2, 3] == 0).all()
-    last = categorical.draw(p, np.full((3, 5), np.nextafter(1, 0)), Tiny.sizes)
+    last = categorical.draw(p, np.full((3, 5), np.nextafter(1, 0)), Tiny().sizes)
     assert (last == [[1], [3], [2]]).all()
     u = np.random.default_rng(1).random((3, 40_000))
-    drawn = categorical.draw(np.repeat(p[:, :, :1], 40_000, axis=2), u, Tiny.sizes)
+    drawn = categorical.draw(np.repeat(p[:, :, :1], 40_000, axis=2), u, Tiny().sizes)
     for position in range(3):
         share = np.bincount(drawn[position], minlength=4) / 40_000
         assert share == pytest.approx(p[position, :, 0], abs=0.01)
@@ -434,7 +434,7 @@ def tiny_policy():
 
 
 def test_multilinear_gradient_agrees_with_finite_differences():
-    signal = np.random.default_rng(3).normal(size=Tiny.sizes)
+    signal = np.random.default_rng(3).normal(size=Tiny().sizes)
     logits, p = tiny_policy()
     value, gradient = darts.multilinear_gradient(signal, p)
     assert value == pytest.approx(expected_signal(signal, p))
@@ -448,10 +448,10 @@ def test_multilinear_gradient_agrees_with_finite_differences():
 
 def test_estimated_gradient_is_unbiased():
     """Its expectation over all pairs of architectures, each weighted by its probability, is the exact gradient."""
-    signal = np.random.default_rng(3).normal(size=Tiny.sizes)
+    signal = np.random.default_rng(3).normal(size=Tiny().sizes)
     _, p = tiny_policy()
     _, exact = darts.multilinear_gradient(signal, p)
-    cells = list(itertools.product(*map(range, Tiny.sizes)))
+    cells = list(itertools.product(*map(range, Tiny().sizes)))
     chance = [math.prod(p[position, choice] for position, choice in enumerate(cell)) for cell in cells]
     pairs = list(itertools.product(range(len(cells)), repeat=2))  # a run each
     drawn = np.array([[cells[i] for i, _ in pairs], [cells[j] for _, j in pairs]]).transpose(0, 2, 1)
@@ -505,7 +505,7 @@ def test_light_protocol_reproduces_nats_bench(name, shared_data, data_home):
     bohb has a single fidelity here, where NATS-Bench's could also ask 1 and 4 epochs (2.4 times as many evaluations for
     the same seconds): it does as random search does. The next test gives it short runs.
     """
-    from nasharness.tables.light import import_files
+    from nasharness.tables.importers.nats_light.table import import_files
 
     import_files([shared_data / "tss.parquet"])
     for dataset, expected, bar in zip(("cifar10", "cifar100"), PUBLISHED[name], (0.15, 0.5), strict=True):
@@ -549,7 +549,7 @@ def with_short_runs(light: Table, folder, spread=(0.25, 0.1)) -> Table:
 
 @pytest.mark.parametrize(("dataset", "expected", "bar"), [("cifar10", 93.94, 0.15), ("cifar100", 72.00, 0.5)])
 def test_short_runs_bring_bohb_to_its_published_result(dataset, expected, bar, shared_data, data_home, tmp_path):
-    from nasharness.tables.light import import_files
+    from nasharness.tables.importers.nats_light.table import import_files
 
     table = with_short_runs(import_files([shared_data / "tss.parquet"]), tmp_path / "short")
     result = run("bohb", table=table, dataset=dataset, budget="nats", runs=200)

@@ -5,7 +5,7 @@ import pytest
 
 import nasharness
 from nasharness import fronts, spaces, tables
-from nasharness.errors import UsageError
+from nasharness.errors import NasharnessError, UsageError
 from nasharness.search import Algorithm, Backend, Problem, register, registry
 from nasharness.search.front import final_points
 from nasharness.search.testing import synthetic_problem
@@ -194,7 +194,7 @@ def test_vectors_that_are_none_are_refused(plug):
 
     plug(Wrong)
     space = ChoiceSpace("blocks", (tuple("abcdefghi"),) * 22)
-    with pytest.raises(UsageError, match="returned index 9"):
+    with pytest.raises(NasharnessError, match="returned index 9"):
         nasharness.run(
             "plugged", space=space, table=Backend("sum", lambda archs: archs.sum(axis=-1) * 1.0), evaluations=5
         )

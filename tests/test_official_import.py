@@ -17,9 +17,9 @@ import pytest
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
-from nasharness.tables import official
-from nasharness.tables.official import import_archive
-from nasharness.tables.official_anchors import ANCHORS
+from nasharness.tables.importers.nats_official import table as official
+from nasharness.tables.importers.nats_official.anchors import ANCHORS
+from nasharness.tables.importers.nats_official.table import import_archive
 from nasharness.tables.table import Table
 from nasharness.tables.unpickle import UnsafePickle
 from tests.nats_fixtures import (
@@ -256,7 +256,7 @@ def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, mo
     source = small if kind == "folder" else write_single(tmp_path, "tss", CHOSEN, full=14)
     code = (
         "import sys, os, signal\n"
-        "from nasharness.tables import official\n"
+        "from nasharness.tables.importers.nats_official import table as official\n"
         "official.BLOCK = 1\n"
         "def stop(done, total):\n"
         "    if done >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -299,7 +299,7 @@ def test_a_changed_record_is_read_again(copy, tmp_path, monkeypatch):
 def test_ctrl_c_leaves_no_process_and_no_table(small, tmp_path):
     code = (
         "import sys, time\n"
-        "from nasharness.tables import official\n"
+        "from nasharness.tables.importers.nats_official import table as official\n"
         "official.BLOCK = 1\n"
         "def show(done, total):\n"
         "    print(done, flush=True)\n"
@@ -476,7 +476,7 @@ def test_times_may_be_absent_or_vary(copy, tmp_path):
 
 
 def test_hanging_and_dying_readers_are_reported(copy, tmp_path, monkeypatch):
-    from nasharness.tables import official_workers
+    from nasharness.tables.importers.nats_official import workers as official_workers
 
     deep = b"\x80\x04})" + b"\x85" * 2_000_000 + b"Ns."
     (copy / "000047.pickle.pbz2").write_bytes(bz2.compress(deep, 1))
@@ -520,7 +520,9 @@ def test_damaged_single_files_and_pth(tmp_path):
     refused(single, tmp_path, "truncated|damaged|empty")
     write_pickle(single, {"meta_archs": [], "x": Evil(tmp_path / "ran")})
     refused(single, tmp_path, r"posix\.system", UnsafePickle)
-    refused(write_single(tmp_path, "tss", [0, 3], full=13), tmp_path, "15,623 of 15,625", partial=False)
+    single = write_single(tmp_path, "tss", [0, 3], full=13)
+    refused(single, tmp_path, "15,623 of 15,625", partial=False)
+    refused(single.rename(tmp_path / "mine.pickle.pbz2"), tmp_path, "of which space it is; add --space", UsageError)
     pth = write_pth(tmp_path, [3], full=13)
     data = pth.read_bytes()
     pth.write_bytes(data[:-2000])

@@ -16,14 +16,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from nasharness.analysis import figures, report
+from nasharness.analysis.comparison import compare
+from nasharness.analysis.figures.source import Source
 from nasharness.cli.run import command
 from nasharness.cli.run_one_shot import Watch as Watch_
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 from nasharness.search import Problem, registry
+from nasharness.search import run as search
 from nasharness.search.one_shot import OneShot
 from nasharness.search.testing import assert_out_of_reach, synthetic_problem
+from nasharness.search.winner import read_winner
 from nasharness.spaces import get
-from nasharness.studies.plan import Plan
+from nasharness.studies import Plan, load, run_study, write
 
 torch = pytest.importorskip("torch")
 
@@ -88,28 +94,66 @@ def test_a_run_leaves_what_a_multi_trial_run_leaves(tmp_path):
     problem = Problem.create()
     final = float(problem.truth().score(np.int32(result.winner)))
     winner = json.loads((folder / "winner.json").read_text())
-    written = json.loads((folder / "result.json").read_text())
-    assert winner["winner"] == {"index": result.winner, "arch": get("tss").string(result.winner)}
-    assert winner["final_metric_percent"] == final == written["final"]["mean"] == written["recommended"]["mean"]
+    summary = result.summary()
+    best = winner["candidates"][0]
+    assert (best["label"], best["index"], best["final"]) == ("best-signal", result.winner, final)
+    assert best["arch"] == get("tss").string(result.winner)
     assert winner["table"]["checksum"] == problem.table.checksum
     assert winner["images"]["checksum"] == few_digits().checksum
-    assert written["regret"]["mean"] == pytest.approx(problem.truth().optimum - final)
-    assert written["beats"]["values"] == [float((problem.truth().values < final).mean())]
-    assert written["median"] == float(np.median(problem.truth().values))
-    assert written["provenance"]["torch"] == torch.__version__
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(folder / "trajectories.parquet").to_pylist()
-    assert [row["epochs"] for row in rows] == [1, 2]
-    assert [row["index"] for row in rows] == [epoch.arch for _, epoch, _ in watch.epochs]
-    assert [row["final"] for row in rows] == [shown for _, _, shown in watch.epochs]
-    assert rows[-1]["index"] == result.winner
-    assert all(0 <= row["signal"] <= 100 for row in rows)
+    assert summary["regret"]["mean"] == pytest.approx(problem.truth().optimum - final)
+    assert summary["beats"]["values"] == [float((problem.truth().values < final).mean())]
+    assert summary["median"] == float(np.median(problem.truth().values))
+    loaded = load(folder)
+    (cell,) = loaded.cells
+    assert (cell["kind"], cell["clock"], cell["optimum"]) == ("one-shot", "real", problem.truth().optimum)
+    assert cell["recipe"]["epochs"] == 2
+    assert cell["images"]["name"] == "digits"
+    assert loaded.metas[0]["provenance"]["torch"] == torch.__version__
+    rows = loaded.frame
+    assert rows["step"].tolist() == [1, 2, 2]
+    assert rows["last"].tolist() == [False, False, True]
+    assert rows["incumbent"].tolist()[:2] == [epoch.arch for _, epoch, _ in watch.epochs]
+    assert rows["final"].tolist()[:2] == [shown for _, _, shown in watch.epochs]
+    assert rows["simulated_seconds"].tolist()[:2] == [epoch.seconds for _, epoch, _ in watch.epochs]
+    assert rows["signal"].tolist()[:2] == [epoch.signal for _, epoch, _ in watch.epochs]
+    assert rows["recommended"].tolist() == [-1, -1, result.winner]
+    assert loaded.strings("recommended") == ["", "", best["arch"]]
     log = [json.loads(line) for line in (folder / "seed-0" / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in log] == [1, 2]
     assert all(0 < row["entropy"] <= np.log(5) + 1e-9 for row in log)
     steps = len(few_digits().train_y) * 4 // 5 // TINY["batch"]
     assert watch.steps == [(0, epoch, step + 1, steps) for epoch in (1, 2) for step in range(steps)]
+
+
+def test_real_weights_meet_the_table(tmp_path):
+    """A study, a run and one-shot runs, read and drawn together."""
+    pytest.importorskip("matplotlib")
+    trained = run("random.supernet", out=tmp_path / "net", epochs=2, runs=2).write()
+    options = {"runs": 4, "evaluations": 20}
+    searched = write(search("rea", **options), tmp_path / "rea")
+    study = run_study(Plan.create(algorithms=["random", "bohb"], **options), tmp_path / "study")
+    results = load([trained, searched, study])
+    labels = ["random.supernet", "rea", "random", "bohb"]
+    assert [cell["algorithm"] for cell in results.cells] == labels
+    compared = compare(results.frame, results.cells)
+    assert sorted(row.algorithm for row in compared.sections[0].rows) == sorted(labels)
+    assert any("random.supernet: a supernet was trained" in note for note in compared.sections[0].notes)
+    assert compared.sections[0].protocol["signal"] == "val@200:random"
+    source = Source(results)
+    assert "random.supernet: supernets; evaluations are epochs, seconds real ones." in source.note
+    drawn = figures.draw(source, tmp_path / "figures", formats=["svg"])
+    assert {"incumbent-time", "incumbent-evaluations", "final-runs", "landscape", "pareto"} <= {
+        path.stem for path in drawn.written
+    }
+    assert "random.supernet" in (tmp_path / "figures" / "incumbent-time.csv").read_text()
+    page = report.write(results, tmp_path / "report.html").read_text()
+    assert "random.supernet" in page
+    winner = read_winner(tmp_path / "winners" / "tss-cifar10-random.supernet.json")
+    known = json.loads((trained / "winner.json").read_text())["candidates"]
+    assert winner["winner"] == known[0]
+    assert read_winner(trained, "first-run")["winner"] == known[2]
+    with pytest.raises(UsageError, match="unknown candidate 'frst-run'; nearest: first-run"):
+        read_winner(trained, "frst-run")
 
 
 @pytest.mark.parametrize("name", registry.names(kind="one-shot"))
@@ -335,7 +379,7 @@ def test_an_error_of_a_plug_in_is_one_line_that_says_where(plug):
             return {"x": 1 / 0}
 
     plug(Broken)
-    with pytest.raises(Exception, match=r"plugged.shot failed in test_one_shot_run.py.*search_step.*ZeroDivision"):
+    with pytest.raises(Exception, match=r"plugged.shot failed in .*test_one_shot_run.py.*search_step.*ZeroDivision"):
         run("plugged.shot")
 
 
@@ -475,9 +519,14 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_trained(options, mes
 def test_without_a_table_the_search_is_done_and_says_that_nobody_can_judge(tmp_path, data_home):
     result = run(space="sss", out=tmp_path)
     result.write()
-    winner = json.loads((tmp_path / "winner.json").read_text())
+    winner = read_winner(tmp_path)
     assert winner["winner"]["index"] == result.winner
-    assert "final_metric_percent" not in winner
+    assert winner["winner"]["final"] is None
+    loaded = load(tmp_path)
+    assert loaded.cells[0]["optimum"] is None
+    assert loaded.frame["final"].isna().all()
+    with pytest.raises(DataError, match="random.supernet on sss/cifar10: no final metric"):
+        Source(loaded)
     assert result.summary()["final"] is None
     assert "no table can judge" in str(result)
     json.dumps(result.summary(), allow_nan=False)
@@ -569,19 +618,25 @@ def test_without_torch_every_command_that_trains_says_what_to_install():
                 print(type(error).__name__, error)
     """
     made = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    told = "UsageError this needs PyTorch; install it with: pip install 'nasharness[train]'"
+    told = f"UsageError this needs PyTorch; install it with: {pip_install('train')}"
     assert made.stdout.splitlines() == [told] * 3
 
 
 def test_a_folder_with_another_result_is_left_alone(tmp_path):
     run("random.supernet", out=tmp_path, epochs=1).write()
-    before = (tmp_path / "result.json").read_bytes()
+    before = (tmp_path / "study.json").read_bytes()
     for resume in (False, True):
         with pytest.raises(UsageError, match="holds the result of other runs, which would be lost"):
             run("random.supernet", out=tmp_path, epochs=1, seed=7, resume=resume)
-    assert (tmp_path / "result.json").read_bytes() == before
+    with pytest.raises(UsageError, match="holds another study.*algorithms: random.supernet there, random here"):
+        write(search("random", evaluations=2), tmp_path)
+    assert (tmp_path / "study.json").read_bytes() == before
     more = run("random.supernet", out=tmp_path, epochs=1, runs=2, resume=True)  # the first is done already
     assert [trained.seed for trained in more.runs] == [0, 1]
+    assert load(more.write()).last["seed"].tolist() == [0, 1]
+    searched = write(search("random", evaluations=2), tmp_path / "searched")
+    with pytest.raises(UsageError, match="which would be lost: random on tss/cifar10, seeds 0 to 0; choose another"):
+        run("random.supernet", out=searched, epochs=1, resume=True)
 
 
 def test_resuming_what_is_not_there_says_that_it_begins_anew(tmp_path):

@@ -98,6 +98,19 @@ def test_a_listed_space_has_neighbours_and_says_who_cannot_search_it(data_home):
             nasharness.run(name, space="part", evaluations=10)
 
 
+def test_a_study_of_all_leaves_out_who_needs_fidelities_and_a_named_one_is_refused(cli, tmp_path, data_home):
+    tables.from_frame(frame(), name="mine", arch="code", metrics=RUNS)
+    shape = ("--space", "mine", "--runs", 2, "--evaluations", 10)
+    code, out, err = cli("study", "--algo", "all", *shape, "--out", tmp_path / "study")
+    assert code == 0, err
+    assert "rea" in out
+    assert "successive-halving" not in out
+    code, _, err = cli("study", "--algo", "random,successive-halving", *shape, "--out", tmp_path / "other")
+    assert code == 2
+    assert "successive-halving needs fidelities; table 'mine'" in err
+    assert not (tmp_path / "other").exists()
+
+
 def test_neighbours_of_listed_rows_are_those_one_feature_away():
     rng = np.random.default_rng(3)
     features = rng.integers(0, 3, (40, 5)).astype(np.int8)

@@ -20,9 +20,10 @@ from tests.test_report import Page, browser, look  # noqa: F401 - browser is a f
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 SEARCHED = {
-    "space": "tss", "winner": {"index": spaces.get("tss").parse(CELL), "arch": CELL}, "dataset": "cifar10",
+    "space": "tss", "dataset": "cifar10",
+    "winner": {"index": spaces.get("tss").parse(CELL), "arch": CELL, "final": 94.1},
     "algorithm": "rea", "table": {"source": "official", "version": "1.1", "checksum": "c"},
-    "protocol": {"final": "test@200:mean"}, "final_metric_percent": 94.1,
+    "protocol": {"final": "test@200:mean"},
 }  # fmt: skip
 GRAPH = {"space": "shrink-rnn", "winner": {"arch": "tanh@0/relu@0,1"}, "dataset": "ptb", "algorithm": "autoshrink",
          "perplexity": 151.25}  # fmt: skip
@@ -185,7 +186,7 @@ DAMAGES = {
     "no architecture of its space": {"winner": {"space": "tss", "winner": {"arch": "|x|"}}},
     "index of its space": {"winner": {"space": "tss", "winner": {"index": 10**6}}},
     "graph of its space": {"winner": {"space": "shrink-cnn", "winner": {"mask": [5], "operations": []}}},
-    "accuracy": {"winner": {"space": "tss", "winner": {"index": 1}, "final_metric_percent": "94"}},
+    "accuracy": {"winner": {"space": "tss", "winner": {"index": 1, "final": "94"}}},
 }
 
 

@@ -69,20 +69,19 @@ def without_times(rows):
 
 @pytest.mark.timeout(900)
 def test_from_folder_to_prediction(folder, tmp_path, capsys):
-    winner = {
-        "space": "tss", "winner": {"index": 5, "arch": "|x|"}, "dataset": "cifar10", "algorithm": "rea",
-        "table": {"source": "t"}, "protocol": {}, "final_metric_percent": 94.1,
-    }  # fmt: skip
-    (tmp_path / "winner.json").write_text(json.dumps(winner))
+    winner = {"space": "tss", "dataset": "cifar10", "algorithm": "rea", "table": {"source": "t"}, "protocol": {}}
+    chosen = {"label": "most-recommended", "index": 5, "arch": "|x|", "signal": 90.0, "final": 94.1, "votes": 3}
+    other = {"label": "best-signal", "index": 6, "arch": "|y|", "signal": 91.0, "final": 93.0, "votes": 1}
+    (tmp_path / "winner.json").write_text(json.dumps(winner | {"candidates": [other, chosen]}))
     out = tmp_path / "run"
     words = arguments(folder, out, "--recipe", "nats", "--epochs", 15, "--ema", 0.9, "--workers", 1, "--lr", 1.0)[2:]
-    retrain_cli.command.main(["--winner", str(tmp_path), *words], standalone_mode=False)
+    retrain_cli.command.main(["--winner", str(tmp_path), "--candidate", "2", *words], standalone_mode=False)
     said = capsys.readouterr().out
     pytest.importorskip("matplotlib")
     assert said.startswith("rea on tss cifar10 -> table 94.10 % (t) -> tss |x|, imagenet 15 epochs (nats): top-1 ")
     record = json.loads((out / "retrained.json").read_text())
-    assert record["winner"] == winner
-    assert record["table"]["final_metric_percent"] == 94.1
+    assert record["winner"] == winner | {"winner": chosen}
+    assert record["table"]["final"] == 94.1
     assert record["images"] == {"train": 60, "val": 30, "unreadable": 0}
     assert record["best"]["top1"] > 50
     assert len((out / "log.csv").read_text().splitlines()) == 1 + 15 + 1  # header, epochs, the row of step 50

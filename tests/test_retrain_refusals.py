@@ -300,7 +300,8 @@ def test_a_file_where_the_folder_should_be(folder, tmp_path):
 
 
 def test_a_winner_that_is_none(folder, tmp_path):
-    for text in ("[", "[]", '{"space": ["tss"], "winner": {}}', '{"space": "tss"}'):
+    empty = '{"space": "tss", "candidates": [{"index": null, "arch": null}]}'
+    for text in ("[", "[]", '{"space": ["tss"], "candidates": [{}]}', '{"space": "tss", "candidates": []}', empty):
         (tmp_path / "winner.json").write_text(text)
         words = ("--winner", tmp_path, "--task", "imagenet", "--data", folder, "--out", tmp_path / "run")
         with pytest.raises(DataError, match="--winner .*winner.json"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nasharness
-from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError
 from nasharness.search import NOTHING, PAUSE, Algorithm, Interrupted, Problem, ScalarAlgorithm, loop, register, registry
 from nasharness.search.streams import NOISE, generator
 from nasharness.search.testing import synthetic_problem, synthetic_table
@@ -182,7 +182,7 @@ def test_lower_fidelities_cost_less_and_unknown_ones_are_refused(plug):
     cost = problem.table.values("cifar10-valid", "train_s")[11] * 4 + problem.table.values("cifar10-valid", "val_s")[11]
     assert result.seconds[0] == pytest.approx(cost)
     Low.epochs = 13
-    with pytest.raises(UsageError, match="13 epochs"):
+    with pytest.raises(AlgorithmFailedError, match="13 epochs"):
         nasharness.run("plugged", problem)
 
 
@@ -195,7 +195,7 @@ def test_what_a_plug_in_may_not_ask(plug, bad):
             return bad
 
     plug(Bad)
-    with pytest.raises(UsageError, match="Bad.ask"):
+    with pytest.raises(AlgorithmFailedError, match="Bad.ask"):
         nasharness.run("plugged", synthetic_problem(evaluations=5))
 
 

@@ -18,6 +18,7 @@ from nasharness.errors import DataError, UsageError  # noqa: E402
 from nasharness.images import load  # noqa: E402
 from nasharness.nets import imagenet, language  # noqa: E402
 from nasharness.nets.shrinkrnn import Recurrence, RecurrentNet  # noqa: E402
+from nasharness.search.winner import read_winner  # noqa: E402
 from nasharness.spaces.shrink import CNN, RNN, Graph  # noqa: E402
 from nasharness.spaces.shrink_macro import counts, penalty, search_macro  # noqa: E402
 from nasharness.training.language.data import Corpus, Vocabulary  # noqa: E402
@@ -490,11 +491,13 @@ def test_search_on_images_end_to_end(tmp_path):
     found = search(request, on_step=lambda trajectory: seen.append(len(trajectory.steps)))
     winner = json.loads((tmp_path / "winner.json").read_text())
     assert seen == list(range(1, len(found.trajectory.steps) + 1))
-    assert winner["winner"]["arch"] == str(found.best.graph)
-    assert winner["score"] == found.best.score
+    chosen = read_winner(tmp_path)
+    assert [one["label"] for one in winner["candidates"]] == ["best-signal"]
+    assert chosen["winner"]["arch"] == str(found.best.graph)
+    assert chosen["winner"]["signal"] == found.best.score
     assert winner["cost"]["value"] == request.proxy.cost(found.best.graph)
-    assert CNN.read({key: winner["winner"][key] for key in ("mask", "operations")}) == found.best.graph
-    assert imagenet.build(winner, 3, size=32)(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+    assert CNN.read({key: chosen["winner"][key] for key in ("mask", "operations")}) == found.best.graph
+    assert imagenet.build(chosen, 3, size=32)(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
     again = search(request, resume=True)
     assert again.replayed == again.trajectory.trainings == found.trajectory.trainings
     assert json.loads((tmp_path / "winner.json").read_text()) == winner
@@ -528,7 +531,7 @@ def test_search_on_text_end_to_end(tmp_path, corpus):
     found = search(request)
     winner = json.loads((tmp_path / "winner.json").read_text())
     assert winner["perplexity"] == found.best.value
-    assert language.recurrence(winner) == Recurrence.of(found.best.graph)
+    assert language.recurrence(read_winner(tmp_path)) == Recurrence.of(found.best.graph)
 
 
 def test_what_cannot_be_searched_is_said(tmp_path, corpus):

@@ -12,10 +12,18 @@ import pytest
 from click.testing import CliRunner
 
 import nasharness
+from nasharness import spaces
+from nasharness.analysis import figures, report
+from nasharness.analysis.comparison import compare
 from nasharness.cli import cli
 from nasharness.errors import DataError, UsageError
-from nasharness.studies import Plan, cells, load, run_study
+from nasharness.search import Backend, Problem
+from nasharness.search.evaluator import Evaluator
+from nasharness.search.winner import read_winner
+from nasharness.spaces import ChoiceSpace, registry
+from nasharness.studies import Plan, cells, load, run_study, write
 from nasharness.studies.local import in_process
+from nasharness.studies.of_result import study_of
 from nasharness.studies.shard import NAMES
 from tests import study_fixtures
 from tests.study_fixtures import same
@@ -233,3 +241,77 @@ def test_load_refuses(tmp_path):
     (other / "study.json").write_text(json.dumps(meta | {"format": "nasharness-study/9"}))
     with pytest.raises(DataError, match="nasharness-study/9"):
         load(other)
+
+
+# ---- spaces without indices
+
+
+@pytest.fixture
+def huge():
+    """A space of 9^22 architectures, registered for a while."""
+    space = ChoiceSpace("huge", tuple(tuple("abcdefghi") for _ in range(22)))
+    spaces.register(space)
+    yield space
+    registry._registry.records.pop("huge")
+
+
+def ones(archs):
+    """How many positions hold the option b; the simulated cost is one more."""
+    return np.asarray(archs == 1).sum(axis=-1).astype(float)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "rea"])
+def test_runs_on_a_space_too_large_to_enumerate(huge, algorithm, tmp_path):
+    backend = Backend("ones", ones, seconds=lambda archs: 1 + ones(archs), optimum=22.0)
+    problem = Problem.create(huge, table=backend, evaluations=60)
+    result = nasharness.run(algorithm, problem, runs=300, seed=2)
+    assert result.trajectories.ids.shape == (300, 60, 22)
+    results = load(write(result, tmp_path / "run"))
+    last = results.last
+    assert np.array_equal(np.stack(last["incumbent"]), result.incumbent)
+    assert last["final"].tolist() == ones(result.incumbent).tolist()
+    assert results.strings("recommended", last) == [huge.string(arch) for arch in result.recommended]
+    assert results.at(evaluations=1)["final"].tolist() == ones(result.trajectories.ids[:, 0]).tolist()
+    everything = pq.read_table(tmp_path / "run" / "evaluations.parquet")
+    assert np.array_equal(np.stack(everything["arch"].to_numpy()), result.trajectories.ids.reshape(-1, 22))
+    study = study_of(result.record, result.settings, problem, 300, 2)
+    again = run_study(study, tmp_path / "again")
+    for shard in study.shards():
+        name = f"shards/{shard.name}.parquet"
+        assert (again / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+    assert run_study(study, again, resume=True) == again  # its shards are known to be whole
+    winner = read_winner(tmp_path / "run")["winner"]
+    assert winner["index"] is None
+    assert ones(huge.from_string(winner["arch"])) == winner["signal"] == result.final.max()
+    section = compare(results.frame, results.cells).sections[0]
+    assert section.rows[0].mean == pytest.approx(result.final.mean())
+
+
+def test_figures_of_a_space_too_large_to_enumerate(huge, tmp_path):
+    pytest.importorskip("matplotlib")
+    backend = Backend("ones", ones)  # no clock, no known optimum
+    options = {"table": backend, "evaluations": 40}
+    folders = [
+        write(nasharness.run(name, space=huge, runs=8, **options), tmp_path / name) for name in ("random", "rea")
+    ]
+    results = load(folders)
+    assert {cell["clock"] for cell in results.cells} == {None}
+    drawn = figures.draw(results, tmp_path / "figures", formats=["svg"])
+    assert {"incumbent-evaluations", "rank", "final-ecdf", "final-runs"} <= {path.stem for path in drawn.written}
+    assert "no simulated clock" in drawn.left_out["incumbent-time"]
+    assert "too large" in drawn.left_out["landscape"]
+    page = report.write(results, tmp_path / "report.html").read_text()
+    assert results.cells[0]["table"]["checksum"] in page
+    assert len(list((tmp_path / "winners").iterdir())) == 2
+
+
+def test_a_problem_reads_its_columns_once(monkeypatch, tmp_path):
+    made = []
+    real = Evaluator.__init__
+    monkeypatch.setattr(Evaluator, "__init__", lambda self, *rest: made.append(1) or real(self, *rest))
+    asked = ["--runs", "3", "--evaluations", "9"]
+    for command in (["run", "--space", "tss", "--algo", "rea"], ["study", "--algo", "rea,random"]):
+        made.clear()
+        out = ["--out", str(tmp_path / command[0])]
+        assert CliRunner().invoke(cli, [*command, *asked, *out]).exit_code == 0
+        assert len(made) == 1

@@ -227,10 +227,9 @@ def test_perplexity_of_what_is_no_run_or_no_text(corpus, tmp_path):
 def test_a_winner_of_the_recurrent_space_is_trained(corpus, tmp_path):
     winner = {
         "space": "darts-rnn",
-        "winner": {"recurrent": [["relu", 0], ["sigmoid", 1]], "concat": [1, 2]},
+        "winner": {"recurrent": [["relu", 0], ["sigmoid", 1]], "concat": [1, 2], "final": 50.0},
         "algorithm": "darts",
         "dataset": "ptb",
-        "final_metric_percent": 50.0,
     }
     record = retrain_text(options(corpus, tmp_path / "run", network=winner, epochs=1))
     assert record["winner"] == winner

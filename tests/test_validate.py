@@ -20,7 +20,7 @@ from nasharness.search.loop import Trajectories
 from nasharness.studies.plan import Choice
 from nasharness.tables import Table, TableWriter
 from nasharness.tables.catalogue import table_path
-from nasharness.tables.light import import_files
+from nasharness.tables.importers.nats_light.table import import_files
 
 
 @pytest.fixture(autouse=True)

@@ -153,7 +153,7 @@ def test_other_images_may_judge_and_are_named(folder):
     [
         (["--supernet", "{folder}", "--space", "sss"], UsageError, "is a supernet of space 'tss', not 'sss'"),
         (["--supernet", "{folder}/nowhere"], UsageError, "nothing there; expected a checkpoint or the folder of a run"),
-        (["--supernet", "{folder}/result.json"], DataError, "is damaged, or holds more than tensors"),
+        (["--supernet", "{folder}/study.json"], DataError, "is damaged, or holds more than tensors"),
         (["--supernet", "{old}"], DataError, "not the checkpoint of a supernet that this version reads"),
         (["--supernet", "{other}"], DataError, "is a checkpoint of kind 'retrain', not 'supernet'"),
         (["--supernet", "{empty}"], UsageError, "no checkpoint there"),
@@ -164,7 +164,7 @@ def test_other_images_may_judge_and_are_named(folder):
         (["--supernet", "{folder}", "--dataset", "cifar"], UsageError, "unknown data set"),
         (["--supernet", "{folder}", "--algo", "rea"], UsageError, "--algo and --supernet ask for different things"),
         (["--supernet", "{folder}", "--save-scores", "{empty}/x.txt"], UsageError, "a name that ends in .csv"),
-        (["--supernet", "{folder}", "--figure", "{folder}/result.json/x"], UsageError, "--figure .* is a file"),
+        (["--supernet", "{folder}", "--figure", "{folder}/study.json/x"], UsageError, "--figure .* is a file"),
     ],
 )
 def test_bad_input_is_one_line(folder, tmp_path, data_home, arguments, kind, message):

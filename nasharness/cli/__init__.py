@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -30,13 +31,28 @@ COMMANDS = {
     "retrain": ("nasharness.cli.retrain", "Train a winner in full: on ImageNet, or on a text."),
     "export": ("nasharness.cli.export", "Write a trained network as a file that runs without nasharness."),
     "predict": ("nasharness.cli.predict", "What a trained network sees in images, or its perplexity of a text."),
+    "check": ("nasharness.cli.check", "Run the conformance kit over an algorithm of yours."),
     "data": ("nasharness.cli.data", "Import, fetch, inspect and verify tables; fetch images."),
     "exec": ("nasharness.cli.exec", "Run a script written for nats_bench or nas_201_api on our tables."),
 }
 
 
+#: set: errors that are meant for the user come with the traceback of where they were raised
+TRACEBACK = "NASHARNESS_TRACEBACK"
 #: variables that main set, and a script of somebody else's should not see
 quieted: list[str] = []
+
+
+def _traceback(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        os.environ[TRACEBACK] = "1"
+
+
+def _traceback_option(hidden: bool = False) -> click.Option:
+    return click.Option(
+        ["--traceback"], is_flag=True, expose_value=False, is_eager=True, callback=_traceback, hidden=hidden,
+        help=f"Show where an error was raised, too (also: {TRACEBACK}=1).",
+    )  # fmt: skip
 
 
 class Commands(click.Group):
@@ -50,6 +66,8 @@ class Commands(click.Group):
             raise unknown("command", cmd_name, COMMANDS, "nasharness --help")
         module, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), "command")  # noqa: B009 - untyped module
+        if command.allow_interspersed_args and not any(option.name == "traceback" for option in command.params):
+            command.params.append(_traceback_option(hidden=True))  # it is natural to add it at the end
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,6 +81,9 @@ def cli() -> None:
     """Find out whether a neural-architecture-search algorithm, or a fix to one, is really better."""
 
 
+cli.params.append(_traceback_option())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     # Models are small and many, one a run: threads inside a matrix product only wait for each other. Set before numpy
@@ -74,6 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code: Any = cli.main(args=arguments, prog_name="nasharness", standalone_mode=False)
     except NasharnessError as error:
+        if os.environ.get(TRACEBACK, "0") != "0":
+            traceback.print_exception(error)
         code = _fail(str(error), error.exit_code)
     except click.ClickException as error:
         context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nasharness"

@@ -12,7 +12,9 @@ from nasharness.cli.options import words
 @click.command("compare")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
 @click.option("--dataset", "datasets", metavar="NAME,...", help="Compare on these data sets alone.")
-@click.option("--score", default="final", show_default=True, metavar="final|recommended", help="What is compared.")
+@click.option(
+    "--score", default="final", show_default=True, metavar="final|recommended|hypervolume", help="What is compared."
+)
 @click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
 @click.option(
     "--at-evaluations", "evaluations", type=click.IntRange(1), metavar="N", help="Compare after N evaluations."

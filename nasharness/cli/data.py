@@ -39,18 +39,38 @@ def command() -> None:
 @click.option("--signal", metavar="MEASURE", help="What a search sees where it names nothing else.")
 @click.option("--final", metavar="MEASURE", help="What it is scored by where it names nothing else.")
 @click.option("--card", metavar="FILE.toml", help="All of this in a file.")
-def import_(paths: tuple[str, ...], **given: Any) -> None:
-    """Import a table: one of your own, NATS-Bench's archives, or published small files.
+@click.option("--devices", is_flag=True, help="The files hold latencies and energies of devices, by index.")
+@click.option("--dataset", metavar="NAME[,NAME]", help="Data sets that device columns hold for (the space's first).")
+def import_(paths: tuple[str, ...], devices: bool, dataset: str | None, **given: Any) -> None:
+    """Import a table: one of your own, NATS-Bench's archives, published small files, or columns of devices.
 
     \b
     Your own: a CSV or Parquet file with a row an architecture.
       nasharness data import mine.csv --name mine --arch code --metric run0=acc:0 --metric run1=acc:1
 
-    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth. Small files are
-    .parquet, .csv or .pd, joined by their column 'index', with columns such as cifar10_val_12, cifar100_test_200,
-    in16_val_200_s777 and cifar10_epoch_s.
+    An archive is the folder NATS-*-simple, its .tar, the single .pickle.pbz2, or a NAS-Bench-201 .pth; these two are
+    read by one process in some 15 minutes, the others by all cores. Small files are .parquet, .csv or .pd, joined by
+    their column 'index', with columns such as cifar10_val_12, cifar100_test_200, in16_val_200_s777 and cifar10_epoch_s.
+
+    \b
+    Devices: index, NAME_lat_ms, NAME_BATCH_lat_ms, NAME_energy_mj; or HW-NAS-Bench-v1_0.pickle as it is.
+      nasharness data import hw.parquet --space tss --devices
     """  # noqa: D301 - click reads it
+    from nasharness.errors import UsageError
+    from nasharness.hardware import imported
     from nasharness.tables.inventory import import_any
+
+    if devices or (len(paths) == 1 and imported.recognised(paths[0])):
+        described = _described(given)
+        allowed = {key: described.pop(key) for key in ("name", "space", "force") if key in described}
+        described.pop("partial", None)  # columns of devices may always lack rows
+        if described:
+            raise UsageError(f"{', '.join(described)}: of tables of accuracies, not of devices; leave it out")
+        for hardware in imported.import_files(paths, dataset=dataset, **allowed):
+            _announce_devices(hardware)
+        return
+    if dataset is not None:
+        raise UsageError(f"--dataset {dataset}: goes with --devices")
 
     progress = Progress("records")
     try:
@@ -83,22 +103,26 @@ def _described(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @command.command("fetch")
-@click.argument("images", required=False, metavar="[cifar10|cifar100]")
+@click.argument("what", required=False, metavar="[TABLE|hardware|IMAGES]")
 @click.option("--mirror", metavar="DIR|URL", help="Read the same files from a folder or another address.")
 @click.option("--sha256", "digests", multiple=True, metavar="FILE=HEX", help="Expected SHA-256 of a file; repeatable.")
-@click.option("--name", metavar="NAME", help="Name of the table (light).")
+@click.option("--name", metavar="NAME", help="Name that the table gets.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds without a byte before a retry.")
 @click.option("--force", is_flag=True, help="Replace a table of this name, or images, that are here already.")
 def fetch_(
-    images: str | None, mirror: str | None, digests: tuple[str, ...], name: str | None, timeout: float, force: bool
+    what: str | None, mirror: str | None, digests: tuple[str, ...], name: str | None, timeout: float, force: bool
 ) -> None:
-    """Download the public files of the light table, check them, convert them; or the published images of CIFAR.
+    """Download the public files of a table, check them, convert them; or the published images of CIFAR.
 
-    A download that was stopped goes on where it stopped.
+    TABLE: light (of tss; the default), sss, nbmacro, channel, curves. IMAGES: cifar10, cifar100. hardware: HELP's
+    latencies of devices. A download that was stopped goes on where it stopped.
     """
-    from nasharness.errors import UsageError
+    from nasharness.errors import UsageError, unknown
+    from nasharness.hardware import help as helps
+    from nasharness.images import catalogue as pictures
     from nasharness.images.fetch import fetch_images
-    from nasharness.tables.fetch import fetch
+    from nasharness.tables.importers import published
+    from nasharness.tables.importers.nats_light.fetch import fetch
 
     expected = {}
     for text in digests:
@@ -106,6 +130,10 @@ def fetch_(
         if len(digest) != 64 or not file:
             raise UsageError(f"--sha256 {text!r}: expected FILE=HEX with 64 hexadecimal digits")
         expected[file] = digest
+    offered = ("light", "hardware", *(one.name for one in published.every()))
+    images = what in pictures.names()
+    if what is not None and not images and what not in offered:
+        raise unknown("table or images to fetch", what, (*offered, *pictures.names()), "nasharness data fetch --help")
     progress = Progress("bytes")
     common: dict[str, Any] = {
         "mirror": mirror,
@@ -115,16 +143,23 @@ def fetch_(
         "progress": lambda file, done, total: progress.update(done, total, file),
     }
     try:
-        if images is not None:
+        if what == "hardware":
+            if name is not None:
+                raise UsageError(f"--name {name}: the hardware table is called 'help'; leave it out")
+            _announce_devices(helps.fetch(**common))
+            return
+        if images:
             if name is not None:
                 raise UsageError(f"--name {name}: tables have a name, images have their own; leave it out")
-            archive = fetch_images(images, **common)
-        else:
+            archive = fetch_images(str(what), **common)
+        elif what in (None, "light"):
             table = fetch(name=name or "light", **common)
+        else:
+            table = published.fetch(str(what), name=name, **common)
     finally:
         progress.close()
-    if images is not None:
-        click.echo(f"images of {images}, {archive.stat().st_size / 1e6:.1f} MB, checked; use: --images {images}")
+    if images:
+        click.echo(f"images of {what}, {archive.stat().st_size / 1e6:.1f} MB, checked; use: --images {what}")
         click.echo(f"in {archive}")
         return
     _announce(table)
@@ -135,15 +170,18 @@ def fetch_(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(table: str | None, as_json: bool) -> None:
     """Show the tables and images that are here, their sources and licences, and how to get the missing ones."""
+    from nasharness.hardware import catalogue as devices
     from nasharness.images import catalogue as images
     from nasharness.storage.places import data_dir
     from nasharness.tables import inventory
 
     here = inventory.inventory(table)
+    hardware = devices.inventory() if table is None else []
     lacking = inventory.missing() if table is None else []
     pictures = images.present() if table is None else []
     if as_json:
-        report = {"data": str(data_dir()), "tables": here, "missing": lacking, "images": pictures}
+        report = {"data": str(data_dir()), "tables": here, "devices": hardware, "missing": lacking}
+        report |= {"images": pictures}
         click.echo(json.dumps(report, indent=1))
         return
     for row in here:
@@ -166,6 +204,11 @@ def status(table: str | None, as_json: bool) -> None:
             click.echo(f"  attribution  {row['attribution']}")
         click.echo(f"  checksum     {row['checksum']}")
         click.echo(f"  path         {row['path']}")
+    for row in hardware:
+        click.echo(f"{row['space']}/{row['name']} (devices)")
+        click.echo(f"  source       {row['source']}")
+        click.echo(f"  holds        {row['rows']:,} rows, {len(row['columns'])} columns")
+        click.echo(f"  licence      {row['licence']}\n  checksum     {row['checksum']}\n  path         {row['path']}")
     for absent in lacking:
         click.echo(f"{absent['space']}/{absent['name']}\n  not here; get it with: {absent['command']}")
     for row in pictures:
@@ -181,9 +224,10 @@ def status(table: str | None, as_json: bool) -> None:
 def verify(table: str | None) -> None:
     """Compare every file with its recorded SHA-256; exit code 1 on any difference."""
     from nasharness.errors import DataError
+    from nasharness.hardware import catalogue as devices
     from nasharness.tables import inventory
 
-    results = inventory.verify(table)
+    results = inventory.verify(table) | (devices.verify() if table is None else {})
     for name, problems in results.items():
         click.echo(f"{name}: {'damaged' if problems else 'all files as recorded'}")
         for problem in problems:
@@ -196,4 +240,16 @@ def verify(table: str | None) -> None:
 def _announce(table: Table) -> None:
     click.echo(f"{table.space}/{table.name}: {table.size:,} rows, {len(table.columns)} columns, {table.version}")
     click.echo(f"checksum {table.checksum}")
+    click.echo(f"in {table.path}")
+
+
+def _announce_devices(table: Table) -> None:
+    names = list(dict.fromkeys(column.metric for column in table.columns.values()))
+    on = [one for one in table.datasets if one != "operators"]
+    click.echo(
+        f"devices of {table.space}, table {table.name!r}: {', '.join(names)}" + (f"; on {', '.join(on)}" if on else "")
+    )
+    left_out = table.meta["provenance"].get("left_out", [])
+    if left_out:
+        click.echo(f"left out, no columns of a device: {', '.join(left_out)}")
     click.echo(f"in {table.path}")

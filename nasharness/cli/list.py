@@ -8,17 +8,22 @@ import click
 
 from nasharness.errors import DataError, unknown
 
-KINDS = ("algos", "spaces", "tables", "datasets")
+KINDS = ("algos", "spaces", "tables", "datasets", "devices")
 
 
 @click.command("list")
 @click.argument("kind", metavar="|".join(KINDS))
 @click.argument("pattern", default="*")
 def command(kind: str, pattern: str) -> None:
-    """List algorithms, spaces, tables or data sets; PATTERN is a shell wildcard such as 'auto*'."""
+    """List algorithms, spaces, tables, data sets or devices; PATTERN is a name, or a wildcard such as 'auto*'.
+
+    With a PATTERN, algorithms come with what each of their settings means, its range and its source.
+    """
     if kind not in KINDS:
         raise unknown("list", kind, KINDS, "nasharness list --help")
-    rows = {"algos": _algos, "spaces": _spaces, "tables": _tables, "datasets": _datasets}[kind]()
+    listed = {"algos": lambda: _algos(pattern != "*"), "spaces": _spaces, "tables": _tables, "datasets": _datasets}
+    listed["devices"] = _devices
+    rows = listed[kind]()
     kept = [row for row in rows if fnmatch.fnmatch(row[0], pattern)]
     if not kept:
         click.echo(f"nothing matches {pattern!r}")
@@ -30,7 +35,7 @@ def command(kind: str, pattern: str) -> None:
             click.echo(f"{'':<{width}}  {line}")
 
 
-def _algos() -> list[tuple[str, ...]]:
+def _algos(meanings: bool) -> list[tuple[str, ...]]:
     from nasharness import spaces
     from nasharness.search import registry
     from nasharness.training.proxy_search.settings import SETTINGS, defaults_of
@@ -42,7 +47,11 @@ def _algos() -> list[tuple[str, ...]]:
             f"{record.kind}; spaces {', '.join(record.spaces)}"
             + (f"; needs {', '.join(record.needs)}" if record.needs else "")
         ]
-        if record.defaults:
+        if meanings:
+            width = max((len(f"{key} = {value}") for key, value in record.defaults.items()), default=0)
+            for key, value in record.defaults.items():
+                facts.append(f"  {f'{key} = {value}':<{width}}  {record.meanings.get(key, '')}".rstrip())
+        elif record.defaults:
             facts.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
         for space in spaces.graph_names():
             if name in spaces.graphs(space).algorithms:
@@ -112,3 +121,23 @@ def _datasets() -> list[tuple[str, ...]]:
             for dataset in space.datasets or opened.datasets:
                 rows.setdefault(dataset, []).append(f"{name}/{table}: {holdings(opened, space, dataset)}")
     return [(dataset, *(lines or ["no table here measures it"])) for dataset, lines in rows.items()]
+
+
+def _devices() -> list[tuple[str, ...]]:
+    from nasharness import hardware, spaces
+
+    rows: dict[str, list[str]] = {}
+    for one in hardware.every():
+        unit = one.unit or "no unit"
+        about = f"{one.space}, {one.dataset}: {unit}, batch {one.batch}, {one.kind}; {one.source}"
+        about += "" if one.table in one.kind else f", table {one.table}"
+        if one.partial and one.known is not None:
+            about += f"; {one.known:,} of {one.size:,} known"
+            about += f", {one.refused:,} do not run there" if one.refused else ""
+        rows.setdefault(one.name, []).append(about)
+    for space, ways in hardware.HOW_TO_GET.items():
+        here = [one.name for one in hardware.quantities(spaces.get(space))]
+        for device, command in ways.items():
+            if not any(name.startswith(device) for name in here):
+                rows.setdefault(f"{device}_latency", []).append(f"{space}: not here; get it with: {command}")
+    return [(name, *lines) for name, lines in sorted(rows.items())]

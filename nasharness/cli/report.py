@@ -54,7 +54,8 @@ def command(
         progress.close()
     for training in trainings:
         click.echo(str(training))
-    click.echo(f"written    {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    winners = f", and {path.parent / 'winners'}, which nasharness retrain --winner reads" if results is not None else ""
+    click.echo(f"written    {path} ({path.stat().st_size / 1e6:.1f} MB){winners}")
 
 
 def _record(path: Path) -> bool:

@@ -23,6 +23,7 @@ TASKS = {
 
 @click.command("retrain")
 @click.option("--winner", type=click.Path(path_type=Path), metavar="FILE", help="winner.json of nasharness run --out.")
+@click.option("--candidate", metavar="LABEL|N", help="Which of the candidates in it (default: the first).")
 @click.option(
     "--network", metavar="NAME", help="A known network in its place: shrinkcnn-a, shrinkcnn-b, shrinkrnn, ..."
 )
@@ -72,6 +73,7 @@ TASKS = {
 @click.option("--json", "as_json", is_flag=True, help="Print the record, retrained.json, alone.")
 def command(
     winner: Path | None,
+    candidate: str | None,
     network: str | None,
     task: str,
     assignments: tuple[str, ...],
@@ -90,10 +92,13 @@ def command(
     module, function, unit = TASKS[task]
     need_torch()
     train = getattr(importlib.import_module(module), function)
-    from nasharness.training.options import Options, read_winner
+    from nasharness.search.winner import read_winner
+    from nasharness.training.options import Options
     from nasharness.training.retrained import line
 
-    chosen: str | Mapping[str, Any] = network if network is not None else read_winner(winner)  # type: ignore[arg-type]
+    if candidate is not None and winner is None:
+        raise UsageError(f"--candidate {candidate}: of a --winner; a known network has none")
+    chosen: str | Mapping[str, Any] = read_winner(winner, candidate) if winner is not None else str(network)
     options = Options(task=task, network=chosen, extra=read_assignments(assignments), **given)
     use_processors()
     progress = Progress(unit)

@@ -39,8 +39,9 @@ class Run(ModalCommand):
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write trajectories.parquet, result.json and winner.json there, and a supernet's checkpoints.",
+    help="Keep the run there as a study of one: shards, winner.json, all evaluations or a supernet's checkpoints.",
 )
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; a training exactly where it ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @of_supernet("--images", metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, or parquet of JPEGs.")
 @of_supernet("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
@@ -53,7 +54,6 @@ class Run(ModalCommand):
 @of_supernet("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper: 5 on tss).")
 @of_supernet("--device", metavar="NAME,...", help="cpu, cuda, cuda:1, mps; several: a run on each (default: GPUs).")
 @of_supernet("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32.")
-@of_supernet("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
 @of_supernet("--derive-every", type=int, metavar="N", help="Epochs between derivations shown (about 10 in all, or 1).")
 @of_candidates("--text", type=click.Path(path_type=Path), metavar="DIR", help="Folder of NAME.{train,valid,test}.txt.")
 @of_candidates("--jobs", type=int, metavar="N", help="Trainings side by side (the processors; 4 a GPU).")
@@ -68,6 +68,7 @@ def command(
     table: str | None,
     final: str | None,
     out: Path | None,
+    resume: bool,
     as_json: bool,
     **_: Any,
 ) -> None:
@@ -102,7 +103,7 @@ def command(
             raise UsageError(
                 f"--dataset {dataset}: of tables; space {space} trains on what {spaces.graphs(space).needs} gives"
             )
-        shrink(algo, space, asked, training | candidates, as_json)
+        shrink(algo, space, asked, training | candidates | {"resume": resume}, as_json)
         return
     refuse(candidates, "such options go with the spaces " + " and ".join(spaces.graph_names()))
     if record.kind == registry.ONE_SHOT or "images" in training:
@@ -117,14 +118,22 @@ def command(
             space,
             dataset or spaces.get(space).datasets[0],
             {"table": table, "final": final},
-            asked | training,
+            asked | training | {"resume": resume},
             as_json,
         )
         return
     refuse(training, f"{algo} asks a table and trains nothing; such options go with one-shot algorithms")
     settings = record.settings(assignments)
     problem = Problem.create(space, dataset, table=table, final=final, **{"repeats": "charged"} | searching)
-    check_request(record, settings, problem, problem.evaluator(), runs, seed)
+    runs, seed = check_request(record, settings, problem, problem.evaluator(), runs, seed)
+    if out is not None:
+        from nasharness.studies import write
+        from nasharness.studies.of_result import study_of
+        from nasharness.studies.run import check
+
+        check(out, study_of(record, settings, problem, runs, seed), resume)
+    elif resume:
+        raise UsageError("--resume needs --out DIR, the folder of the run that is to go on")
     if not as_json:
         click.echo(header(problem, record, settings))
         click.echo()
@@ -137,14 +146,13 @@ def command(
         raise Stopped(_kept(interrupted, out), INTERRUPTED) from None
     finally:
         progress.close()
-    written = result.write(out) if out is not None else None
+    if out is not None:
+        write(result, out, resume=resume)
     if as_json:
         click.echo(json.dumps(result.summary(), allow_nan=False))
         return
     click.echo(render(result, ascii=ascii_only()))
-    click.echo(
-        f"written    {written if written is not None else 'nothing; --out DIR keeps trajectories and winner.json'}"
-    )
+    click.echo(f"written    {out or 'nothing; --out DIR keeps every evaluation and winner.json'}")
 
 
 def _kept(interrupted: Any, out: Path | None) -> str:
@@ -153,7 +161,11 @@ def _kept(interrupted: Any, out: Path | None) -> str:
     done = 0 if result is None else result.runs
     message = f"interrupted: {done:,} of {interrupted.runs:,} runs were complete"
     if result is not None and out is not None:
-        return f"{message} and are written to {result.write(out)}"
+        from nasharness.studies import write
+
+        if (out / "study.json").exists():
+            return f"{message}; {out} is as it was"
+        return f"{message} and are written to {write(result, out)}"
     if result is not None:
         return f"{message}; their mean final metric is {result.final.mean():.2f} % (--out DIR would have kept them)"
     return message

@@ -15,7 +15,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it to FILE too (.png, .pdf, .svg).")
 def command(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:
-    """Show everything known of an architecture: the cell drawn, its cost, its isomorphism class, every measurement.
+    """Show everything known of an architecture: the cell drawn, its cost, its class, every measurement, every device.
 
     NAME is one of AutoShrink's published networks: shrinkcnn-a, shrinkcnn-b, shrinkrnn.
     """
@@ -25,14 +25,25 @@ def command(arch: str, space: str | None, table: str | None, as_json: bool, png:
     if space is None or space in spaces.graph_names():
         _graph(arch, space, table, as_json, png)
         return
+    from nasharness.hardware import HOW_TO_GET
+    from nasharness.hardware import card as devices
     from nasharness.tables.card import card, render
 
     known = card(space, arch, table)
+    if table is None:
+        known["devices"] = devices.card(spaces.get(space), spaces.get(space).parse(arch))
     if png is not None:
         from nasharness.analysis.figures.pictures import write
 
         write(space, known["index"], png)
-    click.echo(json.dumps(known) if as_json else render(known, ascii=ascii_only()))
+    if as_json:
+        click.echo(json.dumps(known))
+        return
+    lines = devices.lines(known.get("devices", []))
+    ways = dict.fromkeys(HOW_TO_GET.get(space, {}).values())
+    if table is None and not lines and ways:
+        lines = ["", f"no device is known here; get some with: {' or: '.join(ways)}"]
+    click.echo("\n".join([render(known, ascii=ascii_only()), *lines]))
 
 
 def _graph(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:

@@ -141,9 +141,8 @@ def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
             f"{budget_text(problem)}"
         )
         lines += [f"           note: {note}" for note in problem.notes]
-    whole = [cell["name"] for cell in study.cells if "whole-signal" in cell["needs"]]
-    if whole:
-        lines.append(f"note       {', '.join(dict.fromkeys(whole))} reads the whole table: a diagnostic, no search")
+    texts = dict.fromkeys(caveat["text"] for cell in study.cells for caveat in cell["caveats"])
+    lines += [f"caveat     {text}" for text in texts]
     if done:
         lines.append(f"there      {share(len(done), len(shards), 'shard')} complete")
     if len(done) < len(shards):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 
 
 class Progress:
@@ -76,7 +77,7 @@ def ascii_only() -> bool:
 def need_torch() -> None:
     """Raise UsageError where PyTorch is not installed."""
     if importlib.util.find_spec("torch") is None:
-        raise UsageError("this needs PyTorch; install it with: pip install 'nasharness[train]'")
+        raise UsageError(f"this needs PyTorch; install it with: {pip_install('train')}")
 
 
 def use_processors() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from nasharness.compat.source import NotInTableError, Seed, Source, mean, total
 from nasharness.errors import UsageError
 from nasharness.spaces.nats import DATASETS
-from nasharness.tables.official_records import SETS
+from nasharness.tables.importers.nats_official.records import SETS
 
 #: the cell of every sss network (tss index 9930)
 SSS_CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.tables.build_embedded import TRIALS
 from nasharness.tables.catalogue import candidates, how_to_get, open_table, table_names
-from nasharness.tables.official_records import SETS
+from nasharness.tables.importers.build_embedded import TRIALS
+from nasharness.tables.importers.nats_official.records import SETS
 from nasharness.tables.table import Table
 
 #: a trial: NATS-Bench's seed, or the label of a column that names none ("mean")

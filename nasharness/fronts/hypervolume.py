@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 from nasharness.fronts.checks import Floats, as_point, as_points, as_sets
 
 
@@ -142,6 +143,6 @@ def _moocore() -> Any:
         from moocore import hypervolume as exact
     except ImportError:
         raise UsageError(
-            "the hypervolume of three or more objectives needs moocore; get it with: pip install 'nasharness[mo]'"
+            f"the hypervolume of three or more objectives needs moocore; get it with: {pip_install('mo')}"
         ) from None
     return exact

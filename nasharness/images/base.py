@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -121,7 +122,7 @@ def require(module: str, package: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise UsageError(f"{what} needs {package}; install it with: pip install 'nasharness[train]'") from None
+        raise UsageError(f"{what} needs {package}; install it with: {pip_install('train')}") from None
 
 
 def _statistics(name: str, x: Pixels) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

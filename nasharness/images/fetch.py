@@ -11,9 +11,8 @@ from nasharness.images import imagenet16
 from nasharness.images.archive import md5_of_file
 from nasharness.images.catalogue import image_dir
 from nasharness.images.cifar import CIFAR, Layout
-from nasharness.storage import file_sha256
-from nasharness.storage.places import data_dir
-from nasharness.tables.download import NotThere, Progress, discard, download
+from nasharness.storage import atomically, file_sha256, writing
+from nasharness.storage.download import Bringer, Progress
 
 
 def fetch_images(
@@ -42,7 +41,7 @@ def fetch_images(
     if name == "ImageNet16-120":
         raise UsageError(f"ImageNet16-120 cannot be fetched: {imagenet16.HOW_TO_GET}")
     if name not in layouts:
-        raise unknown("set of images", name, layouts, "nasharness data fetch cifar10|cifar100; alone: the light table")
+        raise unknown("set of images", name, layouts, "nasharness data fetch --help")
     layout = layouts[name]
     for file in sha256 or {}:
         if file != layout.archive:
@@ -51,48 +50,16 @@ def fetch_images(
     target = image_dir() / layout.archive
     if target.is_file() and not force and not _wrong(target, layout, wanted):
         return target
-    staged = data_dir() / "downloads" / layout.archive
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if mirror is None or str(mirror).lower().startswith(("http://", "https://")):
-            _download(layout, staged, mirror, progress, timeout, attempts, pause)
-        else:
-            _copy(Path(mirror).expanduser() / layout.archive, staged)
-        wrong = _wrong(staged, layout, wanted)
-        if wrong:
-            discard(staged)
-            raise DataError(f"{layout.archive}: {wrong}; what was fetched is removed, fetch it again")
-        staged.replace(target)
-    except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror or error}") from None
+    bringer = Bringer(mirror, None, timeout, attempts, pause, progress)
+    path = bringer.bring({layout.archive: (layout.urls, None)}, layout.fix)[layout.archive]
+    wrong = _wrong(path, layout, wanted)
+    if wrong:
+        bringer.discard([path])
+        raise DataError(f"{layout.archive}: {wrong}; what was fetched is removed, fetch it again")
+    with writing(target, "", DataError):
+        atomically(target, lambda temporary: shutil.copyfile(path, temporary))
+    bringer.discard([path])
     return target
-
-
-def _copy(source: Path, staged: Path) -> None:
-    if not source.is_file():
-        raise UsageError(f"no {source.name} in {source.parent}; --mirror takes a folder, or the address of one")
-    staged.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, staged)
-
-
-def _download(
-    layout: Layout,
-    staged: Path,
-    mirror: str | Path | None,
-    progress: Progress | None,
-    timeout: float,
-    attempts: int,
-    pause: float,
-) -> None:
-    urls = layout.urls if mirror is None else (f"{str(mirror).rstrip('/')}/{layout.archive}",)
-    missing = ""
-    for url in urls:
-        try:
-            download(url, staged, timeout=timeout, attempts=attempts, pause=pause, progress=progress)
-            return
-        except NotThere as error:
-            missing = str(error)
-    raise DataError(f"{missing}; get {layout.archive} elsewhere and run: {layout.fix} --mirror DIR")
 
 
 def _wrong(path: Path, layout: Layout, sha256: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nasharness.errors import UsageError, unknown
@@ -55,12 +55,15 @@ def recurrence(winner: Mapping[str, Any] | str) -> Recurrence:
             raise unknown("recurrent cell", winner, CELLS)
         return CELLS[winner]
     space, chosen = winner.get("space"), winner.get("winner")
-    if space not in ("shrink-rnn", "darts-rnn"):
-        raise unknown("space of a recurrent winner", space, ("shrink-rnn", "darts-rnn"))
+    if space not in _READERS:
+        raise unknown("space of a recurrent winner", space, _READERS)
     if not isinstance(chosen, Mapping):
         raise UsageError(f"winner of space {space}: expected an object under the key 'winner', got {chosen!r:.80}")
-    if space == "shrink-rnn":
-        return Recurrence.of(shrink.RNN.read(chosen))
+    return _READERS[space](chosen)
+
+
+def _genotype(chosen: Mapping[str, Any]) -> Recurrence:
+    """A cell of DARTS's recurrent space."""
     try:
         choices = [(str(name), int(source)) for name, source in chosen["recurrent"]]
         concat = [int(node) for node in chosen["concat"]]
@@ -70,3 +73,9 @@ def recurrence(winner: Mapping[str, Any] | str) -> Recurrence:
             f"nodes ({type(error).__name__}: {error})"
         ) from error
     return darts(choices, concat)
+
+
+_READERS: dict[Any, Callable[[Mapping[str, Any]], Recurrence]] = {
+    "shrink-rnn": lambda chosen: Recurrence.of(shrink.RNN.read(chosen)),
+    "darts-rnn": _genotype,
+}

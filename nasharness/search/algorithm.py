@@ -6,12 +6,13 @@ Lifecycle, the same for both: the constructor, once; then ``ask`` and ``tell`` i
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.errors import UsageError
+from nasharness.errors import AlgorithmFailedError, UsageError
 from nasharness.search.streams import generator
 from nasharness.search.task import Task
 from nasharness.spaces.base import Floats, Indices, Space
@@ -23,6 +24,13 @@ Asked = Indices | tuple[Indices, int | NDArray[np.int32]]
 NOTHING = -1
 #: "Nothing in this step, but the run goes on", in any slot of a run's ask.
 PAUSE = -2
+
+
+def method(cls: type, verb: str) -> str:
+    """Name a method for messages, with the file and the line where it is written."""
+    code = getattr(inspect.unwrap(getattr(cls, verb)), "__code__", None)
+    place = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+    return f"{cls.__name__}.{verb}{place}"
 
 
 class Algorithm:
@@ -114,6 +122,7 @@ class ScalarBatch(Algorithm):
             search.space, search.task, search.rng = task.space, task, generator(int(seed))
             search.__init__(**settings)  # type: ignore[misc]
             self.searches.append(search)
+        self._begun = False
         self._finished = np.zeros(self.runs, dtype=bool)
 
     def ask(self) -> Asked:
@@ -124,25 +133,36 @@ class ScalarBatch(Algorithm):
                 continue
             asked = search.ask()
             if isinstance(asked, tuple) and len(asked) == 2:
-                asked, epochs[row, 0] = asked
+                asked, wanted = asked
+                if not isinstance(wanted, (int, np.integer)) or wanted not in self.task.epochs:
+                    known = ", ".join(map(str, self.task.epochs))
+                    raise AlgorithmFailedError(
+                        f"{method(type(search), 'ask')} wants {wanted!r:.80} epochs; this problem has {known}"
+                    )
+                epochs[row, 0] = wanted
             if asked is not None:
                 ids[row, 0] = self._read(search, "ask", asked)
+            elif not self._begun:
+                raise AlgorithmFailedError(
+                    f"{method(type(search), 'ask')} returned None before anything was evaluated: expected an "
+                    "architecture first; None says that there is nothing left to ask"
+                )
+        self._begun = True
         return ids, epochs
 
     def _read(self, search: ScalarAlgorithm, verb: str, arch: Any) -> Any:
         """The architecture that ``ask`` or ``recommend`` returned, checked; says whose method returned what."""
         try:
-            if isinstance(arch, bool) or (
+            # a truth value is a number to Python, and a row of one index an index to numpy: neither was meant
+            if isinstance(arch, (bool, np.bool_)) or (
                 not isinstance(arch, str) and np.asarray(arch).shape != self.space.arch_shape
             ):
-                raise UsageError(f"expected one architecture of space {self.space.name}")
+                form = f"{self.space.arch_shape[0]} choices" if self.space.arch_shape else "an index"
+                raise UsageError(f"expected one architecture of space {self.space.name}: {form} or a published string")
             return self.space.parse(arch)
-        except UsageError as error:
-            cls = type(search)
-            code = getattr(cls, verb).__code__
-            raise UsageError(
-                f"{cls.__name__}.{verb} ({code.co_filename}, line {code.co_firstlineno}) returned {arch!r:.80}: {error}"
-            ) from None
+        except (UsageError, TypeError, ValueError) as error:
+            shown = " ".join(f"{arch!r:.80}".split())
+            raise AlgorithmFailedError(f"{method(type(search), verb)} returned {shown}: {error}") from error
 
     def tell(self, ids: Indices, values: Floats) -> None:
         for row, search in enumerate(self.searches):

@@ -74,17 +74,17 @@ class FunctionEvaluator:
         self.clocked = seconds is not None
         self.mean_cost = float("nan")
 
-    def signal(self, ids: Any, fidelity: Any, noise: Floats | None) -> Floats:
+    def signal(self, ids: Any, fidelity: Any) -> Floats:
         """Signal of architectures ``[...]``."""
         return np.asarray(self._signal(ids), dtype=np.float64)
 
     def signal_of_trial(self, ids: Any, fidelity: Any, trials: NDArray[np.intp]) -> Floats:
         """The same: there are no trials."""
-        return self.signal(ids, fidelity, None)
+        return self.signal(ids, fidelity)
 
     def cost(self, ids: Any, fidelity: Any) -> Floats:
         """Simulated seconds ``[...]``; NaN without times."""
-        shape = self.signal(ids, fidelity, None).shape if self._seconds is None else ()
+        shape = self.signal(ids, fidelity).shape if self._seconds is None else ()
         return np.full(shape, np.nan) if self._seconds is None else np.asarray(self._seconds(ids), dtype=np.float64)
 
 

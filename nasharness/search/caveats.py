@@ -20,7 +20,7 @@ CODES = {
     "budget-below-population": "the budget ends before the algorithm has learnt anything",
     "final-contains-signal": "the score holds measurements that the search was shown",
     "start-at-target": "the first evaluation reaches the optimum already",
-    "winner-by-few-runs": "few runs agree on the winner",
+    "winner-by-few-runs": "few runs agree on what they recommend",
     "fidelities-missing": "the algorithm wants cheaper evaluations than the table has",
     "saturated": "every run ends at the optimum, which tells nothing apart",
     "budget-overshoot": "the last evaluation went well beyond the budget",
@@ -29,7 +29,7 @@ CODES = {
     "reads-whole-table": "the algorithm read the signal of the whole table",
     "nothing-feasible": "some runs found nothing that keeps the limits",
 }
-#: Share of runs that must recommend the winner; share of seconds that a run may overshoot.
+#: Share of runs that must recommend the same; share of seconds that a run may overshoot.
 _FEW, _OVER = 0.05, 0.05
 
 
@@ -82,15 +82,15 @@ def about(problem: Problem) -> list[Caveat]:
     same = (signal.metric, signal.stored, signal.schedule, signal.epoch) == (
         final.metric, final.stored, final.schedule, final.epoch,
     )  # fmt: skip
-    if same and isinstance(problem.table, Table) and (final.seed == "mean" or signal.seed in ("mean", final.seed)):
-        whole = (
-            "is the search signal itself"
-            if signal.seed == final.seed
-            else "averages the trials that the search is shown"
-        )
-        found.append(
-            Caveat("final-contains-signal", f"the final metric {final} {whole}: scores flatter every algorithm")
-        )
+    flattered = final.seed == "mean" or signal.seed in ("mean", final.seed)
+    if same and isinstance(problem.table, Table) and flattered:
+        if signal.seed == final.seed:
+            why = f"the final metric {final} is the search signal itself"
+        elif signal.seed == "mean":
+            why = f"the search is shown the mean over all trials, so that {final} has no unseen ones"
+        else:
+            why = f"the final metric {final} averages the trials that the search is shown"
+        found.append(Caveat("final-contains-signal", f"{why}: scores flatter every algorithm"))
     if (
         isinstance(problem.table, Table)
         and not final.is_test
@@ -122,7 +122,7 @@ def after(
     """What can be said of finished runs, from values ``[runs]``.
 
     ``first``: final metric of the first evaluation. ``seen_all``: share of runs that were shown every trial of their
-    incumbent. ``votes``: share of runs that recommend the winner.
+    incumbent. ``votes``: share of runs that recommend what most do.
     """
     found = []
     runs = len(final)
@@ -140,7 +140,7 @@ def after(
         if share >= 0.5:
             found.append(Caveat("start-at-target", f"{share:.0%} of the runs evaluate the optimum first"))
     if votes is not None and votes < _FEW:
-        found.append(Caveat("winner-by-few-runs", f"the winner is recommended by {votes:.1%} of {runs:,} runs"))
+        found.append(Caveat("winner-by-few-runs", f"what is recommended most is so by {votes:.1%} of {runs:,} runs"))
     if runs > 1 and at_best.all():
         found.append(
             Caveat("saturated", f"all {runs:,} runs end at the optimum: this budget tells no algorithms apart")

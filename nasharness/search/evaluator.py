@@ -16,7 +16,7 @@ from nasharness.errors import DataError, UsageError
 from nasharness.search import measure as measures
 from nasharness.search.measure import Measure
 from nasharness.spaces.base import Floats, Indices
-from nasharness.tables import Table
+from nasharness.tables import Table, seed_mean
 from nasharness.tables.table import COST
 
 if TYPE_CHECKING:
@@ -27,14 +27,16 @@ class Known:
     """Quantities that cost nothing to know: the known objectives and limits of a problem, adjusted.
 
     ``values(number, ids)``: of an objective, float64 ``[...]``. ``excess(ids)``: how far limits are broken, relative to
-    their bounds, float64 ``[...]``: 0 where all are kept. Both cover a space of any size.
+    their bounds, float64 ``[...]``: 0 where all are kept, infinite where an objective has no value (a device on which
+    the architecture does not run, or was not measured). Both cover a space of any size.
     """
 
     def __init__(self, objectives: Sequence[Objective], limits: Sequence[Limit], read: Any) -> None:
         self._columns = {number: read(objective) for number, objective in enumerate(objectives) if objective.known}
         self._signs = [objective.sign for objective in objectives]
         self._limits = [(limit, read(limit.objective)) for limit in limits if limit.objective.known]
-        self.limited = bool(self._limits)
+        self._partial = [number for number in self._columns if objectives[number].partial]
+        self.limited = bool(self._limits or self._partial)
 
     def values(self, number: int, ids: Indices) -> Floats:
         """Adjusted values of objective ``number``."""
@@ -42,7 +44,9 @@ class Known:
 
     def excess(self, ids: Indices) -> Floats:
         """How far known limits are broken: the sum of their relative excesses."""
-        return np.asarray(sum(limit.excess(column(ids)) for limit, column in self._limits))
+        broken = [limit.excess(column(ids)) for limit, column in self._limits]
+        broken += [np.where(np.isnan(self._columns[number](ids)), np.inf, 0.0) for number in self._partial]
+        return np.asarray(sum(broken))
 
 
 class Evaluator:
@@ -70,29 +74,26 @@ class Evaluator:
         self._signal = sign * np.stack(planes)  # [fidelities, trials, n]
         self._flat = self._signal.reshape(-1)
         _, self._trials, self._n = self._signal.shape
-        self._label = _place_of_label(signal, table)
         self._cost = _cost(table, signal, self.epochs)
         self.clocked = self._cost is not None
         self.worst = float(np.nanmin(self._signal))
         self.more = [each * measures.read_final(measure, table) for measure, each in more]
 
-    def signal(self, ids: Indices, fidelity: int | Indices, noise: Floats | None) -> Floats:
-        """Signal of ``ids`` ``[...]``; ``fidelity`` indexes ``epochs``; ``noise`` ``[...]`` draws the trial."""
-        if self.counts is None or noise is None:
-            values: Floats = self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
-            return values
-        return self.signal_of_trial(ids, fidelity, (noise * self.counts.take(ids)).astype(np.intp))
+    def signal(self, ids: Indices, fidelity: int | Indices) -> Floats:
+        """Signal of ``ids`` ``[...]`` where there is one value; ``fidelity`` indexes ``epochs``."""
+        values: Floats = self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+        return values
 
     def signal_of_trial(self, ids: Indices, fidelity: int | Indices, trials: NDArray[np.intp]) -> Floats:
-        """Signal of given trials ``[...]``: what a repeat that is not charged yields again."""
+        """Signal of given trials ``[...]``, counted among those that exist."""
         values: Floats = self._flat.take((fidelity * self._trials + trials) * self._n + ids)
         return values
 
-    def trials(self, ids: Indices, noise: Floats | None) -> NDArray[np.int8]:
-        """Which trial an evaluation of ``ids`` ``[...]`` shows, counted among those that exist; -1 for all of them."""
-        if self.counts is not None and noise is not None:
-            return (noise * self.counts.take(ids)).astype(np.int8)
-        return np.full(np.shape(ids), -1, dtype=np.int8) if self._label is None else self._label.take(ids)
+    def drawn(self, ids: Indices, noise: Floats) -> NDArray[np.intp]:
+        """Which trial an evaluation of ``ids`` ``[...]`` shows, counted among those that exist."""
+        if self.counts is None:
+            return np.zeros(np.shape(ids), dtype=np.intp)
+        return (noise * self.counts.take(ids)).astype(np.intp)
 
     def cost(self, ids: Indices, fidelity: int | Indices) -> Floats:
         """Simulated seconds of one evaluation of ``ids`` ``[...]``; NaN without times."""
@@ -118,17 +119,6 @@ class Evaluator:
         return float("nan") if self._cost is None else float(self._cost[-1].mean())
 
 
-def _place_of_label(signal: Measure, table: Table) -> NDArray[np.int8] | None:
-    """Where the one trial that ``signal`` names stands among those that exist: int8 ``[n]``; None if it is none."""
-    column = signal.column(table)
-    labels = measures.trial_labels(column)
-    if signal.seed not in labels:
-        return None
-    array = table.array(column.dataset, column.metric, column.schedule)[table.place(column, signal.epoch)]
-    here = ~np.isnan(np.asarray(array, dtype=np.float64)[[column.seeds.index(label) for label in labels]])
-    return np.asarray(here[: labels.index(signal.seed)].sum(axis=0), dtype=np.int8)
-
-
 def _cost(table: Table, signal: Measure, epochs: Sequence[int]) -> Floats | None:
     """Seconds of an evaluation, float64 ``[fidelities, n]``; None where the table has no times."""
     if table.has(signal.stored, "train_s"):
@@ -148,7 +138,8 @@ def _cost(table: Table, signal: Measure, epochs: Sequence[int]) -> Floats | None
 class Truth:
     """The final metric of every architecture. Never in reach of an algorithm.
 
-    ``values``: float64 ``[n]``, in the metric's own direction and unit; for ``others``, its mean over all trials, which
+    ``values``: float64 ``[n]``, in the metric's own direction and unit; for ``others``, the mean over the trials that
+    the signal does not show, or, where each evaluation shows a random one, over all, which
     is what an architecture scores on average over runs. ``optimum``: the best of those that keep the limits.
     """
 
@@ -159,17 +150,26 @@ class Truth:
         self.sign = -1 if minimise else 1
         self._trials: Floats | None = None
         if final.seed == "others":
-            trials, counts = measures.read_trials(final, table, final.epoch)
-            if counts is None or counts.min() < 2:
-                raise UsageError(
-                    f"final metric {final}: some architectures have one trial only, so there are no others"
-                )
-            if (signal.metric, signal.schedule, signal.stored, signal.epoch) == (
-                final.metric, final.schedule, final.stored, final.epoch,
-            ):  # fmt: skip
-                self._trials, self._counts = trials, counts
+            self._hide(table, final, signal)
         allowed = self.values if feasible is None else self.values[feasible]
         self.optimum = float(self.sign * (self.sign * allowed).max()) if len(allowed) else float("nan")
+
+    def _hide(self, table: Table, final: Measure, signal: Measure) -> None:
+        """Leave out of the score what the signal shows. Raises UsageError where an architecture has one trial only."""
+        trials, counts = measures.read_trials(final, table, final.epoch)
+        if counts is None or counts.min() < 2:
+            raise UsageError(f"final metric {final}: some architectures have one trial only, so there are no others")
+        column = final.column(table)
+        if signal.column(table) != column or signal.epoch != final.epoch or signal.seed == "mean":
+            return
+        if signal.seed == "random":
+            self._trials, self._counts = trials, counts
+            return
+        plane = np.asarray(
+            table.array(column.dataset, column.metric, column.schedule)[table.place(column, final.epoch)]
+        )
+        others = [label for label in measures.trial_labels(column) if label != signal.seed]
+        self.values = seed_mean(plane[[column.seeds.index(label) for label in others]].astype(np.float64))
 
     @property
     def hides(self) -> bool:

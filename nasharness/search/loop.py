@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import UsageError
-from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm
+from nasharness.errors import AlgorithmFailedError, UsageError
+from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm, method
 from nasharness.search.evaluator import Evaluator, Truth
 from nasharness.search.problem import Problem
 from nasharness.search.streams import NOISE, Streams
@@ -46,8 +46,8 @@ class Trajectories:
     ``ids``: int32 ``[runs, steps]``, or int8 ``[runs, steps, positions]`` where the space has no indices. ``signal``:
     float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
     without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
-    shown, -1 for none in particular; None where that does not matter. ``count``: int64 ``[runs]`` evaluations, free
-    repeats included.
+    shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations,
+    free repeats included.
     """
 
     ids: Indices
@@ -146,9 +146,7 @@ class Trajectories:
             run = runs[part]
             same = (self.ids[run] == ids[part][:, None]) & (np.arange(self.steps) < until[part][:, None])
             trials = self.trials[run]
-            seen = np.where(same & (trials >= 0), np.int64(1) << np.maximum(trials, 0).astype(np.int64), 0)
-            every = (same & (trials < 0)).any(axis=1)
-            bits[part] = np.where(every, -1, np.bitwise_or.reduce(seen, axis=1))
+            bits[part] = np.bitwise_or.reduce(np.where(same, np.int64(1) << trials.astype(np.int64), 0), axis=1)
         return bits
 
 
@@ -223,7 +221,10 @@ class _State:
         self.incumbent = np.full((runs, *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
         self.recommended = self.incumbent.copy()
         self.trajectories = Trajectories.empty(
-            runs, expected_steps(problem, evaluator), self.space, problem.final.seed == "others"
+            runs,
+            expected_steps(problem, evaluator),
+            self.space,
+            problem.final.seed == "others" and evaluator.counts is not None,
         )
         self.noise: Floats | None = None
         if evaluator.counts is not None:
@@ -270,18 +271,17 @@ class _State:
             valid = valid & (self.used[:, None] + np.cumsum(charged, axis=1) - charged < problem.evaluations)
         if problem.seconds is not None:
             valid = valid & (spent[:, :-1] < problem.seconds)
+        if trials is None and self.noise is not None:
+            trials = self.evaluator.drawn(where, self.noise[self.rows, position])
         if trials is not None:
             values = self.evaluator.signal_of_trial(where, fidelity, trials)
         else:
-            noise = None if self.noise is None else self.noise[self.rows, position]
-            values = self.evaluator.signal(where, fidelity, noise)
+            values = self.evaluator.signal(where, fidelity)
         values = np.where(valid, values, np.nan)
 
         self._record(valid, position, ids, values, spent, fidelity)
-        if self.trajectories.trials is not None:
-            noise = None if self.noise is None else self.noise[self.rows, position]
-            shown = trials.astype(np.int8) if trials is not None else self.evaluator.trials(where, noise)
-            self.trajectories.trials[np.broadcast_to(self.rows, valid.shape)[valid], position[valid]] = shown[valid]
+        if self.trajectories.trials is not None and trials is not None:
+            self.trajectories.trials[np.broadcast_to(self.rows, valid.shape)[valid], position[valid]] = trials[valid]
         if self.limited:
             beyond = excess > 0
             self.refused += beyond.sum(axis=1)
@@ -320,19 +320,22 @@ class _State:
         k = ids.shape[1]
         cost = self.evaluator.cost(ids, fidelity)
         cost[:, 0] += self.clock
-        spent = np.add.accumulate(cost, axis=1, out=cost)
+        spent = cost if k == 1 else np.add.accumulate(cost, axis=1, out=cost)
         if problem.seconds is not None and spent[:, -1].max() >= problem.seconds:
             return None
         end = start + k
         self._make_room(end)
         trajectories = self.trajectories
-        values = self.evaluator.signal(ids, fidelity, None if self.noise is None else self.noise[:, start:end])
+        if self.noise is None:
+            values = self.evaluator.signal(ids, fidelity)
+        else:
+            trials = self.evaluator.drawn(ids, self.noise[:, start:end])
+            values = self.evaluator.signal_of_trial(ids, fidelity, trials)
+            if trajectories.trials is not None:
+                trajectories.trials[:, start:end] = trials
         trajectories.ids[:, start:end] = ids
         trajectories.signal[:, start:end] = values
         trajectories.clock[:, start:end] = spent
-        if trajectories.trials is not None:
-            noise = None if self.noise is None else self.noise[:, start:end]
-            trajectories.trials[:, start:end] = self.evaluator.trials(ids, noise)
         trajectories.epochs[:, start:end] = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
         trajectories.count += k
         self.used += k
@@ -428,14 +431,16 @@ class _State:
     def finish(self, rows: NDArray[np.intp], algorithm: Algorithm) -> None:
         """Ask the runs that have just ended for their answers."""
         self.alive[rows] = False
+        if (self.count[rows] + self.refused[rows] == 0).any():
+            raise AlgorithmFailedError(f"{method(type(algorithm), 'ask')} ended a run before anything was evaluated")
         answer = algorithm.recommend(rows)
         chosen = self.incumbent[rows]
         if answer is not None:
             answer = np.asarray(answer)
             shape = (len(rows), *self.space.arch_shape)
             if answer.shape != shape or answer.dtype.kind not in "iu" or _beyond(answer, self.space):
-                raise UsageError(
-                    f"{type(algorithm).__name__}.recommend returned {answer.dtype} {answer.shape}; "
+                raise AlgorithmFailedError(
+                    f"{method(type(algorithm), 'recommend')} returned {answer.dtype} {answer.shape}; "
                     f"expected int {shape} with architectures of space {self.space.name}"
                 )
             good = present(answer, self.space)
@@ -479,28 +484,42 @@ def _beyond(ids: Indices, space: Space) -> bool:
 def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, space: Space) -> tuple[Indices, int | Indices]:
     """Ask, and check what came: ids ``[runs, k]`` and the fidelity as an index into ``evaluator.epochs``."""
     asked = algorithm.ask()
-    ids, epochs = asked if isinstance(asked, tuple) else (asked, evaluator.epochs[-1])
-    ids = np.asarray(ids)
-    name = type(algorithm).__name__
+    ids, epochs = asked if isinstance(asked, tuple) and len(asked) == 2 else (asked, evaluator.epochs[-1])
     axes = "".join(f", {length}" for length in space.arch_shape)
+    expected = f"int [{runs}, k{axes}] with k >= 1, or (that, epochs)"
+    ids = _array(algorithm, ids, expected)
     good = ids.ndim == 2 + len(space.arch_shape) and ids.shape[2:] == space.arch_shape and ids.dtype.kind in "iu"
     if not good or len(ids) != runs or ids.shape[1] == 0:
-        raise UsageError(f"{name}.ask returned {ids.dtype} {ids.shape}; expected int [{runs}, k{axes}] with k >= 1")
+        raise _wrong(algorithm, f"returned {ids.dtype} {ids.shape}; expected {expected}")
     if ids.min() < PAUSE or _beyond(ids, space):
         most = f"to {space.size - 1}" if not space.arch_shape else f"to the last option of each of {axes[2:]} positions"
-        raise UsageError(f"{name}.ask returned index {ids.min()} to {ids.max()}; expected {PAUSE} {most}")
+        raise _wrong(algorithm, f"returned index {ids.min()} to {ids.max()}; expected {PAUSE} {most}")
+    known = ", ".join(map(str, evaluator.epochs))
     if isinstance(epochs, (int, np.integer)):
         if epochs not in evaluator.epochs:
-            raise UsageError(
-                f"{name}.ask wants {epochs} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"
-            )
+            raise _wrong(algorithm, f"wants {epochs} epochs; this problem has {known}")
         return ids, evaluator.epochs.index(int(epochs))
-    epochs = np.broadcast_to(np.asarray(epochs), ids.shape[:2])
+    epochs = _array(algorithm, epochs, f"epochs of {known}")
+    if epochs.dtype.kind not in "iu" or epochs.shape not in ((), ids.shape[:2]):
+        raise _wrong(
+            algorithm, f"returned epochs {epochs.dtype} {epochs.shape}; expected int {ids.shape[:2]}, of {known}"
+        )
+    epochs = np.broadcast_to(epochs, ids.shape[:2])
     fidelity = np.searchsorted(evaluator.epochs, epochs)
     fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1)
     wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & present(ids, space)
     if wrong.any():
-        raise UsageError(
-            f"{name}.ask wants {epochs[wrong][0]} epochs; this problem has {', '.join(map(str, evaluator.epochs))}"
-        )
+        raise _wrong(algorithm, f"wants {epochs[wrong][0]} epochs; this problem has {known}")
     return ids, fidelity.astype(np.int32)
+
+
+def _wrong(algorithm: Algorithm, what: str) -> AlgorithmFailedError:
+    return AlgorithmFailedError(f"{method(type(algorithm), 'ask')} {what}")
+
+
+def _array(algorithm: Algorithm, value: Any, expected: str) -> NDArray[Any]:
+    """What ``ask`` returned as an array, unless its rows are of several lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise _wrong(algorithm, f"returned a {type(value).__name__} that is no array; expected {expected}") from None

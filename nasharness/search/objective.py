@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from nasharness import hardware
 from nasharness.errors import UsageError, nearest, unknown
 from nasharness.search import measure as measures
 from nasharness.search.measure import Measure
-from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.spaces.base import Floats, Space
 from nasharness.tables import Table
 
 #: other words for what spaces compute
@@ -25,8 +27,8 @@ class Objective:
     """A quantity with a direction and a unit.
 
     ``measure``: the search signal it is read from, which costs an evaluation; None for one that is known without. Known
-    ones come from ``column``, (data set, metric) of a scalar column of the table, or from the space's closed form.
-    ``final``: what it is scored by. ``error``: whether 100 minus the measurement is shown.
+    ones come from ``column``, (data set, metric) of a scalar column of the table, from ``device``, or from the space's
+    closed form. ``final``: what it is scored by. ``error``: whether 100 minus the measurement is shown.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Objective:
     final: Measure | None = None
     column: tuple[str, str] | None = None
     error: bool = False
+    device: hardware.Quantity | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is known that some architectures have no value, so that none of them can be an answer."""
+        return self.device is not None and self.device.partial
 
     @property
     def known(self) -> bool:
@@ -53,7 +61,7 @@ class Objective:
 
     def describe(self) -> dict[str, str | bool]:
         """Plain values."""
-        read = str(self.measure) if self.measure else (".".join(self.column) if self.column else "closed form")
+        read = str(self.measure or self.device or (".".join(self.column) if self.column else "closed form"))
         return {"name": self.name, "minimise": self.minimise, "unit": self.unit, "known": self.known, "read": read}
 
 
@@ -76,10 +84,11 @@ class Limit:
 
 
 def known_names(table: Table | None, space: Space, dataset: str) -> list[str]:
-    """Objectives that cost nothing: closed forms of the space, and scalar columns of the table but for times."""
+    """Objectives that cost nothing: closed forms of the space, scalar columns of the table but for times, devices."""
     names = list(space.closed_forms)
     if table is not None:
         names += [column.metric for column in _scalars(table, space, dataset).values()]
+    names += [quantity.name for quantity in hardware.quantities(space, dataset)]
     return list(dict.fromkeys(names))
 
 
@@ -96,7 +105,8 @@ def _scalars(table: Table, space: Space, dataset: str) -> dict[str, measures.Col
 def resolve(text: str, primary: Objective, table: Table | None, space: Space, dataset: str) -> Objective:
     """The objective that ``text`` names. Raises UsageError with the nearest names where there is none.
 
-    ``error`` and ``accuracy`` are the signal itself; then closed forms, known columns of the table, and measurements.
+    ``error`` and ``accuracy`` are the signal itself; then closed forms, known columns of the table, quantities of
+    devices, and measurements.
     """
     name = _ALIASES.get(text.strip(), text.strip())
     if name in ("error", "accuracy", primary.name):
@@ -107,6 +117,11 @@ def resolve(text: str, primary: Objective, table: Table | None, space: Space, da
     if name in scalars:
         column = scalars[name]
         return Objective(name, _minimised(column), column.unit, column=(column.dataset, column.metric))
+    device = hardware.find(space, dataset, name)
+    if device is not None:
+        return Objective(device.name, device.minimise, device.unit, device=device)
+    if hardware.looks_like_one(name):
+        raise hardware.unknown_quantity(name, hardware.quantities(space), space.name, dataset)
     every = ["error", "accuracy", *known_names(table, space, dataset)]
     if table is None:
         raise unknown("objective", text, every)
@@ -156,15 +171,13 @@ def reader(table: Table | None, space: Space, dataset: str):  # type: ignore[no-
     """How known objectives are read: a function from an `Objective` to a function from architectures to values."""
 
     def read(objective: Objective):  # type: ignore[no-untyped-def]
+        if objective.device is not None:
+            return hardware.reader(objective.device)
         if objective.column is not None and table is not None:
             column = np.array(table.values(*objective.column), dtype=np.float64)
             return column.take
         if "index" in space.offers:
             return np.asarray(space.closed_form(objective.name, np.arange(space.size), dataset)).take
-
-        def computed(ids: Indices) -> Floats:
-            return space.closed_form(objective.name, ids, dataset)
-
-        return computed
+        return partial(space.closed_form, objective.name, dataset=dataset)
 
     return read

@@ -7,6 +7,7 @@ loop holds the first alone, and an algorithm neither (see task.py).
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -86,6 +87,8 @@ class Problem:
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
         asked: dict[str, Any] = {"repeats": repeats}
+        if repeats == "free" and "index" not in chosen.offers:
+            raise UsageError(f"repeats=free needs a space that can be enumerated; {chosen.name!r} is none")
         if isinstance(table, Backend):
             asked |= dict(
                 zip(("evaluations", "seconds"), _budget(evaluations, seconds, budget, chosen, ""), strict=True)
@@ -120,6 +123,30 @@ class Problem:
                 )
             return problem
         raise UsageError("no table here can answer: " + "; ".join(passed_over))
+
+    @classmethod
+    def judging(cls, space: str, dataset: str, *, table: str | None = None, final: str | None = None) -> Problem:
+        """A problem of which the final metric alone is read: any table that has one will do, without a signal too.
+
+        For what searched elsewhere, as one-shot algorithms do on images. Raises UsageError for a name that cannot be,
+        DataError where no table here can judge.
+        """
+        chosen = spaces.get(space)
+        options, passed_over = _tables(chosen, table)
+        if dataset not in (known := datasets(chosen, options)):
+            raise unknown(f"data set of space {chosen.name!r}", dataset, known, "nasharness list datasets")
+        for option in options:
+            try:
+                scored = _scored(option, chosen, dataset, final)
+                problem = cls(chosen, option, dataset, scored, scored, None, None, "charged")._with((), ())
+                problem.truth()
+            except (UsageError, DataError) as error:
+                if table is not None or final is not None:
+                    raise
+                passed_over.append(f"{option.name!r} cannot judge: {error}")
+                continue
+            return replace(problem, notes=tuple(f"table {reason}" for reason in passed_over))
+        raise DataError(f"no table of space {space!r} can judge {dataset}: {'; '.join(passed_over)}")
 
     def _with(self, objectives: Sequence[str], limits: Sequence[str]) -> Problem:
         """The same with its objectives and limits read. Raises UsageError for what cannot be."""
@@ -301,28 +328,60 @@ def _protocol(
     own = table.protocol
     seen = _read(signal or own.get("signal"), space.protocol.signal, "signal", table, space, dataset)
     if seen.is_test and seen.source is None and (signal or "signal" not in own):
-        raise UsageError(
-            f"signal {signal or seen}: a test accuracy is never a search signal; use val@12, val@200 or the like"
-        )
+        raise _no_signal(signal or str(seen), table, space, dataset)
     if seen.seed == "others":
         raise UsageError(f"signal {signal}: 'others' is for final metrics: what a search has not seen")
-    scored = _read(final or own.get("final"), space.protocol.final, "final metric", table, space, dataset)
+    return seen, _scored(table, space, dataset, final)
+
+
+def _scored(table: Table, space: Space, dataset: str, final: str | None) -> Measure:
+    """The final metric alone."""
+    asked = final or table.protocol.get("final")
+    scored = _read(asked, space.protocol.final, "final metric", table, space, dataset)
     if scored.seed == "random":
         raise UsageError(f"final metric {final!r}: a random seed is no final metric; use :mean or a trial's label")
-    return seen, scored
+    return scored
+
+
+def _no_signal(text: str, table: Table, space: Space, dataset: str) -> UsageError:
+    """What to say to a test accuracy as a signal: what the table offers instead."""
+    known = measures.metrics(table, space, dataset)
+    instead = next((f"val@{column.schedule}" for column in known.get("val_acc", [])), "")
+    others = [other for other in datasets(space, [table]) if other != dataset and other in table.datasets]
+    if "signal" in table.protocol:
+        instead = f"leave --signal out, for {table.protocol['signal']} of the table's own protocol"
+    elif instead:
+        instead = f"use {instead} or the like"
+    elif others:
+        named = re.search(r"test[\w.-]*(@[\d/-]+)?", text)
+        instead = f"table {table.name!r} has no validation accuracy of {dataset}; search by another data set: "
+        instead += f"--signal {others[0]}:{named[0] if named else 'test'}"
+    else:
+        instead = f"table {table.name!r} has nothing else"
+    return UsageError(f"signal {text!r}: a test accuracy is never a search signal; {instead}")
 
 
 def _read(text: str | None, preferred: Sequence[str], what: str, table: Table, space: Space, dataset: str) -> Measure:
     """The measurement asked for, else the first preferred one that exists, else what can only be meant."""
     if text is not None:
         if what == "signal" and text.strip().startswith("test"):
-            raise UsageError(
-                f"signal {text!r}: a test accuracy is never a search signal; use val@12, val@200 or the like"
-            )
+            raise _no_signal(text, table, space, dataset)
         return measures.parse(text, table, space, dataset)
     for choice in preferred:
         try:
             return measures.parse(choice, table, space, dataset)
         except UsageError:
             continue
+    for choice in preferred if what != "signal" else ():
+        # a table that scores other data sets by it must not score this one by something lesser
+        if any(_has(choice, table, space, other) for other in datasets(space, [table])):
+            measures.parse(choice, table, space, dataset)
     return measures.guess(what, table, space, dataset)
+
+
+def _has(text: str, table: Table, space: Space, dataset: str) -> bool:
+    try:
+        measures.parse(text, table, space, dataset)
+    except UsageError:
+        return False
+    return True

@@ -50,7 +50,8 @@ class Record:
     ``kind``: of KINDS. ``spaces``: names it works on, or ``("*",)`` for every space that offers what it needs.
     ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one
     line. ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how
-    many evaluations go by before the algorithm learns from any, or empty.
+    many evaluations go by before the algorithm learns from any, or empty. ``meanings``: of the settings, with range and
+    source.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Record:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
     learns_after: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -115,8 +117,16 @@ class Record:
         return cast("type[OneShot]", self.cls)(task, **settings)
 
 
+def file_of(cls: type) -> str:
+    """The file that ``cls`` is written in; of a class that was typed in (a notebook, ``-c``) its module."""
+    try:
+        return inspect.getfile(cls)
+    except (TypeError, OSError):
+        return cls.__module__
+
+
 def _origin(record: Record) -> tuple[str, str]:
-    return inspect.getfile(record.cls), f"{record.cls.__module__}.{record.cls.__qualname__}"
+    return file_of(record.cls), f"{record.cls.__module__}.{record.cls.__qualname__}"
 
 
 _registry: Registry[Record] = Registry("algorithm", GROUP, "nasharness list algos", _origin)
@@ -133,11 +143,13 @@ def register(
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     control: bool = False,
     learns_after: str = "",
+    meanings: Mapping[str, str] | None = None,
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
     ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``: see `Record`. The
-    first line of the class's docstring is its summary. A name that is taken raises UsageError.
+    first line of the class's docstring is its summary. ``meanings``: setting -> "what it means; its range; its source".
+    A name that is taken raises UsageError.
     """
 
     def decorate(cls: Registered) -> Registered:
@@ -156,9 +168,22 @@ def register(
         missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty]
         if missing:
             raise UsageError(f"algorithm {name!r}: setting {missing[0]!r} needs a default value")
+        for key in meanings or {}:
+            if key not in defaults:
+                raise unknown(f"setting of {name!r}, of which a meaning is told", key, defaults)
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
         record = Record(
-            name, cls, kind, tuple(spaces), tuple(needs), citation, summary, defaults, control, learns_after
+            name,
+            cls,
+            kind,
+            tuple(spaces),
+            tuple(needs),
+            citation,
+            summary,
+            defaults,
+            control,
+            learns_after,
+            meanings or {},
         )
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():

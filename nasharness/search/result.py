@@ -1,13 +1,10 @@
-"""The outcome of a run or a batch of runs, scored, and written so that it explains itself."""
+"""The outcome of a run or a batch of runs, scored."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +18,8 @@ from nasharness.search.interval import summarise
 from nasharness.search.loop import Trajectories, scores
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record
-from nasharness.spaces.base import Floats, Indices, Space
-from nasharness.storage import atomically, write_json, writing
+from nasharness.search.winner import Candidate, candidates
+from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table
 
 
@@ -34,7 +31,8 @@ class Result:
     that keeps the limits. ``recommended``: the algorithm's own answer; ``recommended_final``: that one's. ``regret``:
     how far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to
     break a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time
-    of all runs together. ``winner``: the architecture most runs recommend, the earliest run's of equals.
+    of all runs together. ``candidates``: what they offer, see winner.py; ``winner``: the architecture of the first.
+    ``nasharness.studies.write(result, folder)`` keeps all of it.
     """
 
     algorithm: str
@@ -74,12 +72,30 @@ class Result:
         """What each run found of several objectives; None where there is one."""
         return fronts_of(self.problem, self.trajectories)
 
+    @cached_property
+    def signal(self) -> Floats:
+        """The search signal of the incumbents, in its own direction, ``[runs]``; NaN where a run has none."""
+        best = np.fmax.reduce(np.where(self.trajectories.made(), self.trajectories.signal, -np.inf), axis=1)
+        return np.asarray(np.where(best > -np.inf, self.problem.sign * best, np.nan))
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """What the runs offer, labelled; the first is the winner."""
+        problem = self.problem
+        return candidates(
+            problem.space,
+            self.seeds,
+            self.incumbent,
+            self.signal,
+            self.recommended,
+            lambda arch: float(problem.truth().score(np.asarray(arch))),
+            problem.sign,
+        )
+
     @property
     def winner(self) -> Any:
-        """The architecture that most runs recommend; of equals, the one that the earliest run recommends."""
-        ids, first, votes = np.unique(self.recommended, return_index=True, return_counts=True, axis=0)
-        best = ids[np.lexsort((first, -votes))[0]]
-        return best if self.problem.space.arch_shape else int(best)
+        """The architecture of the first candidate, the best by signal over all runs; None where none was found."""
+        return self.candidates[0].arch
 
     def summary(self) -> dict[str, Any]:
         """The outcome as plain values: the object that ``nasharness run --json`` prints."""
@@ -101,7 +117,8 @@ class Result:
             "evaluations": {"mean": float(self.evaluations.mean())},
             "cost_seconds": {"mean": number(self.seconds.mean())},
             "overhead_seconds": self.overhead_seconds,
-            "winner": named(problem.space, self.winner),
+            "winner": self.candidates[0].as_dict(problem.space),
+            "candidates": [one.as_dict(problem.space) for one in self.candidates],
             "final": summarise(self.final) | {"values": numbers(self.final)},
             "recommended": summarise(self.recommended_final) | {"values": numbers(self.recommended_final)},
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
@@ -130,9 +147,7 @@ class Result:
                 truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))
             ),
             seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
-            votes=None
-            if self.runs < 2
-            else float((self.recommended == self.winner).reshape(self.runs, -1).all(axis=1).mean()),
+            votes=None if self.runs < 2 else self.candidates[1].votes / self.runs,
         )
 
     def __str__(self) -> str:
@@ -140,70 +155,10 @@ class Result:
 
         return render(self)
 
-    def write(self, out: str | os.PathLike[str]) -> Path:
-        """Write ``trajectories.parquet``, ``result.json`` and ``winner.json`` into the folder ``out``, made if need be.
-
-        Each file is written under a temporary name and renamed, ``result.json`` last: where it is, all is. Raises
-        UsageError where the folder cannot be written.
-        """
-        folder = Path(out)
-        provenance = self.provenance()
-        summary = self.summary()
-        winner = {
-            "space": summary["space"],
-            "winner": summary["winner"],
-            "dataset": summary["dataset"],
-            "algorithm": self.algorithm,
-            "settings": self.settings,
-            "table": summary["table"],
-            "protocol": summary["protocol"],
-            "final_metric_percent": float(self.problem.truth().score(np.int32(self.winner))),
-            "provenance": provenance,
-        }
-        with writing(f"results to {folder}"):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
-            atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, provenance))
-            write_json(folder / "winner.json", winner)
-            write_json(folder / "result.json", summary | {"provenance": provenance})
-        return folder
-
-    def _write_parquet(self, path: Path, summary: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        import pyarrow as pa  # a tenth of a second that a run without --out need not spend
-        import pyarrow.parquet as pq
-
-        trajectories = self.trajectories
-        kept = np.arange(trajectories.steps) < trajectories.count[:, None]
-        run, step = np.nonzero(kept)
-        incumbents = trajectories.incumbents()[kept]
-        plain = {key: value for key, value in summary.items() if key not in ("final", "recommended", "regret")}
-        columns = {
-            "run": run.astype(np.int32),
-            "seed": self.seeds[run],
-            "step": (step + 1).astype(np.int32),
-            "index": trajectories.ids[kept],
-            "epochs": trajectories.epochs[kept],
-            "signal": trajectories.signal[kept],
-            "simulated_seconds": trajectories.clock[kept],
-            "incumbent": incumbents,
-            "incumbent_final": self.problem.truth().score(incumbents),
-        }
-        table = pa.table(columns).replace_schema_metadata(
-            {"nasharness": json.dumps({"summary": plain, "provenance": dict(provenance)})}
-        )
-        pq.write_table(table, path, compression="zstd")
-
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""
         table = self.problem.table
         return provenance(table if isinstance(table, Table) else None, self.seeds)
-
-
-def named(space: Space, arch: Any) -> dict[str, Any]:
-    """An architecture as plain values: ``arch``, its string, and ``index`` where it has one."""
-    if not (arch[0] if space.arch_shape else arch) >= 0:
-        return {"index": None, "arch": None}
-    return {"index": None if space.arch_shape else int(arch), "arch": space.string(arch)}
 
 
 def number(value: Any) -> float | None:

@@ -6,21 +6,21 @@ import contextlib
 import inspect
 import operator
 import os
+import random
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import NasharnessError, UsageError, unknown
+from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError, unknown, where
 from nasharness.search import registry
 from nasharness.search.evaluator import Evaluator
 from nasharness.search.loop import Searched, Trajectories, expected_steps, scores, search
 from nasharness.search.problem import Problem
-from nasharness.search.registry import Record
+from nasharness.search.registry import Record, file_of
 from nasharness.search.result import Result
 from nasharness.search.task import Task
 
@@ -30,12 +30,6 @@ BATCH = 1_000
 BATCH_SECONDS = 2.0
 #: Share of the machine's memory that trajectories may take.
 MEMORY_SHARE = 0.5
-
-
-class AlgorithmFailedError(NasharnessError):
-    """An algorithm raised an error of its own; ``__cause__`` has the traceback."""
-
-    exit_code = 1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -145,20 +139,45 @@ def _search_batch(
 
 @contextlib.contextmanager
 def named(record: Record) -> Iterator[None]:
-    """Turn whatever a stranger's algorithm raises into one line that says where."""
+    """Turn whatever a stranger's algorithm raises into one line that says where; refuse draws that no seed decides.
+
+    Raises AlgorithmFailedError.
+    """
+    before = _global_streams()
     try:
         yield
-    except (NasharnessError, MemoryError):
+    except (AlgorithmFailedError, DataError, MemoryError):
         raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename == inspect.getfile(record.cls)]
-        ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parents[1])]
-        where = (own or ours or frames)[-1]
+    except (Exception, SystemExit) as error:
+        files = files_of(record)
+        own = [frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+        if isinstance(error, NasharnessError) and own[:1] in ([], ["__init__"]):  # settings that cannot be, say
+            raise
+        raise AlgorithmFailedError(f"{record.name} failed in {where(error, files)}") from error
+    moved = [name for name, state in _global_streams().items() if state != before[name]]
+    if moved:
         raise AlgorithmFailedError(
-            f"{record.name} failed in {Path(where.filename).name}, line {where.lineno} ({where.name}): "
-            f"{type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+            f"{record.name} ({file_of(record.cls)}) draws from the global random generator of {' and '.join(moved)}: "
+            "the same seed would not give the same run again. Draw from self.rng (ScalarAlgorithm), self.streams "
+            "(Algorithm) or self.task.rng (OneShot)"
+        )
+
+
+def files_of(record: Record) -> set[str]:
+    """Files that the algorithm is written in: where the methods of its class and of the bases beside it are."""
+    return {
+        function.__code__.co_filename
+        for cls in record.cls.__mro__
+        if not cls.__module__.startswith(("nasharness.search.", "builtins"))
+        for function in vars(cls).values()
+        if inspect.isfunction(function)
+    }
+
+
+def _global_streams() -> dict[str, Any]:
+    """How far the global generators have come, to tell whether somebody drew from them."""
+    numpy: Any = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    return {"numpy": (numpy["key"].tobytes(), numpy["pos"]), "Python's random": random.getstate()}
 
 
 def _next_size(size: int, seconds: float, batch: int) -> int:
@@ -229,11 +248,7 @@ def check_request(
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
     """
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
-    if "fidelities" in record.needs and evaluator.epochs == (0,):
-        raise UsageError(
-            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
-            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
-        )
+    check_fidelities(record, problem, evaluator)
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
@@ -251,6 +266,15 @@ def check_request(
             f" this machine has {_size(have)}. Ask for at most {fits:,} runs at a time (--runs {fits} --seed ...)"
         )
     return runs, seed
+
+
+def check_fidelities(record: Record, problem: Problem, evaluator: Evaluator) -> None:
+    """Raise UsageError where the algorithm trains to several fidelities and the table of ``problem`` has but one."""
+    if "fidelities" in record.needs and evaluator.epochs == (0,):
+        raise UsageError(
+            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
+            "there are none to choose from (nasharness list algos shows what each algorithm needs)"
+        )
 
 
 def _many(count: int) -> str:

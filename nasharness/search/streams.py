@@ -21,6 +21,8 @@ SEARCH, NOISE = 0, 1
 #: Philox makes four doubles for each value of its counter.
 _PER_COUNT = 4
 _BLOCK = 512
+#: Runs that are drawn before their doubles are put into a block.
+_RUNS = 32
 
 
 def generator(seed: int, purpose: int = SEARCH) -> np.random.Generator:
@@ -52,30 +54,41 @@ class Streams:
         left = len(self._block) - self._next
         if count > left:
             if left == 0 and count >= _BLOCK // 2 and count % _PER_COUNT == 0:  # a large draw needs no block
-                return self._draw(count)
+                out = np.empty((self.runs, count))
+                self._draw(out, 0)
+                self._counter += count // _PER_COUNT
+                return out
             size = -(-max(_BLOCK, count - left) // _PER_COUNT) * _PER_COUNT
-            fresh = self._draw(size).T
-            self._block = np.concatenate([self._block[self._next :], fresh]) if left else np.ascontiguousarray(fresh)
-            self._next = 0
+            block = np.empty((left + size, self.runs))
+            block[:left] = self._block[self._next :]
+            some = np.empty((min(_RUNS, self.runs), size))  # turned over while it is in the processor's cache
+            for first in range(0, self.runs, _RUNS):
+                part = some[: min(_RUNS, self.runs - first)]
+                self._draw(part, first)
+                block[left:, first : first + len(part)] = part.T
+            self._counter += size // _PER_COUNT
+            self._block, self._next = block, 0
         start = self._next
         self._next += count
         return self._block[start : self._next].T
 
-    def _draw(self, count: int) -> NDArray[np.float64]:
-        """The next ``count`` doubles of every stream, a multiple of four: ``[runs, count]``."""
-        out = np.empty((self.runs, count))
+    def _draw(self, out: NDArray[np.float64], first: int) -> None:
+        """Fill ``out`` ``[some runs, count]`` with the next doubles of the streams from run ``first`` on.
+
+        ``count`` is a multiple of four.
+        """
         counter = np.array([self._counter, 0, 0, 0], dtype=np.uint64)
+        inner: dict[str, Any] = {"counter": counter, "key": None}
         state: Any = {
             "bit_generator": "Philox",
-            "state": {"counter": counter, "key": None},
+            "state": inner,
             "buffer": np.zeros(_PER_COUNT, dtype=np.uint64),
             "buffer_pos": _PER_COUNT,  # the buffer is used up: the next double comes from the counter
             "has_uint32": 0,
             "uinteger": 0,
         }
-        for row, key in zip(out, self._keys, strict=True):
-            state["state"]["key"] = key
-            self._philox.state = state
-            self._rng.random(out=row)
-        self._counter += count // _PER_COUNT
-        return out
+        philox, random = self._philox, self._rng.random
+        for row, key in zip(out, self._keys[first : first + len(out)], strict=True):
+            inner["key"] = key
+            philox.state = state
+            random(out=row)

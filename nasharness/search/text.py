@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nasharness.search.winner import lines as other_candidates
+from nasharness.search.winner import words
+
 if TYPE_CHECKING:
     from nasharness.search.problem import Problem
     from nasharness.search.registry import Record
@@ -23,12 +26,19 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"protocol   signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}",
         *([f"objectives {', '.join(several)}"] if len(several) > 1 else []),
         *(f"limit      {limit}" for limit in problem.limits),
+        *(f"device     {name}" for name in _devices(problem)),
         f"cost       {_first_clause(problem.cost_note())}",
         f"budget     {budget_text(problem)}",
         f"algorithm  {record.name}" + (f" with {pairs(changed)}" if changed else " with its defaults"),
         *(f"note       {note}" for note in problem.notes),
     ]
     return "\n".join(lines)
+
+
+def _devices(problem: Problem) -> list[str]:
+    """Where the numbers of each device come from."""
+    used = [*problem.objectives, *(limit.objective for limit in problem.limits)]
+    return list(dict.fromkeys(f"{one.name} in {one.unit}: {one.device}" for one in used if one.device is not None))
 
 
 def budget_text(problem: Problem) -> str:
@@ -47,20 +57,20 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
     summary = result.summary()
     problem, winner = result.problem, result.winner
     metric, unit = str(problem.final), " %" if problem.objectives[0].unit == "percent" else ""
-    votes = int((result.recommended == winner).reshape(result.runs, -1).all(axis=1).sum())
-    share = "" if result.runs == 1 else f", recommended by {votes:,} of {result.runs:,} runs"
     seeds = f"seed {summary['seed']}" if result.runs == 1 else f"seeds {result.seeds[0]} to {result.seeds[-1]}"
-    named = summary["winner"]
+    named, others = summary["winner"], other_candidates(result.candidates, problem.space, result.runs, unit)
     if named["arch"] is None:
         picture = ["winner     none: no run found anything that keeps the limits"]
     else:
         index = f"index {named['index']}" if named["index"] is not None else f"of space {problem.space.name}"
         drawn = ["  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()]
-        picture = [f"winner     {named['arch']}", f"           {index}{share}", "", *drawn]
+        why = words(result.candidates[0], result.runs, unit)
+        picture = [f"winner     {named['arch']}", f"           {index}: {why}", "", *drawn]
     best = f", against the table's optimum {result.optimum:.2f}{unit}" if result.optimum == result.optimum else ""  # noqa: PLR0124
     lines = [
         *picture,
         "",
+        *others,
         f"runs       {result.runs:,} ({seeds})",
         f"final      {spread(summary['final'])}{unit}  {metric} of the incumbent (best by signal)",
         f"recommend  {spread(summary['recommended'])}{unit}  {metric} of the algorithm's own answer",

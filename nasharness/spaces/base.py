@@ -58,6 +58,8 @@ class Space:
     string_form: str
     #: what measuring it usually means
     protocol: Protocol = Protocol()
+    #: what to say where a table of it is asked for and none is published
+    no_table: str = ""
     #: uniforms that one ``sample`` and one ``mutate`` consume
     uniforms_per_sample: int = 1
     mutation_uniforms: int = 1

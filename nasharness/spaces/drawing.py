@@ -14,6 +14,9 @@ LABELS = {
     "nor_conv_1x1": "conv 1x1",
     "nor_conv_3x3": "conv 3x3",
     "avg_pool_3x3": "pool 3x3",
+    "conv3x3-bn-relu": "conv 3x3",
+    "conv1x1-bn-relu": "conv 1x1",
+    "maxpool3x3": "pool 3x3",
 }
 _SPAN = 21  # columns from the middle of a node to the middle of the next
 _MIDDLES = tuple(5 + _SPAN * node for node in range(4))

@@ -44,6 +44,12 @@ class LabelledGraph:
         )
 
 
+def chain(operations: Sequence[str]) -> LabelledGraph:
+    """The graph of layers one after the other, between an input and an output; nodes carry the operations."""
+    nodes = ("input", *operations, "output")
+    return LabelledGraph(nodes, tuple((node, node + 1, "") for node in range(len(nodes) - 1)))
+
+
 @dataclass(frozen=True)
 class Skeleton:
     """A fixed set of edges whose operations an architecture chooses, one for each position of its space.

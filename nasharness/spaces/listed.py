@@ -24,6 +24,9 @@ class _Rows(Space):
     row has, or None; ``options``, ``positions``: their names.
     """
 
+    #: what ``space.json`` calls this class (see stored.py)
+    kind: str
+
     def __init__(
         self,
         name: str,
@@ -52,7 +55,12 @@ class _Rows(Space):
             "positions": self.positions,
             "ordinal": self.ordinal,
             "summary": self.summary,
+            **self.more(),
         }
+
+    def more(self) -> dict[str, Any]:
+        """Arguments of its own that a subclass needs to be made again, as plain values."""
+        return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # by content: another machine may not have the table that defines it
@@ -100,6 +108,8 @@ def _again(cls: type[_Rows], definition: dict[str, Any]) -> _Rows:
 class FilledSpace(_Rows, ProductSpace):
     """A product space that the rows of a table fill: any choices are an architecture, and an index is a row."""
 
+    kind = "product"
+
     @property
     def offers(self) -> frozenset[str]:  # type: ignore[override]
         """Ordered options are a ladder."""
@@ -118,6 +128,8 @@ class ListedSpace(_Rows):
     is uniform over rows. ``near``: neighbours known already, as ``(starts [n + 1], rows)``: those of row i are
     ``rows[starts[i]:starts[i + 1]]``.
     """
+
+    kind = "listed"
 
     def __init__(
         self,

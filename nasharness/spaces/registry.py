@@ -56,6 +56,11 @@ def names() -> list[str]:
     return registered + [name for name in stored.names() if name not in _registry.records]
 
 
+def registered(name: str) -> bool:
+    """Whether a registered space is called ``name``, not one that a table defines."""
+    return _registry.find(name) is not None
+
+
 def graph_names() -> list[str]:
     """Names of the spaces of graphs whose networks are trained as the search goes: see ``graphs``."""
     return [name for name in _registry.names() if _is_graphs(name)]
@@ -76,6 +81,10 @@ def get(name: str) -> Space:
         own = stored.find(name) if isinstance(name, str) else None
         if own is not None:
             return own
+        if name in stored.PUBLISHED:
+            raise UsageError(
+                f"space {name!r} comes with its table, which is not here; get it with: {stored.PUBLISHED[name]}"
+            )
         raise unknown("space", name, [*names(), *graph_names()], COMMAND)
     if _is_graphs(name):
         raise UsageError(

@@ -7,6 +7,7 @@ options of each row, ``starts.npy`` and ``rows.npy`` its neighbours, where there
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 from functools import lru_cache
@@ -22,7 +23,18 @@ from nasharness.spaces.listed import FilledSpace, ListedSpace
 from nasharness.storage.places import data_dir
 
 FORMAT = "nasharness-space/1"
-_KINDS: dict[str, type[FilledSpace] | type[ListedSpace]] = {"product": FilledSpace, "listed": ListedSpace}
+#: kind of a space of rows -> the module and class that it is made with
+_KINDS = {
+    "product": ("nasharness.spaces.listed", "FilledSpace"),
+    "listed": ("nasharness.spaces.listed", "ListedSpace"),
+    "cells": ("nasharness.spaces.cells", "CellSpace"),
+    "part": ("nasharness.spaces.part", "PartSpace"),
+}
+#: published spaces that a table defines, and the command that brings it
+PUBLISHED = {
+    "nb101": "nasharness data import nasbench_only108.tfrecord",
+    "tss-curves": "nasharness data fetch curves",
+}
 _ARRAYS = ("strings", "features", "starts", "rows")
 
 
@@ -66,7 +78,8 @@ def _read(path: Path, stamp: int) -> Space:
             raise DataError(f"{path}: format {card['format']!r}, expected {FORMAT!r}; {again}")
         arrays = {name: _map(path.parent / f"{name}.npy") for name in _ARRAYS if name in card["arrays"]}
         near = {"near": (arrays["starts"], arrays["rows"])} if "starts" in arrays else {}
-        return _KINDS[card["kind"]](
+        module, made = _KINDS[card["kind"]]
+        space: Space = getattr(importlib.import_module(module), made)(
             card["name"],
             arrays["strings"],
             features=arrays.get("features"),
@@ -75,7 +88,9 @@ def _read(path: Path, stamp: int) -> Space:
             ordinal=card["ordinal"],
             summary=card["summary"],
             **near,
+            **card.get("more", {}),
         )
+        return space
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from None
 
@@ -88,7 +103,7 @@ def _map(path: Path) -> NDArray[Any]:
 def checksum(space: FilledSpace | ListedSpace) -> str:
     """SHA-256 over what a space of rows is: kind, names, strings and features."""
     digest = hashlib.sha256()
-    about = [type(space).__name__, space.positions, space.options, space.ordinal]
+    about = [type(space).__name__, space.positions, space.options, space.ordinal, *sorted(space.more().items())]
     digest.update(json.dumps(about).encode())
     for array in (space.definition()["strings"], space.features):
         if array is not None:
@@ -111,12 +126,13 @@ def card_of(space: FilledSpace | ListedSpace) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": space.name,
-        "kind": "product" if isinstance(space, FilledSpace) else "listed",
+        "kind": space.kind,
         "size": space.size,
         "summary": space.summary,
         "positions": list(space.positions),
         "options": [list(names) for names in space.options],
         "ordinal": space.ordinal,
+        "more": space.more(),
         "arrays": list(arrays_of(space)),
         "checksum": checksum(space),
     }

@@ -8,6 +8,9 @@
     results = load(run_study(plan, "results/first", jobs=2))
     results.last.groupby(["dataset", "algorithm"], observed=True)["final"].mean()
 
+A run is a study of one cell: ``write(nasharness.run("rea", space="tss", runs=500), "results/rea")`` makes the same
+files, with every evaluation beside them, and one-shot runs write theirs. ``load`` reads them all, mixed.
+
 Large studies
 -------------
 
@@ -31,7 +34,8 @@ nodes of different kinds may differ in the last bit of a model's prediction (``a
 
 from nasharness.studies.cells import Study
 from nasharness.studies.load import StudyResults, load
+from nasharness.studies.of_result import write
 from nasharness.studies.plan import Plan, read_plan
 from nasharness.studies.run import run_study
 
-__all__ = ["Plan", "Study", "StudyResults", "load", "read_plan", "run_study"]
+__all__ = ["Plan", "Study", "StudyResults", "load", "read_plan", "run_study", "write"]

@@ -8,7 +8,8 @@ import inspect
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import pyarrow as pa
 
 import nasharness
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.search import Problem, registry
+from nasharness.search import Problem, caveats, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
+from nasharness.search.run import check_fidelities
 from nasharness.storage.toml import Lines
-from nasharness.studies.plan import Plan
+from nasharness.studies.plan import Choice, Plan
 from nasharness.studies.shard import Shard
 from nasharness.version import __version__
 
@@ -32,14 +34,16 @@ SHARD_RUNS = (250, 1_000)
 #: Bytes that the search of a shard may take; long searches get smaller shards.
 SHARD_BYTES = 128 << 20
 _BYTES_PER_EVALUATION = 64  # trajectory, and what finds its improvements
-FORMAT = "nasharness-study/1"
+FORMAT = "nasharness-study/2"
 #: Shards of a study at most; each is a file, and a name in the memory of the driver.
 MOST_SHARDS = 100_000
 #: Folders of installed packages, which are no modules of a plug-in that lies beside them.
 _INSTALLED = ("site-packages", "dist-packages")
 _OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits")
+#: What of a plan its cells follow from; the rest is compared as the cells have it, worked out.
+_SHAPE = ("algorithms", "space", "datasets", "runs", "seed")
 #: Files of the search that only show or check results.
-_NO_MATTER = ("__init__.py", "caveats.py", "front.py", "interval.py", "result.py", "testing.py", "text.py")
+_NO_MATTER = ("__init__.py", "caveats.py", "front.py", "interval.py", "result.py", "testing.py", "text.py", "winner.py")
 
 
 def described(problem: Problem) -> dict[str, Any]:
@@ -64,17 +68,23 @@ class Study:
     identity: str
 
     @classmethod
-    def of(cls, plan: Plan, tables: Mapping[str, str] | None = None) -> Study:
+    def of(cls, plan: Plan, tables: Mapping[str, str] | None = None, problems: Sequence[Problem] = ()) -> Study:
         """Find the tables, check every algorithm, cut the runs into shards. Raises as Problem.create does.
 
         ``tables``: names of tables by data set, for a plan that names none and is not to look for one again. How a
-        table was chosen is no part of the identity: the cells hold its checksum.
+        table was chosen is no part of the identity: the cells hold its checksum. ``problems``: those of the plan, one a
+        data set, where they are made already.
         """
         tables = tables or {}
-        problems = [_problem(plan, dataset, tables.get(dataset)).loaded() for dataset in plan.datasets]
+        problems = problems or [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
+        problems = [problem.loaded() for problem in problems]
+        if plan.all_that_fit:
+            plan = replace(plan, algorithms=tuple(filter(partial(_fits, problems), plan.algorithms)))
         records = [registry.get(choice.name) for choice in plan.algorithms]
         for record in records:
             record.check_space(problems[0].space)
+            for problem in problems:
+                check_fidelities(record, problem, problem.evaluator())
         cells: list[dict[str, Any]] = []
         for problem in problems:
             for record, choice in zip(records, plan.algorithms, strict=True):
@@ -83,12 +93,17 @@ class Study:
                     "id": f"c{len(cells):03d}",
                     "algorithm": str(choice),
                     "name": record.name,
+                    "kind": record.kind,
+                    "clock": "simulated" if problem.evaluator().clocked else None,
                     "settings": record.settings(choice.changed),
                     "changed": dict(choice.changed),
                     "needs": list(record.needs),
                     "control": record.control,
                     **described(problem),
                     "optimum": number(problem.truth().optimum),
+                    "caveats": [
+                        each.as_dict() for each in caveats.before(problem, record, record.settings(choice.changed))
+                    ],
                     "runs": plan.runs,
                     "seed": plan.seed,
                     "shard_runs": shard_runs,
@@ -97,9 +112,7 @@ class Study:
                 cells.append(json.loads(json.dumps(cell)))
         made = versions(records)
         _check_count(plan, cells)
-        content = {"plan": _deciding(plan.as_dict()), "versions": made, "cells": cells}
-        identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        return cls(plan, tuple(problems), tuple(cells), made, identity)
+        return cls(plan, tuple(problems), tuple(cells), made, identity_of(made, cells))
 
     def shards(self) -> list[Shard]:
         """Every shard, in the order of cells and seeds."""
@@ -133,6 +146,23 @@ class Study:
             "versions": self.versions,
             "cells": list(self.cells),
         }
+
+
+def identity_of(versions: Mapping[str, str], cells: Sequence[Mapping[str, Any]]) -> str:
+    """What makes two studies one: their cells and the code behind them, however the plan was worded."""
+    bare = [{key: value for key, value in cell.items() if key != "caveats"} for cell in cells]  # they decide nothing
+    content = json.dumps({"versions": versions, "cells": bare}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _fits(problems: Sequence[Problem], choice: Choice) -> bool:
+    """Say whether every table has the fidelities that an algorithm needs."""
+    try:
+        for problem in problems:
+            check_fidelities(registry.get(choice.name), problem, problem.evaluator())
+    except UsageError:
+        return False
+    return True
 
 
 def table_label(cell: Mapping[str, Any]) -> str:
@@ -233,49 +263,35 @@ def _resolve(name: str, own: str, folder: Path) -> Iterator[tuple[Path, str]]:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """What differs between two study.json, a line each; empty where they are one study."""
-    found = _differ("", _deciding(there["plan"]), _deciding(here["plan"]))
-    found += _differ("", there["versions"], here["versions"])
-    if found or there["identity"] == here["identity"]:
-        return found
-    if len(there["cells"]) != len(here["cells"]):
-        return [f"cells: {len(there['cells'])} there, {len(here['cells'])} here; study.json is damaged"]
-    for old, new in zip(there["cells"], here["cells"], strict=True):
-        follows = ("optimum", "cost") if old["table"] != new["table"] else ()  # from the table, and say no more
-        for key in new:
-            if old[key] == new[key] or key in follows:
-                continue
-            if key == "protocol":
-                found += [
-                    f"{line} ({new['dataset']})"
-                    for line in _differ(
-                        "", *({k: v for k, v in p.items() if k not in follows} for p in (old[key], new[key]))
-                    )
-                    if f"{line} ({new['dataset']})" not in found
-                ]
-                continue
-            was, now = old[key], new[key]
-            if key == "table":
-                was, now = (f"{t['source']} ({t['version']}, checksum {t['checksum'][:12]})" for t in (was, now))
-            text = (
-                f"{key} of {new['algorithm']} on {new['dataset']}" if key != "table" else f"table of {new['dataset']}"
+    if there["identity"] == here["identity"]:
+        return []
+    found = _differ({key: there["plan"].get(key) for key in _SHAPE}, {key: here["plan"].get(key) for key in _SHAPE})
+    found += _differ(there["versions"], here["versions"])
+    ours = {(cell["space"], cell["dataset"]): cell for cell in here["cells"]}
+    for old in there["cells"]:
+        new = ours.get((old["space"], old["dataset"]))
+        if new is None:
+            continue
+        protocols = [dict(cell["protocol"]) for cell in (old, new)]
+        if old["table"] != new["table"]:
+            was, now = (
+                f"{table['source']} ({table['version']}, checksum {table['checksum'][:12]})"
+                for table in (old["table"], new["table"])
             )
-            line = f"{text}: {_short(was)} there, {_short(now)} here"
-            if line not in found:
-                found.append(line)
-    return found or ["the identity"]
+            found.append(f"table of {new['dataset']}: {was} there, {now} here")
+            for protocol in protocols:
+                protocol.pop("cost", None)  # follows from the table, and says no more
+        found += [f"{line} ({new['dataset']})" for line in _differ(*protocols)]
+    counts = (len(there["cells"]), len(here["cells"]))
+    return list(dict.fromkeys(found)) or [f"cells: {counts[0]} there, {counts[1]} here; study.json is damaged"]
 
 
-def _differ(prefix: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def _differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     return [
-        f"{prefix}{key}: {_short(there.get(key))} there, {_short(here.get(key))} here"
+        f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here"
         for key in dict.fromkeys((*here, *there))
         if there.get(key) != here.get(key)
     ]
-
-
-def _deciding(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a plan decides results; which table was asked for does so by its checksum, which is in the cells."""
-    return {key: value for key, value in plan.items() if key != "table"}
 
 
 def _check_count(plan: Plan, cells: Sequence[Mapping[str, Any]]) -> None:

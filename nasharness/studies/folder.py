@@ -1,4 +1,4 @@
-"""A study's folder: study.json, and shards that are whole or absent.
+"""The folder of a study, of a run or of one-shot runs: study.json, and shards that are whole or absent.
 
 A shard is written under a hidden name, flushed to the disk and renamed. Only one process writes: the
 one that was asked for the study, which holds a lock on the folder until it ends, however it ends.
@@ -16,16 +16,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nasharness.errors import DataError
+from nasharness.errors import DataError, UsageError
 from nasharness.storage import atomically, folder_lock, sweep, write_json, writing
 from nasharness.studies.cells import FORMAT
-from nasharness.studies.shard import SCHEMA
+from nasharness.studies.shard import schema_like
 
 #: What a cell of study.json holds, and the type of each; ``object`` is anything.
 _CELL: dict[str, type] = {
     "id": str,
     "algorithm": str,
     "name": str,
+    "kind": str,
+    "clock": object,
     "settings": dict,
     "changed": dict,
     "needs": list,
@@ -41,6 +43,23 @@ _CELL: dict[str, type] = {
 }
 _TABLE = ("source", "version", "checksum")
 _PROTOCOL = ("signal", "final", "evaluations", "seconds", "repeats")
+
+
+#: Files of other results, which a study must not join: each with what it is of.
+_OTHERS = {
+    "journal.jsonl": "a search whose candidates are trained",
+    "run.json": "a full training",
+    "retrained.json": "a full training",
+    "result.json": "a training",
+    "winner.json": "a winner",
+}
+
+
+def refuse_others(path: Path, *own: str) -> None:
+    """Raise UsageError where the folder ``path`` holds a result of another kind; ``own``: files that may be there."""
+    for name, what in {"study.json": "a study or a run", **_OTHERS}.items():
+        if name not in own and (path / name).exists():
+            raise UsageError(f"--out {path} holds {what} already ({name}), which would be lost; choose another --out")
 
 
 class Folder:
@@ -149,4 +168,5 @@ def is_whole(path: Path, study: str) -> bool:
     except (OSError, pa.ArrowException):
         return False
     note = shard_note(table)
-    return bool(note.get("study") == study and note.get("shard") == path.stem and table.schema.equals(SCHEMA))
+    good = note.get("study") == study and note.get("shard") == path.stem
+    return bool(good and table.schema.equals(schema_like(table.schema)))

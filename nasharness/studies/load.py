@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 from nasharness.studies.cells import shard_names
 from nasharness.studies.folder import read_meta, read_shard, shard_note
 from nasharness.studies.plan import count, share
-from nasharness.studies.shard import NAMES, SCHEMA
+from nasharness.studies.shard import NAMES, SCHEMA, schema_like
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,24 @@ class StudyResults:
         """One row a run: its end."""
         return self.frame[self.frame["last"]].reset_index(drop=True)
 
+    def strings(self, column: str = "incumbent", rows: pd.DataFrame | None = None) -> list[str]:
+        """The architectures of a column, ``incumbent`` or ``recommended``, as the strings of their space.
+
+        ``rows``: of ``frame``, ``last`` or ``at``; None for all of ``frame``. Empty where a row has none. Each
+        architecture is looked up once. Raises UsageError for a space that is not registered here.
+        """
+        from nasharness import spaces
+
+        rows = self.frame if rows is None else rows
+        known: dict[tuple[str, Any], str] = {}
+        told = []
+        for name, value in zip(rows["space"].astype(str), rows[column], strict=True):
+            key = (name, value.tobytes() if isinstance(value, np.ndarray) else int(value))
+            if key not in known:
+                known[key] = "" if np.ravel(value)[0] < 0 else spaces.get(name).string(value)
+            told.append(known[key])
+        return told
+
     def at(self, evaluations: float | None = None, seconds: float | None = None) -> pd.DataFrame:
         """One row a run, in the order of ``last``: the incumbent at a budget, the last row within it.
 
@@ -64,7 +83,7 @@ class StudyResults:
 
 
 def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, partial: bool = False) -> StudyResults:
-    """Read one study or several.
+    """Read one folder or several: of studies, of runs, of one-shot runs.
 
     ``partial``: take what is finished of a study that is not complete. Raises DataError for a folder without a study,
     a study that is incomplete, a shard that is truncated, lacks columns or belongs to another study, and for studies
@@ -73,7 +92,7 @@ def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, pa
     try:
         import pandas as pd
     except ImportError:
-        raise UsageError("reading studies needs pandas; get it with: pip install 'nasharness[study]'") from None
+        raise UsageError(f"reading studies needs pandas; get it with: {pip_install('study')}") from None
     folders = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     if not folders:
         raise UsageError("no study was given")
@@ -130,7 +149,7 @@ def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
         if note.get("study") != meta["identity"] or note.get("shard") != name:
             raise DataError(f"{file} belongs to another study than {path / 'study.json'}; compute it again: {command}")
         try:
-            tables.append(table.select(SCHEMA.names).cast(SCHEMA))
+            tables.append(table.select(SCHEMA.names).cast(schema_like(table.schema)))
         except pa.ArrowException as error:
             raise DataError(
                 f"{file} holds columns of other types ({str(error).splitlines()[0]}); compute it again: {command}"

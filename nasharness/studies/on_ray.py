@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
+from nasharness.extras import pip_install
 from nasharness.search import Problem, registry
 from nasharness.studies.cells import versions
 from nasharness.studies.local import ATTEMPTS, THREADS, WorkerError, lost
@@ -33,7 +34,7 @@ def on_ray(
     try:
         import ray
     except ImportError:
-        raise UsageError("--ray needs Ray; get it with: pip install 'nasharness[ray]'") from None
+        raise UsageError(f"--ray needs Ray; get it with: {pip_install('ray')}") from None
     mine = not ray.is_initialized()
     if mine:
         try:

@@ -74,6 +74,8 @@ class Plan:
     table: str | None
     objectives: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    #: whether "all" algorithms were asked for, so that those the tables have too little for are left out, not refused
+    all_that_fit: bool = field(default=False, compare=False, repr=False)
     #: where each key was written, for messages about what shows later
     lines: Lines | None = field(default=None, compare=False, repr=False)
 
@@ -95,7 +97,8 @@ class Plan:
         with lines.at("space"):
             space = spaces.get(given.get("space", "tss"))
         names = _names("algorithms", given["algorithms"], lines)
-        if names == [ALL]:
+        everything = names == [ALL]
+        if everything:
             names = multi_trial(space)
         choices = []
         for name in names:
@@ -123,6 +126,7 @@ class Plan:
             table=_optional("table", given, lines, lambda v: _word("table", v)),
             objectives=tuple(_texts("objectives", given.get("objectives", ()), lines)),
             limits=tuple(_texts("limits", given.get("limits", ()), lines)),
+            all_that_fit=everything,
             lines=lines,
         )
 

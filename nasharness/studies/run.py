@@ -12,7 +12,7 @@ from nasharness import storage
 from nasharness.errors import NasharnessError, UsageError
 from nasharness.storage import reason, writing
 from nasharness.studies.cells import Study, differences
-from nasharness.studies.folder import Folder, read_meta
+from nasharness.studies.folder import Folder, read_meta, refuse_others
 from nasharness.studies.local import in_process, in_processes
 from nasharness.studies.plan import Plan, share
 from nasharness.studies.shard import Shard
@@ -92,6 +92,7 @@ def tables_there(path: Path) -> dict[str, str]:
 def check(path: Path, study: Study, resume: bool) -> None:
     """Whether ``study`` may go into the folder ``path``; changes nothing. Raises UsageError as ``run_study`` does."""
     if not (path / "study.json").exists():
+        refuse_others(path)
         shards = path / "shards"
         if shards.is_dir() and any(shards.iterdir()):
             raise UsageError(f"{shards} holds files but there is no study.json; choose another --out")

@@ -7,7 +7,7 @@ makes the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nasharness.search import Problem, registry
+from nasharness.search.front import fronts_of
 from nasharness.search.loop import Searched, scores, search
 from nasharness.search.run import make_task, named
 from nasharness.spaces import Space
@@ -41,6 +42,8 @@ SCHEMA = pa.schema(
         ("recommended", pa.int32()),
         ("recommended_final", pa.float64()),
         ("evaluations", pa.int32()),
+        ("hypervolume", pa.float64()),
+        ("igd_plus", pa.float64()),
     ]
 )
 #: Columns that hold architectures.
@@ -75,28 +78,44 @@ class Shard:
 
     def written(self, searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> bytes:
         """The Parquet file of finished searches."""
-        columns = rows(searched, seeds, problem)
-        size, schema = len(columns["seed"]), schema_of(problem.space)
-        arrays = [
-            pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in self.labels
-        ] + [_array(columns[name], schema.field(name).type) for name in schema.names[len(NAMES) :]]
-        note = {"nasharness": json.dumps({"study": self.study, "shard": self.name, "runs": self.runs})}
-        sink = pa.BufferOutputStream()
-        pq.write_table(
-            pa.table(arrays, schema=schema.with_metadata(note)), sink, compression="zstd", write_page_checksum=True
-        )
-        return bytes(sink.getvalue())
+        return encoded(rows(searched, seeds, problem), self.labels, problem.space, self.study, self.name, self.runs)
+
+
+def encoded(
+    columns: Mapping[str, NDArray[Any]], labels: Sequence[str], space: Space, study: str, name: str, runs: int
+) -> bytes:
+    """The Parquet file of a shard. ``columns``: those of SCHEMA but NAMES; ``labels``: values of NAMES."""
+    size, schema = len(columns["seed"]), schema_of(space)
+    arrays = [pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in labels] + [
+        array(columns[column], schema.field(column).type) for column in schema.names[len(NAMES) :]
+    ]
+    note = {"nasharness": json.dumps({"study": study, "shard": name, "runs": runs})}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.table(arrays, schema=schema.with_metadata(note)), sink, compression="zstd", write_page_checksum=True
+    )
+    return bytes(sink.getvalue())
 
 
 def schema_of(space: Space) -> pa.Schema:
     """SCHEMA, with architectures as vectors of choices where the space has no indices."""
-    if not space.arch_shape:
-        return SCHEMA
-    vector = pa.list_(pa.int8(), space.arch_shape[0])
-    return pa.schema([field.with_type(vector) if field.name in ARCHS else field for field in SCHEMA])
+    return SCHEMA if not space.arch_shape else _with_archs(pa.list_(pa.int8(), space.arch_shape[0]))
 
 
-def _array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+def schema_like(found: pa.Schema) -> pa.Schema:
+    """SCHEMA, with architectures as vectors of choices where ``found``, a file's, has them so."""
+    place = found.get_field_index(ARCHS[0])
+    kind = found.field(place).type if place >= 0 else None
+    vectors = kind is not None and pa.types.is_fixed_size_list(kind) and kind.value_type == pa.int8()
+    return _with_archs(kind) if vectors else SCHEMA
+
+
+def _with_archs(kind: pa.DataType) -> pa.Schema:
+    return pa.schema([field.with_type(kind) if field.name in ARCHS else field for field in SCHEMA])
+
+
+def array(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:
+    """Values ``[n]``, or vectors of choices ``[n, positions]``, as a column."""
     if values.ndim == 1:
         return pa.array(values, type=kind)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), type=pa.int8()), values.shape[1])
@@ -126,6 +145,11 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
         "recommended": np.concatenate([nothing, searched.recommended]),
         "recommended_final": np.concatenate([np.full(before, np.nan), answers]),
         "evaluations": np.concatenate([np.full(before, -1), searched.evaluations]).astype(np.int32),
+        "hypervolume": np.full(before + runs, np.nan),
+        "igd_plus": np.full(before + runs, np.nan),
     }
+    front = fronts_of(problem, trajectories)
+    if front is not None:
+        columns["hypervolume"][before:], columns["igd_plus"][before:] = front.hypervolume, front.igd_plus
     order = np.argsort(np.concatenate([run, every]), kind="stable")
     return {name: column[order] for name, column in columns.items()}

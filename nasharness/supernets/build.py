@@ -7,9 +7,6 @@ import torch
 from nasharness.errors import UsageError
 from nasharness.supernets.base import Supernet
 
-#: spaces that have a supernet
-SPACES = ("tss", "sss")
-
 
 def check_space(space: str) -> None:
     """Raise UsageError for a space that has no supernet."""
@@ -26,10 +23,21 @@ def build(space: str, classes: int, *, channels: int, cells: int, generator: tor
     searches. Raises UsageError for a space that has none.
     """
     check_space(space)
-    if space == "tss":
-        from nasharness.supernets.tss import TssSupernet
+    return _BUILDERS[space](classes, channels, cells, generator)
 
-        return TssSupernet(classes, channels=channels, cells=cells, generator=generator)
+
+def _topology(classes: int, channels: int, cells: int, generator: torch.Generator) -> Supernet:
+    from nasharness.supernets.tss import TssSupernet
+
+    return TssSupernet(classes, channels=channels, cells=cells, generator=generator)
+
+
+def _sizes(classes: int, channels: int, cells: int, generator: torch.Generator) -> Supernet:
     from nasharness.supernets.sss import SssSupernet
 
     return SssSupernet(classes, cells=cells, generator=generator)
+
+
+_BUILDERS = {"tss": _topology, "sss": _sizes}
+#: spaces that have a supernet
+SPACES = tuple(_BUILDERS)

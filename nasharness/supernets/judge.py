@@ -45,13 +45,13 @@ class Judge:
 
     @classmethod
     def find(cls, space: str, dataset: str, *, table: str | None = None, final: str | None = None) -> Judge:
-        """Open the table as ``Problem.create`` does.
+        """Open the table as ``Problem.judging`` does.
 
-        Where none of the space is here, and none was asked for by name, the judge has nothing to say. Raises UsageError
+        Where none here can judge, and none was asked for by name, the judge has nothing to say. Raises UsageError
         and DataError for everything else that cannot be.
         """
         try:
-            return cls(Problem.create(space, dataset, table=table, final=final))
+            return cls(Problem.judging(space, dataset, table=table, final=final))
         except DataError as error:
             if table is not None or final is not None:
                 raise

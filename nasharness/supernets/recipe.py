@@ -7,6 +7,7 @@ import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search.one_shot import NATS_ONE_SHOT
 from nasharness.search.registry import Record
@@ -45,10 +46,10 @@ class Recipe:
     def of(cls, record: Record, space: str, **changes: Any) -> Recipe:
         """The recipe of NATS-Bench for the variant ``paper`` of an algorithm, else FAST; ``changes`` that are not None.
 
-        A stage of sss has one cell in both. Raises UsageError for a value that cannot be.
+        A stage has one cell in both where widths are searched. Raises UsageError for a value that cannot be.
         """
         recipe = dict(NATS_ONE_SHOT if as_published(record.name) else FAST)
-        if space == "sss":
+        if spaces.get(space).ordinal:
             recipe["cells"] = 1
         given = {key: value for key, value in changes.items() if value is not None}
         if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning

@@ -17,6 +17,7 @@ from nasharness.images import ImageSet, Split
 from nasharness.search import registry
 from nasharness.search.registry import ONE_SHOT, Record
 from nasharness.spaces.nats import DATASETS
+from nasharness.studies.folder import read_meta, refuse_others
 from nasharness.supernets.build import check_space
 from nasharness.supernets.recipe import Recipe
 from nasharness.supernets.session import CHECKPOINT, Session
@@ -24,6 +25,8 @@ from nasharness.training import device as devices
 
 #: images that may stand in for any data set, to try things out
 STAND_IN = "digits"
+#: what the signal of a one-shot run is
+SIGNAL = "accuracy of the derived architecture with the shared weights, on images that train no weights"
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,17 @@ class Request:
         for option, number in (("--keep-every", keep_every), ("--derive-every", derive_every)):
             if number is not None:
                 _whole(option, number, 1)
-        if space == "sss" and recipe.get("channels") is not None:
-            raise UsageError(f"--channels {recipe['channels']}: sss has none, widths are what it searches; use --cells")
+        if spaces.get(space).ordinal and recipe.get("channels") is not None:
+            raise UsageError(
+                f"--channels {recipe['channels']}: {space} has none, widths are what it searches; use --cells"
+            )
         asked = Recipe.of(record, space, **recipe)
         where = _devices(device, runs)
         for name in where:
             devices.dtype_of(torch.device(name), precision)
         folder = None if out is None else Path(out)
         seeds = tuple(range(seed, seed + runs))
-        going_on = _check_folder(folder, seeds, resume)
+        going_on = _check_folder(folder, record, seeds, resume)
         origin: dict[str, Any] = {
             "images": images if isinstance(images, ImageSet) else _found(images),
             "data": None if data is None else _found(data),
@@ -225,7 +230,7 @@ def _devices(device: str | None, runs: int) -> tuple[str, ...]:
     return tuple(str(devices.choose(name)) for name in names)[:runs]
 
 
-def _check_folder(out: Path | None, seeds: Sequence[int], resume: bool) -> list[int]:
+def _check_folder(out: Path | None, record: Record, seeds: Sequence[int], resume: bool) -> list[int]:
     """Return the seeds whose runs can go on. Raises UsageError where a run, or another result, would be lost."""
     if out is None:
         if resume:
@@ -236,9 +241,23 @@ def _check_folder(out: Path | None, seeds: Sequence[int], resume: bool) -> list[
         raise UsageError(
             f"{seed_folder(out, there[0])} holds a run already; --resume goes on with it, or choose another --out"
         )
-    if not there and (out / "result.json").exists():
-        raise UsageError(f"--out {out} holds the result of other runs, which would be lost; choose another --out")
+    check_result(out, record, seeds)
     return there
+
+
+def check_result(out: Path, record: Record, seeds: Sequence[int]) -> None:
+    """Raise UsageError where ``out`` holds a result other than one of these runs, or of some of them."""
+    if not (out / "study.json").exists():
+        refuse_others(out)
+        return
+    cells = read_meta(out)["cells"]
+    for cell in cells:
+        there = range(cell["seed"], cell["seed"] + cell["runs"])
+        if len(cells) > 1 or cell["name"] != record.name or not set(there) <= set(seeds):
+            raise UsageError(
+                f"--out {out} holds the result of other runs, which would be lost: {cell['algorithm']} on "
+                f"{cell['space']}/{cell['dataset']}, seeds {there[0]} to {there[-1]}; choose another --out"
+            )
 
 
 def _whole(option: str, value: Any, least: int) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,12 @@ from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search.interval import summarise
 from nasharness.search.result import provenance
+from nasharness.search.winner import Candidate, candidates
 from nasharness.spaces.base import Indices
-from nasharness.storage import atomically, write_json, writing
 from nasharness.supernets.judge import Judge, Standing
-from nasharness.supernets.request import Request
+from nasharness.supernets.request import SIGNAL, Request
 from nasharness.supernets.session import Epoch
 from nasharness.tables import Table
-
-#: what the signal of a one-shot run is
-SIGNAL = "accuracy of the derived architecture with the shared weights, on images that train no weights"
 
 
 @dataclass(frozen=True)
@@ -78,11 +74,24 @@ class OneShotResult:
         """The table's final metric of each derived architecture, percent ``[runs]``; None without a table."""
         return None if self.judge.truth is None else self.judge.truth.score(self.derived)
 
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """What the runs offer, labelled; the first is the winner."""
+        signal = np.array([run.epochs[-1].signal for run in self.runs], dtype=np.float64)
+        final = self.judge.final
+        return candidates(
+            spaces.get(self.request.space),
+            self.request.seeds,
+            self.derived,
+            signal,
+            self.derived,
+            lambda arch: np.nan if (known := final(int(arch))) is None else known,
+        )
+
     @property
     def winner(self) -> int:
-        """The architecture that most runs derived; of equals, the one of the earliest run."""
-        ids, first, votes = np.unique(self.derived, return_index=True, return_counts=True)
-        return int(ids[np.lexsort((first, -votes))[0]])
+        """The architecture of the first candidate: of what the runs derived, the best by signal."""
+        return int(self.candidates[0].arch)
 
     @property
     def standings(self) -> list[Standing]:
@@ -122,12 +131,7 @@ class OneShotResult:
             "settings": request.settings,
             "space": request.space,
             "dataset": request.dataset,
-            "images": {
-                "name": request.images.name,
-                "source": request.images.source,
-                "checksum": request.images.checksum,
-                "split": request.split.note,
-            },
+            "images": self.images(),
             "protocol": {
                 "signal": SIGNAL,
                 "final": None if self.judge.problem is None else str(self.judge.problem.final),
@@ -138,10 +142,9 @@ class OneShotResult:
             "runs": len(self.runs),
             "seed": request.seeds[0],
             "seconds": {"mean": float(np.mean([run.seconds for run in self.runs]))},
-            "images_per_second": {"mean": float(np.mean([run.images_per_second for run in self.runs]))},
-            "peak_memory_bytes": max(run.peak_memory for run in self.runs),
-            "device": self.runs[0].device,
-            "winner": {"index": self.winner, "arch": space.string(self.winner)},
+            **self.hardware(),
+            "winner": self.candidates[0].as_dict(space),
+            "candidates": [one.as_dict(space) for one in self.candidates],
             "derived": [{"seed": run.seed, "index": run.arch, "arch": space.string(run.arch)} for run in self.runs],
             "final": scored,
             "recommended": scored,
@@ -157,54 +160,34 @@ class OneShotResult:
         return render(self)
 
     def write(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Write ``trajectories.parquet``, ``winner.json`` and ``result.json`` into ``out`` (default: the request's).
+        """Write ``study.json``, its shard and ``winner.json`` into ``out`` (default: the request's); see study.py.
 
-        Each file is whole or not there, ``result.json`` comes last. Raises UsageError where that cannot be.
+        Raises UsageError where that cannot be.
         """
+        from nasharness.supernets.study import write
+
         folder = Path(out) if out is not None else self.request.out
         if folder is None:
             raise UsageError("write: a folder is missing; none was given when the run was asked for")
-        summary, origin = self.summary(), self.provenance()
-        kept = ("space", "winner", "dataset", "algorithm", "settings", "table", "protocol", "images")
-        winner = {key: summary[key] for key in kept}
-        metric = self.judge.final(self.winner)
-        winner |= {} if metric is None else {"final_metric_percent": metric}
-        with writing(f"results to {folder}"):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "result.json").unlink(missing_ok=True)  # of an earlier run: it would vouch for files of this one
-            atomically(folder / "trajectories.parquet", lambda path: self._write_parquet(path, summary, origin))
-            write_json(folder / "winner.json", winner | {"provenance": origin})
-            write_json(folder / "result.json", summary | {"provenance": origin})
-        return folder
+        return write(self, folder)
 
-    def _write_parquet(self, path: Path, summary: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    def images(self) -> dict[str, Any]:
+        """What the runs were trained on, as plain values."""
+        images = self.request.images
+        return {
+            "name": images.name,
+            "source": images.source,
+            "checksum": images.checksum,
+            "split": self.request.split.note,
+        }
 
-        rows = []
-        for number, run in enumerate(self.runs):
-            derived = [epoch for epoch in run.epochs if epoch.arch is not None]
-            for step, epoch in enumerate(derived):
-                arch = int(epoch.arch or 0)
-                rows.append(
-                    {
-                        "run": number,
-                        "seed": run.seed,
-                        "step": step + 1,
-                        "index": arch,
-                        "epochs": epoch.epoch,
-                        "signal": epoch.signal,
-                        "real_seconds": epoch.seconds,
-                        "loss": epoch.loss,
-                        "entropy": epoch.entropy,
-                        "final": self.judge.final(arch),
-                    }
-                )
-        plain = {key: value for key, value in summary.items() if key not in ("final", "recommended", "regret", "beats")}
-        table = pa.Table.from_pylist(rows, schema=_schema()).replace_schema_metadata(
-            {"nasharness": json.dumps({"summary": plain, "provenance": dict(origin)})}
-        )
-        pq.write_table(table, path, compression="zstd")
+    def hardware(self) -> dict[str, Any]:
+        """Where the runs were trained, and how fast."""
+        return {
+            "images_per_second": {"mean": float(np.mean([run.images_per_second for run in self.runs]))},
+            "peak_memory_bytes": max(run.peak_memory for run in self.runs),
+            "device": self.runs[0].device,
+        }
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, images, table and command: what it takes to make this result again."""
@@ -216,23 +199,3 @@ class OneShotResult:
             "torch": torch.__version__,
             "images_checksum": self.request.images.checksum,
         }
-
-
-def _schema() -> Any:
-    import pyarrow as pa
-
-    whole, real = pa.int32(), pa.float64()
-    return pa.schema(
-        {
-            "run": whole,
-            "seed": pa.int64(),
-            "step": whole,
-            "index": whole,
-            "epochs": whole,
-            "signal": real,
-            "real_seconds": real,
-            "loss": real,
-            "entropy": real,
-            "final": real,
-        }
-    )

@@ -28,12 +28,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from nasharness import spaces
-from nasharness.errors import UsageError
+from nasharness.errors import AlgorithmFailedError, UsageError
 from nasharness.images import ImageSet, Split, split
 from nasharness.images.base import build
 from nasharness.search import registry
 from nasharness.search.one_shot import OneShot, Step
-from nasharness.search.run import AlgorithmFailedError
 from nasharness.search.testing import assert_out_of_reach, check_record, synthetic_problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Gates

@@ -6,6 +6,8 @@ from typing import Any
 
 from nasharness import spaces
 from nasharness.search.text import pairs, spread
+from nasharness.search.winner import lines as other_candidates
+from nasharness.search.winner import words
 from nasharness.supernets.judge import Judge
 from nasharness.supernets.request import Request
 from nasharness.supernets.result import OneShotResult
@@ -21,7 +23,7 @@ def header(request: Request, judge: Judge) -> str:
     else:
         found = judge.problem.table
         table = f"{found.name}: {found.version}, checksum {found.checksum[:12]}; judged by {judge.problem.final}"
-    size = f"{recipe.channels} channels, " if request.space == "tss" else ""
+    size = f"{recipe.channels} channels, " if not space.ordinal else ""
     stages = f"{size}{recipe.cells} cell{'s' if recipe.cells > 1 else ''} a stage"
     lines = [
         f"space      {space.name} ({space.size:,} architectures), data set {request.dataset}",
@@ -35,7 +37,7 @@ def header(request: Request, judge: Judge) -> str:
         *(f"note       {note}" for note in request.notes),
     ]
     if request.out is None:
-        lines.append("note       nothing is kept: --out DIR keeps a checkpoint an epoch, trajectories and winner.json")
+        lines.append("note       nothing is kept: --out DIR keeps a checkpoint an epoch, the results, and winner.json")
     return "\n".join(lines)
 
 
@@ -61,15 +63,15 @@ def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - a
     """The outcome: the winner drawn, what the table says of every run, time and memory."""
     summary, request = result.summary(), result.request
     space = spaces.get(request.space)
-    votes = int((result.derived == result.winner).sum())
-    share = "" if len(result.runs) == 1 else f", derived by {votes:,} of {len(result.runs):,} runs"
+    others = other_candidates(result.candidates, space, len(result.runs), " %")
     seeds = f"seed {request.seeds[0]}" if len(result.runs) == 1 else f"seeds {request.seeds[0]} to {request.seeds[-1]}"
     lines = [
         f"winner     {summary['winner']['arch']}",
-        f"           index {result.winner}{share}",
+        f"           index {result.winner}: {words(result.candidates[0], len(result.runs), ' %')}",
         "",
         *("  " + line for line in space.draw(result.winner, ascii=ascii).splitlines()),
         "",
+        *others,
         f"runs       {len(result.runs):,} ({seeds}), {request.recipe.epochs} epochs each",
         *_verdict(result, summary, space.size),
         f"spent      {summary['seconds']['mean']:,.1f} s of real time a run, "

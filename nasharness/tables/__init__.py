@@ -1,7 +1,7 @@
 """Ground truth: tables, one reader per published format, the catalogue, the safe unpickler."""
 
 from nasharness.tables.catalogue import candidates, open_table, table_names, table_path
-from nasharness.tables.from_nats_bench import from_nats_bench
+from nasharness.tables.importers.nats_official.live import from_nats_bench
 from nasharness.tables.own import from_frame
 from nasharness.tables.registry import register
 from nasharness.tables.table import Column, Table, TableWriter, column_name, seed_mean

@@ -97,7 +97,8 @@ def render(known: dict[str, Any], ascii: bool = False) -> str:  # noqa: A002 - a
         rows = [row for row in known["measurements"] if row["table"] == table]
         lines += [f"  {_label(row):<36} {_values(row)}" for row in rows] or ["  nothing measured"]
     if not known["tables"]:
-        lines += ["", f"no table of space {space.name} is here (nasharness list tables shows how to get one)"]
+        how = f"no table of space {space.name} is here (nasharness list tables shows how to get one)"
+        lines += ["", space.no_table or how]
     return "\n".join(lines)
 
 

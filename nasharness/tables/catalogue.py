@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces import stored
 from nasharness.storage.places import data_dir
@@ -23,6 +24,12 @@ HOW_TO_GET = {
     ("tss", "official"): "nasharness data import NATS-tss-v1_0-3ffb9-simple.tar",
     ("sss", "official"): "nasharness data import NATS-sss-v1_0-50262-simple.tar",
     ("tss", "light"): "nasharness data fetch",
+    ("sss", "light"): "nasharness data fetch sss",
+    ("macro", "nbmacro"): "nasharness data fetch nbmacro",
+    ("channel-resnet", "channel"): "nasharness data fetch channel",
+    ("tnb101-micro", "tnb101"): "nasharness data import FILE, with columns arch and TASK_val",
+    ("tss-curves", "curves"): stored.PUBLISHED["tss-curves"],
+    ("nb101", "official"): stored.PUBLISHED["nb101"],
     ("tss", "embedded"): "reinstall nasharness: the embedded table ships with it",
 }
 #: what brings a table of one's own
@@ -83,9 +90,15 @@ def candidates(space: str) -> tuple[list[Table], list[str]]:
     if not tables:
         if damaged:
             raise DataError(f"no table of space {space!r} can be opened: {'; '.join(damaged)}")
-        published = [command for (of, _), command in HOW_TO_GET.items() if of == space]
-        raise DataError(f"no table of space {space!r} in {data_dir()}; get one with: {' or: '.join(published) or OWN}")
+        if spaces.get(space).no_table:
+            raise DataError(spaces.get(space).no_table)
+        raise DataError(f"no table of space {space!r} in {data_dir()}; get one with: {' or: '.join(commands(space))}")
     return tables, damaged
+
+
+def commands(space: str) -> list[str]:
+    """What brings a table of ``space``: the commands of the published ones, else of one's own."""
+    return [command for (of, _), command in HOW_TO_GET.items() if of == space] or [OWN]
 
 
 def how_to_get(space: str, name: str) -> str:

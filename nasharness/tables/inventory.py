@@ -11,8 +11,9 @@ from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.tables import catalogue
 from nasharness.tables.importers import published
-from nasharness.tables.light import import_files
-from nasharness.tables.light_files import SUFFIXES, is_light
+from nasharness.tables.importers.nats_light.files import SUFFIXES, is_light
+from nasharness.tables.importers.nats_light.table import SPACES as LIGHT_SPACES
+from nasharness.tables.importers.nats_light.table import import_files
 from nasharness.tables.own_files import import_own, read_card
 from nasharness.tables.registry import offered
 from nasharness.tables.table import Table
@@ -84,9 +85,9 @@ def import_any(
 ) -> Table:
     """Import a table of one's own (see `own.from_frame`), small published files, or one archive.
 
-    ``own``: what describes a table of one's own, or ``card``, a file that does. See ``light.import_files`` and
-    ``official.import_archive`` for the other options. Raises UsageError for a mixture, a path that is not there, and a
-    table of this name that is there already unless ``force``.
+    ``own``: what describes a table of one's own, or ``card``, a file that does. The other options are those of
+    ``import_files`` and ``import_archive``. Raises UsageError for a mixture, a path that is not there, and a table of
+    this name that is there already unless ``force``.
     """
     for key in own:
         if key not in _OWN:
@@ -105,17 +106,24 @@ def import_any(
     if own or described:
         named = {key: value for key, value in (("name", name), ("space", space)) if value is not None}
         return import_own(files, force=force, **(described | own | named))
+    known = published.recognise(files)
+    if known is not None:
+        if space not in (None, known.space):
+            raise UsageError(
+                f"{files[0]} is of table {known.name!r} of space {known.space!r}, not of {space!r}; leave --space out"
+            )
+        return known.read(files, name, force)
     small = [file for file in files if file.is_file() and is_light(file)]
     if small and len(small) == len(files):
-        known = published.recognise(files)
-        if known is not None:
-            return known.read(files, name, force)
-        if space is not None:
-            spaces.get(space)
+        if space is not None and spaces.get(space).name not in LIGHT_SPACES:
+            raise UsageError(
+                f"--space {space}: these files are of {', '.join(LIGHT_SPACES)}; of {space}, import an archive, or say "
+                "what the columns are with --arch and --metric"
+            )
         return import_files(files, name=name or "light", partial=partial, force=force)
     if len(files) != 1:
         raise UsageError(f"{len(files)} paths; expected one archive, or small files only ({', '.join(SUFFIXES)})")
-    from nasharness.tables.official import import_archive
+    from nasharness.tables.importers.nats_official.table import import_archive
 
     chosen, expected = name or "official", space or published.archive_space(files[0])
     target = catalogue.table_path(spaces.get(expected).name, chosen)

@@ -66,12 +66,14 @@ def from_frame(
     known: Mapping[str, str] | Sequence[str] = (),
     cost: str | None = None,
     minimise: Sequence[str] = (),
-    space: str | None = None,
+    space: str | Space | None = None,
     ordered: bool = False,
     missing: str = "refuse",
     repeated: str = "refuse",
     signal: str | None = None,
     final: str | None = None,
+    units: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
     source: str = "a data frame",
     licence: str = "the user's own",
     citation: str = "",
@@ -83,7 +85,8 @@ def from_frame(
 
     ``name``: of the table, and of its space and data set where those have no other name. ``arch``: one column of
     strings (characters, a printed tuple, or tokens between ``-``, ``_``, ``:`` or ``|``), or several columns; with the
-    name of an existing ``space``, its published strings or indices. ``metrics``: column -> what it measures, as in
+    name of an existing ``space``, its published strings or indices; a space of rows may be given itself. ``metrics``:
+    column -> what it measures, as in
     ``{"run0": "acc:0", "v12": "cifar10/val@12"}``; equal names with other trials are one measurement, with other epochs
     one measurement at several fidelities. ``known``: columns that cost nothing to know (parameters, latency), with the
     names they get. ``cost``: column of the seconds of one evaluation. ``minimise``: metrics of which less is better.
@@ -139,13 +142,17 @@ def from_frame(
         citation=citation, provenance=provenance, protocol=protocol,
         space_checksum="" if own is None else stored.checksum(own),
     ) as writer:  # fmt: skip
-        _write(writer, specs, spread, set(minimise))
+        _write(writer, specs, spread, set(minimise), units or {}, notes or {})
         datasets = dict.fromkeys(spec.dataset for spec in specs.values())
         for dataset in datasets:
             for column, metric in free.items():
-                writer.add(dataset, metric, spread[column], unit="", dtype="float64", minimise=metric in minimise)
+                writer.add(
+                    dataset, metric, spread[column], unit=(units or {}).get(column, ""), dtype="float64",
+                    note=(notes or {}).get(column, ""), minimise=metric in minimise,
+                )  # fmt: skip
             if cost:
-                writer.add(dataset, COST, spread[cost], unit="s", dtype="float64", note="one evaluation")
+                note = (notes or {}).get(cost, "one evaluation")
+                writer.add(dataset, COST, spread[cost], unit="s", dtype="float64", note=note)
     return Table.open(target) if destination is not None else open_table(chosen.name, name)
 
 
@@ -259,23 +266,28 @@ def _once(
 
 
 def _space(
-    name: str, space: str | None, names: list[str], keys: list[NDArray[Any]], ordered: bool, missing: str
+    name: str, space: str | Space | None, names: list[str], keys: list[NDArray[Any]], ordered: bool, missing: str
 ) -> tuple[Space, NDArray[np.int64]]:
     """The space of these architectures, and which of its architectures each row is."""
     if space is None:
+        if spaces.registered(name):
+            raise UsageError(
+                f"--name {name}: a space is called so; give the table another name, or import it into that space with "
+                f"--space {name}"
+            )
         found = space_of(name, names, keys, ordered)
         return found, np.arange(found.size)
-    chosen = spaces.get(space)
+    chosen = spaces.get(space) if isinstance(space, str) else space
     if len(keys) != 1:
         raise UsageError(
-            f"--space {space}: its architectures are one column of strings or indices; --arch names {len(keys)}"
+            f"--space {chosen.name}: its architectures are one column of strings or indices; --arch names {len(keys)}"
         )
     ids = np.array([chosen.parse(value if isinstance(value, str) else int(value)) for value in keys[0].tolist()])
     if len(np.unique(ids)) < len(ids):
-        raise DataError(f"column {names[0]!r}: two rows are the same architecture of space {space!r}")
+        raise DataError(f"column {names[0]!r}: two rows are the same architecture of space {chosen.name!r}")
     if len(ids) < chosen.size and missing != "keep":
         raise DataError(
-            f"the data have {len(ids):,} of the {chosen.size:,} architectures of space {space!r}; --missing keep "
+            f"the data have {len(ids):,} of the {chosen.size:,} architectures of space {chosen.name!r}; --missing keep "
             "imports what there is"
         )
     return chosen, ids
@@ -288,7 +300,12 @@ def _spread(values: NDArray[np.float64], order: NDArray[np.int64], size: int) ->
 
 
 def _write(
-    writer: TableWriter, specs: Mapping[str, Spec], spread: Mapping[str, NDArray[np.float64]], minimise: set[str]
+    writer: TableWriter,
+    specs: Mapping[str, Spec],
+    spread: Mapping[str, NDArray[np.float64]],
+    minimise: set[str],
+    units: Mapping[str, str],
+    notes: Mapping[str, str],
 ) -> None:
     """Write measured columns: trials along axis 1, and epochs of one measurement along axis 0."""
     groups: dict[tuple[str, str], list[tuple[str, Spec]]] = {}
@@ -302,9 +319,10 @@ def _write(
             )
         trials = list(dict.fromkeys(spec.trial for _, spec in members))
         schedule = max([*epochs, *(spec.schedule or 0 for _, spec in members)]) if epochs else None
+        said = [column for column, _ in members if column in units or column in notes]
         array = writer.create(
-            dataset, metric, unit="", dtype="float64", schedule=schedule, epochs=epochs, seeds=trials,
-            minimise=metric in minimise,
+            dataset, metric, unit=units.get(said[0], "") if said else "", dtype="float64", schedule=schedule,
+            epochs=epochs, seeds=trials, note=notes.get(said[0], "") if said else "", minimise=metric in minimise,
         )  # fmt: skip
         for column, spec in members:
             array[epochs.index(spec.epoch) if spec.epoch is not None else 0, trials.index(spec.trial)] = spread[column]

@@ -40,7 +40,7 @@ def import_own(paths: Sequence[str | os.PathLike[str]], *, force: bool = False, 
     names = [given["arch"]] if isinstance(given["arch"], str) else list(given["arch"])
     known = given.get("known") or {}
     wanted = [*names, *given["metrics"], *known, *([given["cost"]] if given.get("cost") else [])]
-    parts = [_read(file, wanted, names) for file in files]
+    parts = [read_file(file, wanted, names) for file in files]
     frame = {column: np.concatenate([part[column] for part in parts]) for column in dict.fromkeys(wanted)}
     digests = {file.name: file_sha256(file) for file in files}
     return from_frame(
@@ -140,8 +140,11 @@ class _opened:  # noqa: N801 - reads like a function
             raise DataError(f"{self.file}: damaged or no {self.file.suffix[1:]} file: {first}") from None
 
 
-def _read(file: Path, wanted: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Columns ``wanted`` of one file, those in ``texts`` as strings where the file is text."""
+def read_file(file: Path, wanted: Sequence[str], texts: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Columns ``wanted`` of one CSV or Parquet file, those in ``texts`` as strings where the file is text.
+
+    Raises UsageError for a column that it lacks or for more rows than memory holds, DataError for a damaged file.
+    """
     import pyarrow as pa
     from pyarrow import csv, parquet
 

@@ -16,12 +16,13 @@ import io
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from nasharness.errors import DataError
 from nasharness.tables.pickle_check import check
 
 Allowed = Mapping[tuple[str, str], Callable[..., object]]
+T = TypeVar("T")
 
 #: most bytes that one pickle may hold after decompression, unless the caller says otherwise
 LIMIT: Final = 1 << 26
@@ -66,13 +67,12 @@ class Inert:
         raise UnsafePickle(f"sets the state of a {type(self).__name__.strip('_')}")
 
 
-class _Reader(pickle.Unpickler):
-    """The C unpickler, limited to the stand-ins it was given."""
+class Limited:
+    """Limits an unpickler to stand-ins: the class to inherit from before ``pickle.Unpickler``."""
 
-    def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object], what: str, encoding: str) -> None:
-        super().__init__(file, encoding=encoding)
-        self._allowed = allowed
-        self._what = what
+    def limit(self, allowed: Allowed, what: str) -> None:
+        """Admit the globals ``allowed``; ``what`` names the file in messages."""
+        self._allowed, self._what = stand_ins(allowed), what
 
     def find_class(self, module: str, name: str, /) -> Any:
         try:
@@ -88,11 +88,8 @@ class _Reader(pickle.Unpickler):
         raise UnsafePickle(f"{self._what}: refused: the pickle refers to an object outside itself (a persistent id)")
 
 
-def load(
-    file: BinaryIO, allowed: Allowed | None = None, *, what: str, checked: bool = False, limit: int = LIMIT
-) -> object:
-    """Read one pickle from ``file``; see ``loads``. At most ``limit`` bytes are read."""
-    return loads(file.read(limit + 1), allowed, what=what, checked=checked, limit=limit)
+class _Reader(Limited, pickle.Unpickler):
+    """The C unpickler, limited."""
 
 
 def loads(
@@ -118,12 +115,18 @@ def loads(
         if problem:
             kind = UnsafePickle if problem.startswith("refused") else DataError
             raise kind(f"{what}: {problem}")
-    return _guarded(_Reader(io.BytesIO(data), stand_ins(allowed or {}), what, encoding), what)
+    reader = _Reader(io.BytesIO(data), encoding=encoding)
+    reader.limit(allowed or {}, what)
+    return guarded(reader.load, what)
 
 
-def _guarded(reader: _Reader, what: str) -> object:
+def guarded(load: Callable[[], T], what: str) -> T:
+    """Return what ``load`` does; raise DataError, with ``what`` in front, for whatever a damaged pickle makes it raise.
+
+    Raises UnsafePickle where the pickle asked for something that it was not given.
+    """
     try:
-        return reader.load()
+        return load()
     except UnsafePickle as error:
         message = str(error)
         raise UnsafePickle(

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.extras import pip_install
 from nasharness.storage import atomically, writing
 
 FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
@@ -35,7 +36,7 @@ def require_onnx() -> None:
     """Raise UsageError with the command that installs what ONNX needs, where it is missing."""
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"ONNX needs {' and '.join(missing)}: pip install 'nasharness[export]' (or --format pt2)")
+        raise UsageError(f"ONNX needs {' and '.join(missing)}: {pip_install('export')} (or --format pt2)")
 
 
 def write(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 from nasharness.storage import append, atomically, reading, reason
 
 NAME = "log.jsonl"
@@ -35,7 +36,7 @@ class Journal:
         self._fields: list[str] = []
         self._board: Any = None
         if tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise UsageError("--tensorboard needs the package tensorboard: pip install 'nasharness[tensorboard]'")
+            raise UsageError(f"--tensorboard needs the package tensorboard: {pip_install('tensorboard')}")
         self._want_board = tensorboard
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -105,12 +105,12 @@ class Training:
         self.rate = schedules.cosine(recipe.lr, recipe.epochs)
         self.cells = recipe.cells if recipe.cells is not None else CELLS[space]
         weights = _stream(seed, 0, "cpu")  # drawn on the CPU: the same network on every device
-        if space == "tss":
+        if not chosen.ordinal:
             net: nn.Module = TssNet(
                 self.arch, images.classes, channels=recipe.channels, cells=self.cells, generator=weights
             )
         elif recipe.channels != CHANNELS:
-            raise UsageError(f"--channels {recipe.channels}: the widths of an architecture of sss are its own")
+            raise UsageError(f"--channels {recipe.channels}: the widths of an architecture of {space} are its own")
         else:
             net = SssNet(self.arch, images.classes, cells=self.cells, generator=weights)
         self.identity = {

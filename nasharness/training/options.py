@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from nasharness.errors import DataError, UsageError
+from nasharness.errors import UsageError
 
 
 class Report(Protocol):
@@ -24,7 +23,7 @@ class Options:
 
     Attributes:
         task: ``imagenet`` or ``ptb``.
-        network: a network's name, or the content of a ``winner.json``.
+        network: a network's name, or a candidate of a ``winner.json``, as ``search.winner.read_winner`` returns it.
         data: folder of the data.
         out: folder of the run: checkpoints, log, record.
         recipe: name of a published recipe; None: the task's own.
@@ -111,26 +110,3 @@ def title(network: str | Mapping[str, Any]) -> str:
     winner = network.get("winner")
     name = winner.get("arch") if isinstance(winner, Mapping) else None
     return f"{network.get('space', '?')} {name}" if name else str(network.get("space", "?"))
-
-
-def read_winner(path: Path) -> dict[str, Any]:
-    """Read a ``winner.json``; a folder stands for the one in it.
-
-    Raises:
-        DataError: there is none, or it is not one.
-    """
-    if path.is_dir():
-        path = path / "winner.json"
-    try:
-        winner = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"--winner {path}: {error.strerror or error}; nasharness run --out DIR writes DIR/winner.json"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"--winner {path} is not JSON ({error})") from error
-    if not isinstance(winner, dict) or not isinstance(winner.get("space"), str) or "winner" not in winner:
-        raise DataError(
-            f"--winner {path}: no winner in it (expected 'space' and 'winner', as nasharness run --out writes)"
-        )
-    return winner

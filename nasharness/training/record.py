@@ -31,8 +31,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def table_of(winner: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a search's table says of its winner."""
-    keys = ("algorithm", "space", "dataset", "final_metric_percent", "table", "protocol")
-    return {key: winner.get(key) for key in keys}
+    chosen = winner.get("winner")
+    final = chosen.get("final") if isinstance(chosen, Mapping) else None
+    keys = ("algorithm", "space", "dataset", "table", "protocol")
+    return {key: winner.get(key) for key in keys} | {"final": final}
 
 
 def device_name(device: torch.device) -> str:

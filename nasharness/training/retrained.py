@@ -187,8 +187,8 @@ def _search(fields: _Fields) -> Search | None:
     chosen = found.object("winner")
     arch = chosen.get("arch")
     metric, judged = "", ""
-    if found.values.get("final_metric_percent") is not None:
-        metric = f"table {_two(found.number('final_metric_percent'))} %"
+    if chosen.get("final") is not None:
+        metric = f"table {_two(_Fields(chosen, found.source).number('final'))} %"
         table, protocol = (_part(found, key) for key in ("table", "protocol"))
         name = " ".join(table.text(key, "") for key in ("source", "version")).strip()
         judged = ", ".join(text for text in (name, protocol.text("final", "")) if text)

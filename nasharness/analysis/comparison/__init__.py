@@ -14,10 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
-from nasharness.analysis.comparison.runs import Scored, controls, pair, reach, runs_of, same_protocol
+from nasharness.analysis.comparison.runs import (
+    Scored,
+    caveats_of,
+    controls,
+    optimum,
+    pair,
+    reach,
+    runs_of,
+    same_protocol,
+    sign_of,
+    trained,
+)
 from nasharness.analysis.layout import budget
 from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.search.registry import ONE_SHOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +37,7 @@ if TYPE_CHECKING:
     from nasharness.analysis.statistics import Floats
 
 Interval = tuple[float, float]
-SCORES = ("final", "recommended")
+SCORES = ("final", "recommended", "hypervolume")
 #: Numbers drawn for one interval: beyond, a data set of 100,000 runs makes do with fewer resamples.
 DRAWS = 40_000_000
 COLUMNS = ("study", "cell", "space", "dataset", "algorithm", "seed", "step", "simulated_seconds", "final", "last")
@@ -116,7 +128,8 @@ def compare(
 ) -> Comparison:
     """Compare what ``nasharness.studies.load`` returns as ``frame`` and ``cells``.
 
-    ``score``: ``final`` is the incumbent's final metric, ``recommended`` that of the algorithm's own answer.
+    ``score``: ``final`` is the incumbent's final metric, ``recommended`` that of the algorithm's own answer,
+    ``hypervolume`` that of the run's front, as a share of the exact front's.
     ``evaluations``, ``seconds``: score the incumbents at that budget instead of at the end. ``reference``: the
     algorithm that the others are tested against, by default the one of the best mean. ``target``: final metric, in
     percent, for time-to-target; by default what the control (random search) ends with on average, else the weakest.
@@ -132,8 +145,8 @@ def compare(
         raise UsageError(f"--at-evaluations {evaluations}: expected a whole number of at least 1")
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(f"--at-seconds {seconds:g}: expected a number of simulated seconds above 0")
-    if score == "recommended" and (evaluations is not None or seconds is not None):
-        raise UsageError("the algorithm's own answer is known only at the end of a run; leave --at-... out")
+    if score != "final" and (evaluations is not None or seconds is not None):
+        raise UsageError(f"the score {score!r} is known only at the end of a run; leave --at-... out")
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise DataError(f"results lack column {', '.join(missing)}; expected those that nasharness study writes")
@@ -150,6 +163,7 @@ def compare(
         raise unknown("reference", reference, known)
     sections, scores = [], {}
     for key, group in groups.items():
+        group.sort(key=lambda cell: bool(cell["kind"] == ONE_SHOT))  # what is said of all is of the searches
         same_protocol(group, at=evaluations is not None or seconds is not None)
         runs, notes = {}, []
         for cell in group:
@@ -166,15 +180,22 @@ def compare(
             for cell in group
             if "whole-signal" in cell.get("needs", ())
         ]
+        if learnt := trained(group):
+            notes.append(f"{', '.join(learnt)}: a supernet was trained; evaluations are epochs, seconds real ones")
         scores[key] = {name: one.score for name, one in runs.items()}
-        aim = target if target is not None else _target(runs, controls(group))
-        rows, held_against = _rows(runs, float(group[0]["optimum"]), reference, aim, resamples, seed)
+        sign, best = (
+            sign_of(group[0]) if score != "hypervolume" else 1,
+            optimum(group[0]) if score != "hypervolume" else 1.0,
+        )
+        notes += caveats_of(group, list(scores[key].values()), sign * best)
+        aim = sign * target if target is not None else _target(runs, controls(group))
+        rows, held_against = _rows(runs, sign * best, reference, aim, resamples, seed, sign)
         table = group[0]["table"]
         sections.append(
             Section(
                 *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
-                dict(group[0]["protocol"]), float(group[0]["optimum"]), score,
-                _budget(group[0], evaluations, seconds), held_against, aim, rows, tuple(notes),
+                dict(group[0]["protocol"]), best, score,
+                _budget(group[0], evaluations, seconds), held_against, sign * aim, rows, tuple(notes),
             )
         )  # fmt: skip
     return Comparison(tuple(sections), _overall(scores, resamples, seed))
@@ -193,9 +214,18 @@ def _target(runs: Mapping[str, Scored], held_against: Sequence[str]) -> float:
 
 
 def _rows(
-    runs: Mapping[str, Scored], optimum: float, reference: str | None, target: float, resamples: int, seed: int
+    runs: Mapping[str, Scored],
+    best: float,
+    reference: str | None,
+    target: float,
+    resamples: int,
+    seed: int,
+    sign: int,
 ) -> tuple[tuple[Row, ...], str]:
-    """A row for every algorithm, the best mean first, and the algorithm that they are held against."""
+    """A row for every algorithm, the best mean first, and the algorithm that they are held against.
+
+    Scores, ``best`` and ``target`` come in higher for better; ``sign`` turns what is shown back.
+    """
     names = list(runs)
     scores = np.stack([runs[name].score for name in names])[:, :, None]
     level = stats.mean(scores)
@@ -213,8 +243,8 @@ def _rows(
         one, same = runs[names[i]], names[i] == reference
         reached, by_step, by_seconds = reach(one, target)
         low, high = intervals["mean"][i]
-        values: dict[str, Any] = {key: float(by(scores[i : i + 1])[0]) for key, by in stats.AGGREGATES.items()}
-        values |= {f"{key}_ci": _pair_of(intervals[key][i]) for key in stats.AGGREGATES}
+        values: dict[str, Any] = {key: sign * float(by(scores[i : i + 1])[0]) for key, by in stats.AGGREGATES.items()}
+        values |= {f"{key}_ci": _pair_of(np.sort(sign * intervals[key][i])) for key in stats.AGGREGATES}
         rows.append(
             Row(
                 algorithm=names[i],
@@ -222,8 +252,8 @@ def _rows(
                 evaluations=float(one.evaluations.mean()),
                 seconds=float(one.seconds.mean()),
                 **values,
-                regret=optimum - float(level[i]),
-                regret_ci=(optimum - float(high), optimum - float(low)),
+                regret=best - float(level[i]),
+                regret_ci=(best - float(high), best - float(low)),
                 rank=float(rank[i]),
                 rank_ci=_pair_of(rank_ci[i]),
                 improvement=math.nan if same else stats.probability_of_improvement(one.score[:, None], base[:, None]),

@@ -11,6 +11,7 @@ import numpy as np
 
 from nasharness.analysis import statistics as stats
 from nasharness.errors import DataError, UsageError
+from nasharness.search.registry import ONE_SHOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,14 +39,20 @@ def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
-    """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``."""
-    first = group[0]
-    for cell in group[1:]:
+    """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``.
+
+    One-shot runs have a signal and a budget of their own: with searches of a table they share table and final metric.
+    """
+    firsts: dict[str, Mapping[str, Any]] = {}
+    for cell in group:
+        own = firsts.setdefault(cell["kind"], cell)
+        first = group[0] if own is cell else own
+        keys = first["protocol"] if first["kind"] == cell["kind"] else ("final", "direction")
         for what, mine, theirs in (
             ("table", first["table"]["checksum"], cell["table"]["checksum"]),
             *(
                 (key, first["protocol"].get(key), cell["protocol"].get(key))
-                for key in first["protocol"]
+                for key in keys
                 if not (at and key in ("evaluations", "seconds"))
             ),
         ):
@@ -57,6 +64,29 @@ def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
                     f"{first['dataset']}: {first['algorithm']} and {cell['algorithm']} differ in {what}: "
                     f"{_short(mine)} and {_short(theirs)}; they must not be compared{hint}"
                 )
+
+
+def trained(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Labels of the algorithms whose runs trained supernets: their steps are epochs, their seconds real ones."""
+    return list(dict.fromkeys(cell["algorithm"] for cell in cells if cell["kind"] == ONE_SHOT))
+
+
+def optimum(cell: Mapping[str, Any]) -> float:
+    """The best final metric there is, NaN where it is not known."""
+    return math.nan if cell["optimum"] is None else float(cell["optimum"])
+
+
+def sign_of(cell: Mapping[str, Any]) -> int:
+    """What makes a higher score better: -1 where the final metric is minimised."""
+    return -1 if cell["protocol"].get("direction") == "min" else 1
+
+
+def caveats_of(group: Sequence[Mapping[str, Any]], scores: Sequence[Floats], best: float) -> list[str]:
+    """What a reader must know of these cells, each once, and whether all runs end at the optimum."""
+    found = list(dict.fromkeys(each["text"] for cell in group for each in cell.get("caveats", ())))
+    if len(scores) > 1 and all((np.abs(one - best) <= 1e-9).all() for one in scores):
+        found.append("every run of every algorithm ends at the optimum: this budget tells none apart")
+    return found
 
 
 def _short(value: Any) -> str:
@@ -75,8 +105,12 @@ def runs_of(
     ended = np.full(len(seeds), True)
     if not len(seeds):
         raise DataError(f"{what}: no run came to its end; nasharness study --resume finishes it")
-    if score == "recommended":
-        values = last["recommended_final"].to_numpy(dtype=np.float64)
+    sign = sign_of(cell)
+    if sign < 0:
+        rows = rows.assign(final=-rows["final"], recommended_final=-rows["recommended_final"])
+        last = rows[rows["last"]]
+    if score in ("recommended", "hypervolume"):
+        values = last["recommended_final" if score == "recommended" else score].to_numpy(dtype=np.float64)
     elif limit is None:
         values = last["final"].to_numpy(dtype=np.float64)
     else:
@@ -94,7 +128,10 @@ def runs_of(
         whole, last = last, within
         ended = whole[column].to_numpy() <= limit
     if not np.isfinite(values).all():
-        raise DataError(f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score} metric")
+        raise DataError(
+            f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score}"
+            + (" (it takes two objectives: --objective)" if score == "hypervolume" else " metric")
+        )
     spent = {name: last[name].to_numpy(dtype=np.float64) for name in ("step", "simulated_seconds")}
     if limit is not None:
         # the last incumbent was found within the budget, but a run that goes on has spent more since then
@@ -125,9 +162,10 @@ def reach(one: Scored, target: float) -> tuple[float, float, float]:
     """Share of runs that reached ``target``, and their median evaluations and simulated seconds until then."""
     run = np.searchsorted(one.seeds, one.rows["seed"].to_numpy())
     final = one.rows["final"].to_numpy(dtype=np.float64)
+    steps, clock = (one.rows[column].to_numpy() for column in ("step", "simulated_seconds"))
     by = [
-        stats.time_to_target(run, one.rows[column].to_numpy(), final, target, len(one.seeds))
-        for column in ("step", "simulated_seconds")
+        stats.time_to_target(run, when, final, target, len(one.seeds))
+        for when in (steps, np.where(np.isnan(clock), np.inf, clock))  # no clock, no time to anything
     ]
     # the lower middle of an even number: the mean of the two middles might be of a number and infinity
     middle = (len(one.seeds) - 1) // 2

@@ -79,12 +79,13 @@ def draw_incumbent(source: Source, data: pd.DataFrame, axis: str) -> Figure:
     made = sheet(len(source.panels), legend=source.legend, note=f"{AVERAGE_NOTES[source.average]} {ended}{source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
-        axes.axhline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
+        words = "best found" if np.isnan(panel.optimum) else "table's optimum"
+        axes.axhline(panel.best, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
         _lines(axes, source, rows, axis, source.average)
-        axes.set_ylim(*_zoom(rows, axis, source.average, panel.optimum))
+        axes.set_ylim(*_zoom(rows, axis, source.average, panel.best))
         axes.annotate(
-            f"table's optimum {panel.optimum:.2f}",
-            (0.02, panel.optimum),
+            f"{words} {panel.best:.2f}",
+            (0.02, panel.best),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
             xytext=(0, -1.5),

@@ -76,8 +76,8 @@ def draw_ecdf(source: Source, data: pd.DataFrame) -> Figure:
 def _limits(panel: Panel) -> tuple[float, float]:
     lows = [float(np.quantile(runs.last["final"], 0.05)) for runs in panel.runs]
     # an algorithm far below all others must not squeeze them
-    low = max(min(lows), panel.optimum - 3 * (panel.optimum - float(np.median(lows))))
-    high = panel.optimum
+    low = max(min(lows), panel.best - 3 * (panel.best - float(np.median(lows))))
+    high = panel.best
     span = max(high - low, 1e-3)
     return low - 0.04 * span, high + 0.03 * span
 
@@ -127,7 +127,7 @@ def draw_final_runs(source: Source, data: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(False, axis="y")
-        axes.axvline(panel.optimum, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)))
+        axes.axvline(panel.best, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)))
         axes.locator_params(axis="x", nbins=5)
     made.label(source.titles, "final metric (%)", "")
     return made.figure

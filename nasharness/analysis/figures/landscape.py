@@ -148,8 +148,8 @@ def pareto(source: Source) -> pd.DataFrame:
         base = {"panel": panel.title}
         landed = [_landing(runs, macs) for runs in panel.runs]
         low = min(row["final_low"] for row in landed)
-        low -= 0.6 * max(panel.optimum - low, 1e-3)
-        rows += [base | {"part": "bin"} | cell for cell in _bins(macs, final, _whole(macs), (low, panel.optimum))]
+        low -= 0.6 * max(panel.best - low, 1e-3)
+        rows += [base | {"part": "bin"} | cell for cell in _bins(macs, final, _whole(macs), (low, panel.best))]
         rows += [
             base | {"part": "front", "index": int(i), "macs": macs[i], "final": final[i]} for i in front(macs, final)
         ]
@@ -197,7 +197,7 @@ def draw_pareto(source: Source, data: pd.DataFrame) -> Figure:
 
 def _frame_of(axes: Axes, panel: Panel, rows: pd.DataFrame) -> None:
     bins = rows[rows["part"] == "bin"]
-    low, high = float(bins["y0"].min()), panel.optimum
+    low, high = float(bins["y0"].min()), panel.best
     axes.set_ylim(low, high + 0.06 * (high - low))
     left, right = float(bins["x0"].min()), float(bins["x1"].max())
     axes.set_xlim(left - 0.03 * (right - left), right + 0.04 * (right - left))

@@ -93,7 +93,8 @@ def _shrinkers(source: Source) -> list[Runs]:
     found: dict[str, Runs] = {}
     for panel in source.panels:
         for runs in panel.runs:
-            if hasattr(registry.get(runs.cells[0]["name"]).cls, "surviving"):
+            cell = runs.cells[0]
+            if cell["kind"] != registry.ONE_SHOT and hasattr(registry.get(cell["name"]).cls, "surviving"):
                 found.setdefault(runs.algorithm, runs)
     if not found:
         raise UsageError(f"shrinking: none of {', '.join(source.algorithms)} shrinks; run a study with one that does")
@@ -132,7 +133,7 @@ def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
     ]
     seed = int(data["seed"].iloc[0])
     height = 0.32 * max(len(space.positions) for space in spaces.values())
-    budgets = dict.fromkeys(budget_text(runs.cells[0]["protocol"]) for panel in source.panels for runs in panel.runs)
+    budgets = dict.fromkeys(budget_text(runs.cells[0]) for panel in source.panels for runs in panel.runs)
     note = f"{NOTE} One run, of seed {seed}. {source.note_table} Budget {', '.join(budgets)}."
     made = sheet(
         len(source.panels),

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import spaces
-from nasharness.analysis.comparison.runs import controls, same_protocol
+from nasharness.analysis.comparison.runs import controls, optimum, same_protocol, trained
 from nasharness.analysis.figures.style import Look, algorithm_looks
 from nasharness.analysis.layout import budget
 from nasharness.errors import DataError, unknown
+from nasharness.search.registry import ONE_SHOT
 from nasharness.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -83,8 +84,15 @@ class Panel:
 
     @property
     def cell(self) -> Mapping[str, Any]:
-        """Any cell: table and final metric are the same for all."""
-        return self.runs[0].cells[0]
+        """A cell, of a search of the table if there is one: table and final metric are the same for all."""
+        every = [cell for runs in self.runs for cell in runs.cells]
+        return next((cell for cell in every if cell["kind"] != ONE_SHOT), every[0])
+
+    @property
+    def best(self) -> float:
+        """The table's optimum, or what any run ended with at best where that is not known."""
+        seen = max(float(runs.last["final"].max()) for runs in self.runs)
+        return seen if np.isnan(self.optimum) else self.optimum
 
     def axis_end(self, axis: str) -> float:
         """Where curves end: the budget if it is one, else the median end of the longest algorithm."""
@@ -96,6 +104,12 @@ class Panel:
 
     def grid(self, axis: str) -> Floats:
         """Budgets at which curves are computed, even on a logarithmic axis; whole numbers of evaluations."""
+        if axis == "simulated_seconds":
+            timeless = [runs.algorithm for runs in self.runs if any(cell["clock"] is None for cell in runs.cells)]
+            if timeless:
+                raise DataError(
+                    f"{self.title}: {', '.join(timeless)}: a table without training times has no simulated clock"
+                )
         start = min(runs.first(axis) for runs in self.runs)
         end = max(self.axis_end(axis), start)
         points = np.geomspace(max(start, 1e-9), end, POINTS)
@@ -108,6 +122,8 @@ class Panel:
         from nasharness.search import Problem
         from nasharness.tables import open_table
 
+        if self.space.arch_shape:
+            raise DataError(f"{self.title}: space {self.space.name} is too large for a table of all its architectures")
         cell, table = self.cell, self.cell["table"]
         opened = open_table(self.space.name, table["source"])
         if opened.checksum != table["checksum"]:
@@ -120,7 +136,7 @@ class Panel:
             self.space.name,
             self.dataset,
             table=opened,
-            signal=protocol["signal"],
+            signal=protocol["signal"] if cell["kind"] != ONE_SHOT else None,
             final=protocol["final"],
             evaluations=protocol["evaluations"],
             seconds=protocol["seconds"],
@@ -163,8 +179,14 @@ class Source:
                 own = tuple(c for c in cells if (c["space"], c["dataset"], c["algorithm"]) == (space, dataset, label))
                 runs.append(Runs(label, own, rows, rows[rows["last"]]))
             if runs:
-                optimum = float(runs[0].cells[0]["optimum"])
-                panels.append(Panel(spaces.get(space), dataset, optimum, tuple(runs), several))
+                unjudged = [one.algorithm for one in runs if one.last["final"].isna().all()]
+                if unjudged:
+                    raise DataError(
+                        f"{', '.join(unjudged)} on {space}/{dataset}: no final metric, so nothing can be drawn; get a "
+                        "table that knows it (nasharness list tables) and finish the run again with --resume"
+                    )
+                best = optimum(runs[0].cells[0])
+                panels.append(Panel(spaces.get(space), dataset, best, tuple(runs), several))
         self.panels: Sequence[Panel] = panels
 
     @property
@@ -199,18 +221,27 @@ class Source:
     @cached_property
     def note_runs(self) -> str:
         """Budget and number of runs."""
-        budgets = _shared(self.panels, lambda cell: budget_text(cell["protocol"]), "; ")
+        budgets = _shared(self.panels, budget_text, "; ")
         counts = [len(runs.last) for panel in self.panels for runs in panel.runs]
         number = f"{counts[0]:,}" if len(set(counts)) == 1 else f"{min(counts):,} to {max(counts):,}"
-        return f"Budget {budgets}. {number} run{'' if counts == [1] * len(counts) else 's'} per algorithm and data set."
+        text = f"Budget {budgets}. {number} run{'' if counts == [1] * len(counts) else 's'} per algorithm and data set."
+        learnt = trained(cell for panel in self.panels for runs in panel.runs for cell in runs.cells)
+        if learnt:
+            text += f" {', '.join(learnt)}: supernets; evaluations are epochs, seconds real ones."
+        cells = [cell for panel in self.panels for runs in panel.runs for cell in runs.cells]
+        caveats = dict.fromkeys(each["text"] for cell in cells for each in cell.get("caveats", ()))
+        return text + "".join(f" {caveat[0].upper()}{caveat[1:]}." for caveat in caveats)
 
 
 def _table_text(cell: Mapping[str, Any]) -> str:
     return f"{cell['space']}/{cell['table']['source']} ({cell['table']['checksum'][:8]})"
 
 
-def budget_text(protocol: Mapping[str, Any]) -> str:
-    """The budget of a protocol in words, and whether repeats are charged to it."""
+def budget_text(cell: Mapping[str, Any]) -> str:
+    """The budget of a cell in words, and whether repeats are charged to it."""
+    if cell["kind"] == ONE_SHOT:
+        return f"{cell['recipe']['epochs']:,} epochs"
+    protocol = cell["protocol"]
     return budget(protocol) + (", repeats free" if protocol["repeats"] == "free" else "")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +109,7 @@ def looks() -> Iterator[None]:
     try:
         import matplotlib as mpl
     except ImportError:
-        raise UsageError("figures need matplotlib; get it with: pip install 'nasharness[study]'") from None
+        raise UsageError(f"figures need matplotlib; get it with: {pip_install('study')}") from None
     defaults: Any = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
     with mpl.rc_context(defaults | _RC):
         yield

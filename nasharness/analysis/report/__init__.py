@@ -23,6 +23,7 @@ from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import atomically, writing
 from nasharness.studies.plan import count
+from nasharness.studies.winners import FOLDER, candidates_of, write_winners
 from nasharness.training.retrained import Retraining
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write(
     progress: Callable[[int, int], None] | None = None,
     trainings: Sequence[Retraining] = (),
 ) -> Path:
-    """Write the page of one study or several to ``path``.
+    """Write the page of one study or several to ``path``, and beside it ``winners/``, a file an algorithm and data set.
 
     ``trainings``: full trainings to show, from ``retrained.read_all``; with them ``results`` may be None. Raises
     UsageError where the page cannot be written, DataError for a training whose winner is no architecture.
@@ -53,6 +54,8 @@ def write(
         target.parent.mkdir(parents=True, exist_ok=True)
         text = render(results, title=title, average=average, progress=progress, trainings=trainings)
         atomically(target, text)
+        if results is not None:
+            write_winners(results, target.parent / FOLDER)
     return target
 
 
@@ -167,8 +170,9 @@ def _board(source: Source, section: Section, title: str) -> str:
     return (
         f'<section><h3>{_(title)}</h3><p class="quiet">{_(section.score.capitalize())} metric '
         f"{_(section.protocol['final'])}, "
-        f"{_(section.budget)}; the table's optimum is {section.optimum:.2f} %. P better: probability that a run "
-        f"beats one of {_(section.reference)}; p: paired Wilcoxon test against it. Reach: share of runs whose "
+        f"{_(section.budget)}; the table's optimum is {_number(section.optimum, '.2f')} %. "
+        f"P better: probability that a run beats one of {_(section.reference)}; "
+        "p: paired Wilcoxon test against it. Reach: share of runs whose "
         f"incumbent reached {section.target:.2f} %.</p>"
         f"{scrolling(f'Leaderboard of {title}', board)}"
         f'<p class="hidden" aria-live="polite"></p>{notes}</section>'
@@ -234,38 +238,36 @@ def _winners(source: Source) -> str:
         "input to output is dotted.</p>"
     ]
     for number, panel in enumerate(source.panels):
-        cards = "".join(_box(panel, number, *winner) for winner in _by_winner(panel))
+        cards = "".join(_box(panel, number, place, winner) for place, winner in enumerate(_by_winner(panel)))
         parts.append(f'<h3>{_(panel.title)}</h3><div class="cards">{cards}</div>')
     return "\n".join(parts)
 
 
-def _by_winner(panel: Panel) -> Iterable[tuple[int, float, list[str]]]:
-    """(index, final metric, who recommends it and how often), the best first."""
-    found: dict[int, tuple[float, list[str]]] = {}
+def _by_winner(panel: Panel) -> Iterable[tuple[str, float, list[str]]]:
+    """(architecture, final metric, who recommends it and how often), the best first."""
+    found: dict[str, tuple[float, list[str]]] = {}
     for runs in panel.runs:
-        recommended = runs.last["recommended"].to_numpy()
-        ids, first, votes = np.unique(recommended, return_index=True, return_counts=True)
-        best = int(np.lexsort((first, -votes))[0])
-        final = float(runs.last["recommended_final"].iloc[int(first[best])])
-        text = f"{runs.algorithm} ({votes[best]:,} of {len(recommended):,} runs)"
-        found.setdefault(int(ids[best]), (final, []))[1].append(text)
-    return sorted(((index, *value) for index, value in found.items()), key=lambda winner: -winner[1])
+        one = next(c for c in candidates_of(runs.last, panel.space, runs.cells[0]) if c.label == "most-recommended")
+        if one.arch is not None:
+            text = f"{runs.algorithm} ({one.votes:,} of {len(runs.last):,} runs)"
+            found.setdefault(panel.space.string(one.arch), (one.final, []))[1].append(text)
+    return sorted(((arch, *value) for arch, value in found.items()), key=lambda winner: -winner[1])
 
 
-def _box(panel: Panel, number: int, index: int, final: float, algorithms: list[str]) -> str:
-    space = panel.space
-    one = np.int32(index)
-    title = f"Architecture {index} of {space.name}: {space.string(index)}"
-    drawing = pictures.svg(space, index, f"w{number}-{index}", title)
-    words = {"macs": "{:,.1f} M MACs", "params": "{:.3f} M params"}
-    cost = ", ".join(
-        words[form].format(float(space.closed_form(form, one, panel.dataset)))
+def _box(panel: Panel, number: int, place: int, winner: tuple[str, float, list[str]]) -> str:
+    space, (string, final, algorithms) = panel.space, winner
+    arch = space.from_string(string)
+    name = string if space.arch_shape else f"{arch}: {string}"
+    drawing = pictures.svg(space, arch, f"w{number}-{place}", f"Architecture {name} of {space.name}")
+    words = {"macs": ", {:,.1f} M MACs", "params": ", {:.3f} M params"}
+    cost = "".join(
+        words[form].format(float(space.closed_form(form, np.asarray(arch), panel.dataset)))
         for form in words
         if form in space.closed_forms
     )
     return (
-        f'<div class="card">{drawing}<p><strong>{final:.2f} %</strong>, {cost}</p><p>{_(", ".join(algorithms))}</p>'
-        f"<p><code>{index}: {_(space.string(index))}</code></p></div>"
+        f'<div class="card">{drawing}<p><strong>{final:.2f} %</strong>{cost}</p><p>{_(", ".join(algorithms))}</p>'
+        f"<p><code>{_(name)}</code></p></div>"
     )
 
 
@@ -282,10 +284,10 @@ def _settings(source: Source) -> str:
             "checksum": cell["table"]["checksum"],
             "signal": cell["protocol"]["signal"],
             "final metric": cell["protocol"]["final"],
-            "budget": budget_text(cell["protocol"]),
+            "budget": budget_text(cell),
             "repeats": cell["protocol"]["repeats"],
             "cost": cell["protocol"]["cost"],
-            "optimum": f"{panel.optimum:.4f} %",
+            "optimum": "not known" if np.isnan(panel.optimum) else f"{panel.optimum:.4f} %",
         }
         protocols.append(f"<h3>{_(panel.title)}</h3>{_list(facts)}")
     seen: dict[str, Mapping[str, Any]] = {}

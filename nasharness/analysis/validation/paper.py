@@ -17,7 +17,7 @@ from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.loop import Trajectories
 from nasharness.tables import Table, candidates, open_table
-from nasharness.tables.official_anchors import FULL
+from nasharness.tables.importers.nats_official.anchors import FULL
 
 Floats = NDArray[np.float64]
 #: runs behind a published mean

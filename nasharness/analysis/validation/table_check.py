@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from nasharness.analysis.layout import plain
 from nasharness.tables import Table
-from nasharness.tables.official_anchors import ACCURACY_TOLERANCE, ANCHORS, TIME_TOLERANCE, accuracies, costs
+from nasharness.tables.importers.nats_official.anchors import (
+    ACCURACY_TOLERANCE,
+    ANCHORS,
+    TIME_TOLERANCE,
+    accuracies,
+    costs,
+)
 
 Floats = NDArray[np.float64]
 OK, WRONG, ABSENT = "ok", "differs", "not in the table"

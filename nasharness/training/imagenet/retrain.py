@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import pip_install
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
 from nasharness.training import optimisers, schedules
@@ -56,7 +57,7 @@ def retrain_images(options: Options, report: Report | None = None) -> dict[str, 
         Stopped: a signal ended the run; the same options with ``resume`` go on.
     """
     if importlib.util.find_spec("PIL") is None:
-        raise UsageError("reading images needs Pillow: pip install 'nasharness[train]'")
+        raise UsageError(f"reading images needs Pillow: {pip_install('train')}")
     recipe = recipes.get(options.recipe or DEFAULT_RECIPE)
     recipe = recipes.changed(recipe, ema=options.ema, mixup=options.mixup, erase=options.erase, lr=options.lr)
     if options.extra:

@@ -14,9 +14,11 @@ import torch
 from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search import streams
+from nasharness.search import winner as winners
 from nasharness.search.result import provenance
 from nasharness.spaces.shrink import Graph, GraphSpace, official_assignment
 from nasharness.storage import write_json, writing
+from nasharness.studies.folder import refuse_others
 from nasharness.training.device import choose
 from nasharness.training.proxy_search import trajectory as trajectory_file
 from nasharness.training.proxy_search.journal import Journal
@@ -134,18 +136,26 @@ class Found:
     def winner(self) -> dict[str, Any]:
         """The content of ``winner.json``."""
         best, proxy = self.best, self.request.proxy
-        return {
+        answer = {
+            "label": "best-signal",
+            "about": "best by score of all that were trained",
+            "index": None,
+            "arch": str(best.graph),
+            "mask": best.graph.vector().tolist(),
+            "operations": list(best.graph.operations),
+            "signal": best.score,
+            "final": None,
+            "votes": 1,
+        }
+        facts = {
             "space": self.request.space.name,
-            "winner": {
-                "arch": str(best.graph),
-                "mask": best.graph.vector().tolist(),
-                "operations": list(best.graph.operations),
-            },
             "dataset": self.request.dataset,
             "algorithm": self.request.algorithm,
             "settings": self.request.settings.record(),
+            "runs": 1,
             "seed": self.request.seed,
-            "score": best.score,
+        }
+        more = {
             proxy.quality: best.value,
             "cost": {"value": best.cost, "unit": proxy.unit},
             "params": proxy.params(best.graph),
@@ -154,6 +164,7 @@ class Found:
             "data": {"source": self.request.source, "drawn": proxy.note, "checksum": self.request.identity["data"]},
             "provenance": provenance(None, [self.request.seed]) | {"torch": torch.__version__},
         }
+        return winners.content(facts, [answer], **more)
 
 
 def search(
@@ -168,6 +179,7 @@ def search(
     A search that was killed, by whatever means, goes on with ``resume``: trainings in the journal are replayed, and the
     result is the same, bit for bit on a CPU. ``progress(done, total, label)``: trainings of the present step.
     """
+    refuse_others(request.out, "journal.jsonl", "winner.json")
     journal = Journal(request.out, request.identity, resume=resume)
     replayed = 0  # what the search did not ask for is not counted: another --jobs may have finished more of a step
     with Workers(request.proxy, request.jobs, request.devices) as workers:
@@ -220,7 +232,7 @@ def _operations(text: str, space: GraphSpace, seed: int) -> tuple[str, ...]:
         return space.assign(streams.generator(seed, OPERATIONS))
     if text == "official":
         # the official recurrent search draws activations unseeded, so there its published cell's stand in
-        return official_assignment(space) if space.name == "shrink-cnn" else space.official
+        return official_assignment(space) if space.balanced else space.official
     names = tuple(name.strip() for name in text.split(","))
     if len(names) != space.nodes - 1:
         raise UsageError(
