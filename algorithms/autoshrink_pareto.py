@@ -21,7 +21,18 @@ _TAKEN = 1e300
 _LEAST = 1e-9
 
 
-@register("autoshrink.pareto", citation=CITATION, needs=("product", "index", "ladder", "objectives"))
+@register(
+    "autoshrink.pareto",
+    citation=CITATION,
+    needs=("product", "index", "ladder", "objectives"),
+    meanings={
+        "theta": "prior variance of an interaction relative to one of an order less; at least 0; as in .pooled",
+        "noise": "variance of a score's noise, in normal scores; more than 0; as in .pooled",
+        "explore": "with one objective, share of cells drawn uniformly; 0 to 1; as in .pooled",
+        "growth": "a step evaluates one growth-th of what is known; at least 1; as in .pooled",
+        "stops": "networks evaluated of the descent by each known objective alone; at least 0; ours",
+    },
+)
 class AutoShrinkPareto(AutoShrinkPooled):
     """AutoShrink for several objectives: its cost weight is swept, and every descent is decided by all evidence.
 
