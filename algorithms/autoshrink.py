@@ -8,7 +8,10 @@ from nasharness.algorithms.shrinking import (
     check,
     demotions,
     dense_start,
+    descend,
+    descent_draws,
     first_of_equals,
+    kept,
     sample_without_replacement,
 )
 from numpy.typing import NDArray
@@ -67,6 +70,9 @@ class AutoShrink(Shrinker):
     starts when one has ended, from the full network until that finds nothing new, then from random ones; no network is
     ever paid for twice. ``ties``: ``cheaper`` (then at random) or ``last``
     (Q15). ``nan``: whether a failed evaluation is the ``worst`` or, as in the official code, the ``best`` (R2).
+
+    Under limits that the full network breaks, random removals lead to the edge of what keeps them, which is known and
+    costs no evaluation; a descent begins there, and what breaks a limit is no removal.
     """
 
     def __init__(
@@ -92,16 +98,39 @@ class AutoShrink(Shrinker):
                 raise unknown(f"value of autoshrink: {name}", word, words)
         self._k, self._beam, self._trials, self._patience = k, beam, trials, patience
         self._restarts, self._last_of_ties, self._nan_is_best = restarts, ties == "last", nan == "best"
-        self._smaller = demotions(self.space, keep_path)
+        self._all_smaller = self._smaller = demotions(self.space, keep_path)
         self._dense = dense_start(self.space)
         self._no_start = self.space.is_constant(np.arange(self.space.size)) & keep_path
+        self._allowed = kept(task)
+        self._limited = not self._allowed.all()
+        self._excess = task.excess(np.arange(self.space.size, dtype=np.int32))
+        if self._limited:  # what is known to break a limit is no removal and no start
+            self._smaller = np.where(self._allowed[self._all_smaller], self._all_smaller, NOTHING)
+            self._no_start |= ~self._allowed
         self._state = np.full((self.runs, beam), NOTHING, dtype=np.int32)
-        self._state[:, 0] = self._dense
-        self._candidates = self._state.copy() if score_start else self._draw()
+        self._state[:, 0] = self._full()
+        self._candidates = self._state.copy() if score_start and not self._limited else self._draw()
+        if self._limited and score_start:
+            self._start_within(np.ones(self.runs, dtype=bool))
         self._descent_best = np.full(self.runs, -np.inf)
         self._since = np.zeros(self.runs, dtype=np.int64)  # steps since the descent's best score rose
         self._fresh = np.zeros(self.runs, dtype=bool)  # whether the descent paid for anything
         self._done = np.zeros(self.runs, dtype=bool)
+
+    def _full(self) -> Indices:
+        """Where descents start: the full network, or under limits the last of a random descent that breaks them."""
+        if not self._limited:
+            return np.full(self.runs, self._dense, dtype=np.int32)
+        u = self.streams.uniform(descent_draws(self.space))
+        return descend(self._dense, self._all_smaller, self._allowed, self._excess, u)[0]
+
+    def _start_within(self, rows: NDArray[np.bool_]) -> None:
+        """Begin the descents of ``rows`` with what keeps the limits: their start, or all it can be shrunk to."""
+        drawn = self._draw()
+        starts = self._allowed[self._state[:, 0]]
+        self._candidates[rows & ~starts] = drawn[rows & ~starts]
+        self._candidates[rows & starts] = NOTHING
+        self._candidates[rows & starts, 0] = self._state[rows & starts, 0]
 
     def _draw(self) -> Indices:
         """Draw at most ``k`` removals of every network kept: the networks they leave, int32 ``[runs, beam * k]``."""
@@ -170,12 +199,14 @@ class AutoShrink(Shrinker):
             ended |= self._since >= self._patience
         ended &= ~self._done
         start = self.space.sample_index(self.streams.uniform(1)[:, 0])  # drawn by all, whoever needs it
-        start = np.where(self._fresh | self._no_start[start], self._dense, start)
+        start = np.where(self._fresh | self._no_start[start], self._full(), start)
         if self._restarts:
             self._state[ended] = NOTHING
             self._state[ended, 0] = start[ended]
             self._candidates[ended] = NOTHING
             self._candidates[ended, 0] = start[ended]
+            if self._limited:
+                self._start_within(ended)
             self._descent_best[ended] = -np.inf
             self._since[ended] = 0
             self._fresh[ended] = False

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from nasharness.algorithms.autoshrink import CITATION
 from nasharness.algorithms.autoshrink_set import sample_from
-from nasharness.algorithms.shrinking import check, demotions, dense_start, penalty
+from nasharness.algorithms.shrinking import check, demotions, dense_start, descend, descent_draws, kept, penalty
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
@@ -34,9 +34,12 @@ class PooledModel:
     interactions there are, and its prediction for *every* architecture is one multiplication by a small matrix along
     each axis of the grid of choices. Widths (ordered options) share evidence with their neighbours: ``[a = b]`` becomes
     ``exp(-|a - b| / 2)``. Scores enter as normal scores of their ranks, which no outlier can dominate.
+
+    ``merge``: whether architectures that compute the same network share their evidence and their prediction, those of
+    the one among them that leaves most out.
     """
 
-    def __init__(self, space: Space, theta: float, noise: float) -> None:
+    def __init__(self, space: Space, theta: float, noise: float, merge: bool = False) -> None:
         self._noise = noise
         self._sizes = space.sizes
         factors = []
@@ -51,6 +54,9 @@ class PooledModel:
         #: position of every index in the grid of choices ``[n]``, and back
         self.cell = np.ravel_multi_index(tuple(choices.T.astype(np.intp)), space.sizes)
         self.index = np.argsort(self.cell).astype(np.int32)
+        #: the architecture that stands for each ``[n]``
+        self.same = simplest(space) if merge else np.arange(space.size, dtype=np.int32)
+        self._read = self.cell[self.same[self.index]] if merge else None
         # log kernel of two architectures = onehot(a) @ blocks @ onehot(b)
         self._onehot = np.concatenate([np.eye(o)[choices[:, e]] for e, o in enumerate(space.sizes)], 1)
         self._blocks = np.zeros((sum(space.sizes),) * 2)
@@ -65,7 +71,7 @@ class PooledModel:
 
         Yields a few runs at a time, as their slice and float64 ``[some, n]``: all at once would fill the memory.
         """
-        scores = normal_scores(values)
+        scores, ids = normal_scores(values), self.same[ids]
         if ids.shape[1] > _EVIDENCE:
             best = np.argsort(-scores, axis=1, kind="stable")[:, :_EVIDENCE]
             ids, scores = np.take_along_axis(ids, best, axis=1), np.take_along_axis(scores, best, axis=1)
@@ -74,8 +80,9 @@ class PooledModel:
             rows = slice(first, min(first + _CHUNK, runs))
             grid = np.zeros((rows.stop - first, len(self.index)))
             for row, weights in enumerate(self._weights(ids[rows], scores[rows])):
-                grid[row, self.cell[ids[first + row]]] = weights
-            yield rows, np.round(self._smooth(grid), _DECIMALS)
+                np.add.at(grid[row], self.cell[ids[first + row]], weights)
+            predicted = np.round(self._smooth(grid), _DECIMALS)
+            yield rows, predicted if self._read is None else predicted[:, self._read]
 
     def _weights(self, ids: Indices, scores: Floats) -> Iterator[Floats]:
         """Solve each run's kernel system: float64 ``[told]`` a run."""
@@ -145,7 +152,13 @@ class AutoShrinkPooled(Algorithm):
     score's noise, in normal scores. ``explore``: share of cells drawn uniformly from the survivors. ``growth``: a step
     evaluates one ``growth``-th of what is known. ``cost_weight`` as in ``autoshrink``. (facts, autoshrink.md 7.1 T4 and
     Q1; interactions and re-opening are ours)
+
+    Under limits, what is known to break them is never evaluated; where the full network does, the first evaluations are
+    networks that random removals reach first within the limits.
     """
+
+    #: whether architectures that compute the same network share their evidence, with several objectives
+    merges = False
 
     def __init__(
         self,
@@ -166,10 +179,12 @@ class AutoShrinkPooled(Algorithm):
             raise UsageError(f"autoshrink: explore = {explore}: expected 0 to 1")
         self._explore, self._growth = explore, growth
         self._penalty = penalty(self.space, task.dataset, cost_weight)
-        self._model = PooledModel(self.space, theta, noise)
+        self._model = PooledModel(self.space, theta, noise, self.merges and task.several)
         self._ids = np.empty((self.runs, 0), dtype=np.int32)
         self._values = np.empty((self.runs, 0))
-        self._asked = np.zeros((self.runs, self.space.size), dtype=bool)  # by cell of the grid
+        self._allowed = kept(task)
+        self._barred = ~self._allowed[self._model.index]  # by cell of the grid: known to break a limit
+        self._asked = np.tile(self._barred, (self.runs, 1))  # and what was asked
         sizes = np.array(self.space.sizes)
         options = np.arange(sizes.max()) < sizes[:, None]
         self._alive = np.broadcast_to(options, (self.runs, *options.shape)).copy()
@@ -180,18 +195,38 @@ class AutoShrinkPooled(Algorithm):
 
     def ask(self) -> Asked:
         told = self._ids.shape[1]
-        ids = self._first() if told == 0 else self._next(min(max(1, int(told / self._growth)), self.space.size - told))
+        left = int(self._allowed.sum()) - told
+        ids = self._first() if told == 0 else self._next(min(max(1, int(told / self._growth)), left))
         np.put_along_axis(self._asked, self._model.cell[ids], True, axis=1)
         return ids
 
     def _first(self) -> Indices:
-        """The full network, then its single removals in random order."""
-        start = dense_start(self.space)
-        removals = demotions(self.space, keep_path=True)[start]
-        removals = removals[removals >= 0]
+        """The full network, then its single removals in random order.
+
+        Where the full network breaks a limit, as many that are as full as the limits let them be.
+        """
+        start, smaller = dense_start(self.space), demotions(self.space, keep_path=True)
+        removals = smaller[start][smaller[start] >= 0]
+        if not self._allowed[start]:
+            return self._fullest(start, smaller, min(1 + len(removals), int((~self._asked[0]).sum())))
+        removals = removals[self._allowed[removals]]
         order = np.argsort(self.streams.uniform(len(removals)), axis=1, kind="stable")
         full = np.full((self.runs, 1), start, dtype=np.int32)
         return np.concatenate([full, removals[order]], axis=1).astype(np.int32)
+
+    def _fullest(self, start: int, smaller: Indices, count: int) -> Indices:
+        """What ``count`` random descents reach first that keeps the limits; of equals all but one drawn uniformly."""
+        draws = descent_draws(self.space)
+        u = self.streams.uniform(count * (draws + 1)).reshape(self.runs, count, draws + 1)
+        excess = self.task.excess(np.arange(self.space.size, dtype=np.int32))
+        ids = descend(start, smaller, self._allowed, excess, u[..., :-1])[1]
+        taken = self._asked[:, self._model.cell]
+        for slot in range(count):
+            for run in np.flatnonzero(taken[np.arange(self.runs), ids[:, slot]]):
+                left = np.flatnonzero(~taken[run])
+                ids[run, slot] = left[int(u[run, slot, -1] * len(left))]
+            taken[np.arange(self.runs), ids[:, slot]] = True
+        return ids
 
     def _next(self, k: int) -> Indices:
         if k == 0:
@@ -202,6 +237,8 @@ class AutoShrinkPooled(Algorithm):
         uniform = u[:, 1 : 1 + k] < self._explore
         ids = np.empty((self.runs, k), dtype=np.int32)
         for rows, predicted in self._model.predict(self._ids, self._values):
+            if self._barred.any():
+                predicted[:, self._barred] = predicted.min(axis=1, keepdims=True) - 1
             alive = self._alive[rows] = self._model.survivors(predicted, level[rows])
             drawn = sample_from(self.space, alive[:, None], u[rows, 1 + k :].reshape(-1, k, positions))
             ids[rows] = self._choose(predicted, drawn, uniform[rows], self._asked[rows])
@@ -265,6 +302,19 @@ def normal_scores(values: Floats) -> Floats:
     scores = np.empty(values.shape)
     np.put_along_axis(scores, order, shared, axis=1)
     return scores
+
+
+def simplest(space: Space) -> Indices:
+    """Of all architectures that compute the same network as each, the one that leaves most out: int32 ``[n]``."""
+    everything = np.arange(space.size, dtype=np.int32)
+    if space.skeleton is None:
+        return everything
+    absent = (space.choices(everything) == space.skeleton.absent).sum(axis=1)
+    classes = space.canonical(everything)
+    order = np.lexsort((everything, -absent, classes))
+    found = np.empty_like(everything)
+    found[classes[order][::-1]] = order[::-1]  # of equal classes the last written, the first in the order, stays
+    return found[classes]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -141,6 +141,56 @@ def demotions(space: Space, keep_path: bool) -> Indices:
     return result
 
 
+def kept(task: Task) -> NDArray[np.bool_]:
+    """Which architectures are known to keep the limits: bool ``[n]``, all where there are none.
+
+    Where some that keep them connect input and output, those alone.
+    """
+    everything = np.arange(task.space.size, dtype=np.int32)
+    allowed = task.excess(everything) == 0
+    if not allowed.all():
+        live = allowed & ~task.space.is_constant(everything)
+        allowed = live if live.any() else allowed
+    return np.asarray(allowed)
+
+
+#: Removals that a step of a descent towards the limits draws: it takes the one that leaves the least excess.
+TOURNAMENT = 5
+
+
+def descent_draws(space: Space) -> int:
+    """Uniforms that one descent of `descend` consumes: for each step as many as the longest has, and one more."""
+    return TOURNAMENT * (sum(space.sizes) - len(space.sizes)) + 1
+
+
+def descend(
+    start: int, smaller: Indices, allowed: NDArray[np.bool_], excess: Floats, u: Floats
+) -> tuple[Indices, Indices]:
+    """Shrink ``start`` until it keeps the limits: two int32 ``[...]``, the one before and what does, of uniforms
+    ``[..., draws]``.
+
+    Where the full network breaks a limit this is the feasible side to start from: networks about as full as they may
+    be. A step draws a few removals, with replacement, and takes the one that leaves the least ``excess`` ``[n]``.
+    ``smaller``: what each can be shrunk to, see `demotions`; ``allowed``: see `kept`. A descent that ends without
+    having kept the limits answers with an architecture that does, drawn uniformly, twice.
+    """
+    before = state = np.full(u.shape[:-1], start, dtype=np.int32)
+    counts = (smaller >= 0).sum(axis=1)
+    packed = np.take_along_axis(smaller, np.argsort(smaller < 0, axis=1, kind="stable"), axis=1)
+    for step in range(0, u.shape[-1] - 1, TOURNAMENT):
+        moves = ~allowed[state] & (counts[state] > 0)
+        if not moves.any():
+            break
+        slots = (u[..., step : step + TOURNAMENT] * counts[state][..., None]).astype(np.intp)
+        drawn = packed[state[..., None], slots]
+        best = np.take_along_axis(drawn, excess[drawn].argmin(axis=-1)[..., None], axis=-1)[..., 0]
+        before, state = np.where(moves, state, before), np.where(moves, best, state)
+    choices = np.flatnonzero(allowed).astype(np.int32)
+    drawn = choices[(u[..., -1] * len(choices)).astype(np.intp)] if len(choices) else np.full_like(state, NOTHING)
+    reached = allowed[state]
+    return np.where(reached, before, drawn), np.where(reached, state, drawn)
+
+
 def check(name: str, value: float, *, least: float, most: float = float("inf")) -> None:
     """Raise UsageError where a setting is outside its sensible range."""
     if not least <= value <= most:

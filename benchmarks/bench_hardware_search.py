@@ -1,0 +1,117 @@
+"""How good the fronts of `autoshrink.pareto` are on real devices, and how good the best under a limit is.
+
+    python benchmarks/bench_hardware_search.py --out results/hardware_search.csv [--runs 200]
+
+Fronts: mean hypervolume, as a share of the exact front's, of error against one cost at 50, 100 and 200 evaluations,
+and what `autoshrink.pareto` is ahead of NSGA-II and random search, seed by seed. Limits: the 25th and the 50th
+percentile of a device; how far the answer is from the best there is, and how far it would be if *everything* that keeps
+the limit were evaluated once and the best by the signal answered. Both protocols that are here: light (12-epoch
+validation -> 200-epoch test; needs the light table) and embedded (200-epoch validation of one trial -> mean of the
+others). Devices that are not here are left out; the edge GPU and the edge TPU are of HW-NAS-Bench (see README,
+Hardware).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+
+import nasharness
+from nasharness.errors import NasharnessError
+from nasharness.search import Problem
+from nasharness.search.objective import reader
+from nasharness.tables import table_names
+
+COSTS = ("macs", "params", "eyeriss_latency", "gold_6226_latency", "raspi4_latency", "edgegpu_energy")
+DEVICES = (
+    "eyeriss_latency", "fpga_latency", "raspi4_latency", "pixel3_latency", "edgegpu_latency", "edgetpu_latency",
+    "gold_6226_latency",
+)  # fmt: skip
+SEARCHERS = ("autoshrink.pareto", "nsga2", "random")
+LIMITED = ("autoshrink.pooled", "autoshrink", "rea", "nsga2", "random")
+BUDGETS = (50, 100, 200)
+
+
+def interval(values):
+    """Mean and the half width of its 95 % interval, by the normal approximation."""
+    return f"{values.mean():.4f}", f"{1.96 * values.std(ddof=1) / np.sqrt(len(values)):.4f}"
+
+
+def problem(table, **options):
+    """A problem on CIFAR-10, or None where a column is not here."""
+    try:
+        return Problem.create(table=table, **options)
+    except NasharnessError as error:
+        print(f"{table}: {error}")
+        return None
+
+
+def of_fronts(table, runs):
+    """A row for each cost, budget and searcher: share of the exact hypervolume, and how far behind it is."""
+    for cost in COSTS:
+        for evaluations in BUDGETS:
+            question = problem(table, objectives=["error", cost], evaluations=evaluations)
+            if question is None:
+                break
+            shares = {name: nasharness.run(name, question, runs=runs).front.hypervolume for name in SEARCHERS}
+            for name, share in shares.items():
+                ahead = interval(shares[SEARCHERS[0]] - share) if name != SEARCHERS[0] else ("", "")
+                yield ("hypervolume", table, cost, "", evaluations, name, runs, *interval(share), *ahead, "")
+
+
+def of_everything(question, ids, draws=200):
+    """Mean final metric of the best of ``ids`` by one evaluation of each."""
+    evaluator, scores = question.evaluator(), []
+    for _, rng in zip(range(draws), np.random.default_rng(0).spawn(draws), strict=True):
+        trials = evaluator.drawn(ids, rng.random(len(ids)))
+        best = evaluator.signal_of_trial(ids, len(evaluator.epochs) - 1, trials).argmax()
+        scores.append(question.truth().score(ids[best], np.int64(1) << trials[best]))
+    return np.mean(scores)
+
+
+def of_limits(table, runs):
+    """A row for each device, percentile and searcher: percentage points that the answer is below the best there is."""
+    for device in DEVICES:
+        bare = problem(table, objectives=["error", device])
+        if bare is None:
+            continue
+        everything = np.arange(bare.space.size)
+        costs = reader(bare.table, bare.space, bare.dataset)(bare.objectives[1])(everything)
+        for percentile in (25, 50):
+            bound = np.nanpercentile(costs, percentile)
+            question = problem(table, limits=[f"{device} <= {bound:.6g}"], evaluations=200)
+            kept = np.flatnonzero(question.known().excess(everything) == 0)
+            truth = question.truth()
+            left = f"{truth.optimum - of_everything(question, kept):.4f}"
+            for name in LIMITED:
+                result = nasharness.run(name, question, runs=runs)
+                regret = interval(truth.optimum - result.recommended_final)
+                yield ("regret under a limit", table, device, percentile, 200, name, runs, *regret, "", "", left)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=200)
+    arguments = parser.parse_args()
+    rows = []
+    for table in [name for name in ("light", "embedded") if name in table_names("tss")]:
+        for part in (of_fronts, of_limits):
+            for row in part(table, arguments.runs):
+                print(*row, flush=True)
+                rows.append(row)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with arguments.out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ("measure", "table", "cost", "percentile", "evaluations", "algorithm", "runs", "mean", "ci95", "ahead",
+             "ahead_ci95", "everything")
+        )  # fmt: skip
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
