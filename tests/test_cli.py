@@ -290,7 +290,7 @@ def test_list(cli):
     for name in ("random", "rea.paper", "autoshrink.official", "bohb", "darts.table", "gdas.paper"):
         assert re.search(rf"^{re.escape(name)} ", algos, re.M)
     assert "broken" not in algos
-    assert cli("list", "algos", "auto*").stdout.count("Zhang et al.") == 5
+    assert cli("list", "algos", "auto*").stdout.count("Zhang et al.") == 6
     assert "15,625" in cli("list", "spaces").stdout
     assert "tss/embedded" in cli("list", "tables").stdout
     assert "ImageNet16-120" in cli("list", "datasets").stdout
