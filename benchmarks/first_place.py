@@ -3,8 +3,9 @@
     python benchmarks/first_place.py --out results/first_place.csv
 
 Both protocols that are here: light (12-epoch validation -> 200-epoch test; needs the light table) and embedded
-(200-epoch validation of one trial -> mean over trials). Both scores: `final` of the incumbent, `recommended` of the
-algorithm's own answer. Runs: 500, and 100 for budgets above 200 of the model-based ones, whose cost grows.
+(200-epoch validation of one trial -> mean over the trials not shown). Both scores: `final` of the incumbent,
+`recommended` of the algorithm's own answer. Runs: 500, and 100 for budgets above 200 of the model-based ones, whose
+cost grows.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from nasharness import tables
 from nasharness.analysis.statistics.sequential import BETTER, SAME, WORSE
 from nasharness.analysis.validation import Live, paper, proxies, published, table_check, validate
 from nasharness.analysis.validation.baseline import record
@@ -234,8 +235,8 @@ def test_repeats_follow_the_baseline(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset", ""], "names no data set"),
-        (["--dataset", " , "], "names no data set"),
+        (["--dataset", ""], "expected a list of names"),
+        (["--dataset", " , "], "expected a list of names"),
         (["--dataset", "nope"], "unknown data set"),
         (["--dataset", "ImageNet16-120"], "has no data set 'ImageNet16-120'; it has cifar10, cifar100"),
         (["--dataset", "cifar10,ImageNet16-120"], "has no data set"),
@@ -250,7 +251,7 @@ def test_a_gate_on_nothing_is_refused(baseline, arguments, message):
 
 def test_no_problems_are_refused(tmp_path):
     for against in (["--against", "rea"], ["--record", tmp_path / "b.json"]):
-        with pytest.raises(UsageError, match="names no data set"):
+        with pytest.raises(UsageError, match="expected a list of names"):
             run("--algo", "random", *against, "--dataset", "")
     sides = [Live(Choice.parse(name), [], 0) for name in ("random", "rea")]
     with pytest.raises(UsageError, match="no problem to compare on"):
@@ -262,9 +263,48 @@ def test_no_problems_are_refused(tmp_path):
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_a_data_set_named_twice_counts_once():
-    text, _ = run("--algo", "rea", "--against", "random", "--dataset", "cifar10,cifar10", "--runs", "10", "--json")
-    assert [cell["dataset"] for cell in json.loads(text)["cells"]] == ["cifar10"]
+def test_a_data_set_named_twice_is_refused():
+    with pytest.raises(UsageError, match="data set 'cifar10' is asked for twice"):
+        run("--algo", "rea", "--against", "random", "--dataset", "cifar10,cifar10", "--runs", "10")
+
+
+def test_tables_of_ones_own_are_judged_in_their_own_direction(data_home):
+    rows = [f"{one}{two}{three}" for one in "0123" for two in "0123" for three in "0123"]
+    loss = np.array([float(code[0]) + float(code[1]) + float(code[2]) for code in rows]) + 1e-3
+    for space, metrics, minimised in (("up", -loss, ()), ("down", loss, ("score",))):
+        frame = {"code": np.array(rows, dtype=object), "value": metrics}
+        tables.from_frame(frame, name=space, arch="code", metrics={"value": "score"}, minimise=minimised)
+    verdicts = []
+    for space in ("up", "down"):
+        text, code = run("--algo", "local-search", "--against", "random", "--space", space, "--evaluations", "25",
+                         "--runs", "200", "--json")  # fmt: skip
+        (cell,) = json.loads(text)["cells"]
+        assert (code, cell["dataset"], cell["verdict"]) == (0, space, "better")
+        verdicts.append((cell["runs"], cell["effect"], *cell["interval"]))
+    assert verdicts[0] == pytest.approx(verdicts[1])
+    text, _ = run("--algo", "rea", "--against", "random", "--space", "down", "--evaluations", "25", "--runs", "20")
+    assert "lower is better" in text
+
+
+def test_fronts_are_compared_by_their_hypervolume(tmp_path):
+    several = ("--objective", "params", "--limit", "macs <= 120", "--evaluations", "100", "--score", "hypervolume")
+    path = tmp_path / "nsga2.json"
+    text, code = run("--algo", "nsga2", "--against", "random", *several, "--runs", "60", "--record", path)
+    assert code == 0
+    assert "objectives val, params" in text
+    assert "limits     macs <= 120" in text
+    (cell,) = json.loads(path.read_text())["cells"]
+    problem = Problem.create(evaluations=100, objectives=["params"], limits=["macs <= 120"])
+    front = search("nsga2", problem, runs=60).front
+    assert cell["hypervolume"] == (100.0 * front.hypervolume).tolist()
+    # the baseline says what was sought
+    text, code = run("--algo", "nsga2", "--against", path, "--score", "hypervolume", "--json")
+    assert code == 0
+    assert json.loads(text)["cells"][0]["equal"] == 1.0
+    with pytest.raises(DataError, match="objectives was"):
+        run("--algo", "nsga2", "--against", path, "--score", "hypervolume", "--objective", "flops")
+    with pytest.raises(UsageError, match="takes two objectives"):
+        run("--algo", "rea", "--against", "random", "--score", "hypervolume", "--runs", "10")
 
 
 @pytest.mark.parametrize("where", ["space", "dataset", "table", "protocol", "protocol.repeats", "protocol.seconds"])

@@ -41,7 +41,7 @@ class Validate(ModalCommand):
 @of_algo("--algo", metavar="NEW", help="Algorithm to validate: NAME or NAME(KEY=VALUE, ...).")
 @of_algo("--against", metavar="OLD|FILE", help="Algorithm or recorded baseline to compare with.")
 @click.option("--space", metavar="tss|sss", help="Search space (default tss).")
-@click.option("--dataset", "datasets", metavar="NAME,...|all", help="Data sets (default cifar10).")
+@click.option("--dataset", "datasets", metavar="NAME,...|all", help="Data sets (default the space's first).")
 @of_algo("--evaluations", metavar="N,...", help="Budgets in evaluations (default 200).")
 @of_algo("--seconds", type=float, metavar="T", help="Budget in simulated seconds instead.")
 @of_algo("--budget", metavar="nats|nb201", help="Budget of a paper instead.")
@@ -52,8 +52,12 @@ class Validate(ModalCommand):
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="First seed (default 0, or the baseline's).")
 @of_algo("--against-seed", type=click.IntRange(0), metavar="S",
               help="OLD's first seed (default: the same, so runs are pairs).")  # fmt: skip
-@of_algo("--score", default="recommended", show_default=True, metavar="recommended|final",
-              help="The algorithm's own answer, or the incumbent.")  # fmt: skip
+@of_algo("--objective", "objectives", multiple=True, metavar="NAME",
+         help="What is wanted besides: error, params, macs, a device's latency ...; repeatable.")  # fmt: skip
+@of_algo("--limit", "limits", multiple=True, metavar="'NAME <= X'",
+         help="What an answer must keep, as in 'params <= 1.2'; repeatable.")  # fmt: skip
+@of_algo("--score", default="recommended", show_default=True, metavar="recommended|final|hypervolume",
+         help="The algorithm's own answer, the incumbent, or the front of several objectives.")  # fmt: skip
 @of_algo("--alpha", default=0.02, show_default=True, help="Chance of any false better or worse.")
 @of_algo("--require", metavar="better", help="Exit with 1 unless NEW is better.")
 @of_algo("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write NEW's scores as a baseline.")
@@ -88,6 +92,7 @@ def command(**options: Any) -> int:
 
     \b
     nasharness validate --algo NEW --against OLD --space tss --dataset cifar10,cifar100 --evaluations 50,100
+    nasharness validate --algo NEW --against OLD --objective params --score hypervolume
     nasharness validate --algo NEW --record baseline.json     later: --against baseline.json
     nasharness validate --paper nats-bench
     nasharness validate --table light

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nasharness.cli.options import whole_numbers, words
+from nasharness.cli.options import whole_numbers
 from nasharness.cli.terminal import Progress
 from nasharness.errors import UsageError, unknown
 
@@ -90,18 +90,15 @@ def _is_file(text: str) -> bool:
 def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
     from nasharness import spaces
     from nasharness.search import Problem
+    from nasharness.studies.plan import measured_datasets
 
     space = options["space"] or (baseline.cells[0]["space"] if baseline else "tss")
-    known = spaces.get(space).datasets
-    if options["datasets"] is None:
-        datasets = baseline.datasets if baseline else ["cifar10"]
+    asked = {"table": options["table"] or None, "datasets": options["datasets"]}
+    if options["datasets"] is None and baseline:
+        datasets = baseline.datasets
     else:
-        datasets = list(known) if options["datasets"].strip() == "all" else words(options["datasets"])
-    if not datasets:
-        raise UsageError(f"--dataset {options['datasets']!r} names no data set; known: {', '.join(known)}")
+        datasets = measured_datasets(spaces.get(space), asked)
     for dataset in datasets:
-        if dataset not in known:
-            raise unknown(f"data set of space {space!r}", dataset, known, "nasharness list datasets")
         if baseline and dataset not in baseline.datasets:
             raise UsageError(f"{baseline.path} has no data set {dataset!r}; it has {', '.join(baseline.datasets)}")
     given = {key: options[key] for key in ("seconds", "budget")}
@@ -109,7 +106,11 @@ def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
 
     def measured(protocol: Any) -> dict[str, Any]:
         # a baseline says which measurements it was made with; other ones must be asked for, and are then refused
-        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats")}
+        objectives = [each["name"] for each in protocol.get("objectives", ())]
+        sought = {"objectives": objectives[objectives[:1] != ["error"] :], "limits": protocol.get("limits", ())}
+        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats")} | {
+            key: options[key] or names for key, names in sought.items()
+        }
 
     budgets: list[int | None] = [None]
     if options["evaluations"] is not None:

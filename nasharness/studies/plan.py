@@ -109,7 +109,7 @@ class Plan:
             if choices.count(choice) > 1:
                 with lines.at("algorithms", choice.name):
                     raise UsageError(f"algorithm {str(choice)!r} is asked for twice")
-        measured = _datasets(space, given, lines)
+        measured = measured_datasets(space, given, lines)
         return cls(
             algorithms=tuple(choices),
             space=space.name,
@@ -170,8 +170,12 @@ def multi_trial(space: Space) -> list[str]:
     return [record.name for record in records if "whole-signal" not in record.needs and not record.unfit(space)]
 
 
-def _datasets(space: Space, given: Mapping[str, Any], lines: Lines) -> list[str]:
-    """The data sets asked for, all of the space's, or the one that is meant where none is named."""
+def measured_datasets(space: Space, given: Mapping[str, Any], lines: Lines | None = None) -> list[str]:
+    """The data sets that ``given["datasets"]`` asks for, all of the space's, or the one meant where none is named.
+
+    ``given["table"]`` names the table that measures a space which has no data sets of its own. Raises UsageError.
+    """
+    lines = lines or Lines(None, "")
     asked = given.get("datasets")
     tables = []
     if not space.datasets:  # only its tables tell

@@ -17,20 +17,25 @@ from nasharness.search import run as search
 from nasharness.studies.plan import Choice
 
 Floats = NDArray[np.float64]
-SCORES = ("recommended", "final")
-#: Paired differences below this, in percentage points, are none. An image more or less is 0.003 points or more even in
-#: a mean over three seeds; what is smaller is the arithmetic of another machine or a baseline's rounding, which, being
-#: constant, would look significant.
+HYPERVOLUME = "hypervolume"
+#: What runs are scored by; the last where there are several objectives.
+SCORES = ("recommended", "final", HYPERVOLUME)
+#: Paired differences below this are none, where scores are percent (of others, this share of a hundredth of the
+#: largest). An image more or less is 0.003 points or more even in a mean over three seeds; what is smaller is the
+#: arithmetic of another machine or a baseline's rounding, which, being constant, would look significant.
 NOTHING = 1e-5
 
 
 class Side(Protocol):
-    """One of the two: gives both scores of runs on demand."""
+    """One of the two: gives the scores of runs on demand."""
 
     label: str
 
     def scores(self, problem: int, first: int, last: int) -> dict[str, Floats]:
-        """Scores (keys of SCORES) of the runs ``first`` up to ``last`` on a problem: each ``[last - first]``."""
+        """Scores (keys of SCORES) of the runs ``first`` up to ``last`` on a problem: each ``[last - first]``.
+
+        A score that the problem has not is no key.
+        """
         ...
 
 
@@ -47,8 +52,8 @@ class Live:
         self.made: Callable[[int], None] | None = None
 
     def scores(self, problem: int, first: int, last: int) -> dict[str, Floats]:
-        kept = self._kept.get(problem, {name: np.empty(0) for name in SCORES})
-        have = len(kept["final"])
+        kept = self._kept.get(problem, {})
+        have = len(kept["final"]) if kept else 0
         if last > have:
             result = search(
                 self.choice.name,
@@ -58,7 +63,9 @@ class Live:
                 settings=self.choice.changed,
             )
             fresh = {"final": result.final, "recommended": result.recommended_final}
-            kept = {name: np.concatenate([kept[name], fresh[name]]) for name in SCORES}
+            if result.front is not None and not result.front.note:
+                fresh[HYPERVOLUME] = 100.0 * result.front.hypervolume
+            kept = {name: np.concatenate([kept[name], values]) for name, values in fresh.items()} if kept else fresh
             self._kept[problem] = kept
             if self.made is not None:
                 self.made(last - have)
@@ -69,7 +76,8 @@ class Live:
 class Answer:
     """The answer on one data set at one budget.
 
-    ``effect``: mean of NEW minus OLD, percentage points; ``interval``: repeated confidence interval at ``level``.
+    ``effect``: mean of NEW minus OLD, in the unit of the score (percentage points); of a score that is minimised, OLD
+    minus NEW, so that more is better; ``interval``: repeated confidence interval at ``level``.
     ``detectable``: the smallest mean difference that would have been found with 80 % power. ``equal``: share of pairs
     without any difference (less than NOTHING).
     """
@@ -117,9 +125,9 @@ def validate(
 ) -> Validation:
     """Compare ``new`` with ``old`` on every problem, at most ``runs`` runs each.
 
-    ``score``: ``recommended`` is the final metric of the algorithm's own answer, ``final`` the incumbent's. ``alpha``:
-    the chance of any wrong "better" or "worse", over all problems and looks together. A problem whose answer is clear
-    is not run any further.
+    ``score``: ``recommended`` is the final metric of the algorithm's own answer, ``final`` the incumbent's,
+    ``hypervolume`` that of a run's front, in percent of the exact front's. ``alpha``: the chance of any wrong "better"
+    or "worse", over all problems and looks together. A problem whose answer is clear is not run any further.
     """
     if score not in SCORES:
         raise unknown("score", score, SCORES)
@@ -136,10 +144,13 @@ def validate(
             if hypothesis.over:
                 continue
             first, last = hypothesis.runs, at[hypothesis.seen]
-            pair = [side.scores(number, first, last)[score] for side in (new, old)]
+            pair = [_scores(side, number, first, last, score) for side in (new, old)]
             sides[number] = [np.concatenate([a, b]) for a, b in zip(sides[number], pair, strict=True)]
             differences = sides[number][0] - sides[number][1]
-            hypothesis.differences = np.where(np.abs(differences) < NOTHING, 0.0, differences)
+            if score != HYPERVOLUME:
+                differences *= problems[number].sign
+            scale = 1.0 if _percent(problems[number], score) else float(np.abs(sides[number]).max()) / 100
+            hypothesis.differences = np.where(np.abs(differences) <= NOTHING * scale, 0.0, differences)
             hypothesis.seen += 1
             done += last - first
             if progress is not None:
@@ -150,6 +161,20 @@ def validate(
         for problem, hypothesis, (mine, theirs) in zip(problems, hypotheses, sides, strict=True)
     )
     return Validation(new.label, old.label, score, alpha, answers)
+
+
+def _percent(problem: Problem, score: str) -> bool:
+    return score == HYPERVOLUME or problem.objectives[0].unit == "percent"
+
+
+def _scores(side: Side, problem: int, first: int, last: int, score: str) -> Floats:
+    found = side.scores(problem, first, last)
+    if score not in found:
+        raise UsageError(
+            f"score {score!r}: {side.label} has none here. The hypervolume takes two objectives (--objective params); "
+            "three take pip install 'nasharness[mo]' too"
+        )
+    return found[score]
 
 
 def _answer(problem: Problem, hypothesis: Hypothesis, new: Floats, old: Floats) -> Answer:
@@ -175,7 +200,21 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
     score = {
         "recommended": "final metric of the algorithm's own answer (--score final: the incumbent's)",
         "final": "final metric of the incumbent (--score recommended: the algorithm's own answer)",
+        HYPERVOLUME: "hypervolume of a run's front, of the exact front's",
     }[validation.score]
+    if all(_percent(problem, validation.score) for problem in problems):
+        score += ", percent"
+    if validation.score != HYPERVOLUME and problems[0].sign < 0:
+        score += ", lower is better, effects are improvements"
+    asked = problems[0].describe()
+    sought = [
+        f"{key:10} {', '.join(values)}"
+        for key, values in (
+            ("objectives", [each.name for each in problems[0].objectives] if "objectives" in asked else []),
+            ("limits", asked.get("limits", [])),
+        )
+        if values
+    ]
     tables = dict.fromkeys(
         f"{p.table.name}, checksum {p.table.checksum[:12]}; {p.dataset}: {p.signal} -> {p.final}, repeats {p.repeats}"
         for p in problems
@@ -199,7 +238,8 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
         f"new        {validation.new}",
         f"old        {validation.old}",
         *(f"table      {line}" for line in tables),
-        f"score      {score}, percent; seeds {seeds}",
+        *sought,
+        f"score      {score}; seeds {seeds}",
         f"errors     any false better or worse: at most {100 * validation.alpha:g} % (paired mean, group-sequential"
         + (f", Holm over {count} comparisons)" if count > 1 else ")"),
         "",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.analysis.layout import budget
-from nasharness.analysis.validation import SCORES, Live
+from nasharness.analysis.validation import HYPERVOLUME, SCORES, Live
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem
 from nasharness.storage import as_json, atomically, writing
@@ -87,7 +87,10 @@ class Recorded:
             self.runs: int = content["runs"]
             self.cells: list[dict[str, Any]] = content["cells"]
             _check(content)
-            self._scores = [{name: np.array(cell[name], dtype=np.float64) for name in SCORES} for cell in self.cells]
+            self._scores = [
+                {name: np.array(cell[name], dtype=np.float64) for name in SCORES if name in cell or name != HYPERVOLUME}
+                for cell in self.cells
+            ]
             complete = all(values.shape == (self.runs,) for scores in self._scores for values in scores.values())
             finite = all(np.isfinite(values).all() for scores in self._scores for values in scores.values())
         except (KeyError, TypeError, ValueError, OverflowError) as error:
