@@ -172,7 +172,7 @@ def _scores(side: Side, problem: int, first: int, last: int, score: str) -> Floa
     if score not in found:
         raise UsageError(
             f"score {score!r}: {side.label} has none here. The hypervolume takes two objectives (--objective params); "
-            "three take pip install 'nasharness[mo]' too"
+            "where three have none, nasharness run says what is missing"
         )
     return found[score]
 
