@@ -101,9 +101,9 @@ class AutoShrink(Shrinker):
         self._all_smaller = self._smaller = demotions(self.space, keep_path)
         self._dense = dense_start(self.space)
         self._no_start = self.space.is_constant(np.arange(self.space.size)) & keep_path
-        self._allowed = kept(task)
-        self._limited = not self._allowed.all()
         self._excess = task.excess(np.arange(self.space.size, dtype=np.int32))
+        self._allowed = kept(self.space, self._excess)
+        self._limited = not self._allowed.all()
         if self._limited:  # what is known to break a limit is no removal and no start
             self._smaller = np.where(self._allowed[self._all_smaller], self._all_smaller, NOTHING)
             self._no_start |= ~self._allowed

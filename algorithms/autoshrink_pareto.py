@@ -84,7 +84,7 @@ class AutoShrinkPareto(AutoShrinkPooled):
         self._more = {
             number: np.empty((self.runs, 0)) for number in range(1, len(task.objectives)) if number not in known
         }
-        self._allowed = task.excess(everything) == 0
+        self._allowed = self._excess == 0
         for cost in self._costs.values():
             self._allowed &= np.isfinite(cost)
         self._barred = ~self._allowed[self._model.index]

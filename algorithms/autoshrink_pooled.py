@@ -182,7 +182,8 @@ class AutoShrinkPooled(Algorithm):
         self._model = PooledModel(self.space, theta, noise, self.merges and task.several)
         self._ids = np.empty((self.runs, 0), dtype=np.int32)
         self._values = np.empty((self.runs, 0))
-        self._allowed = kept(task)
+        self._excess = task.excess(np.arange(self.space.size, dtype=np.int32))
+        self._allowed = kept(self.space, self._excess)
         self._barred = ~self._allowed[self._model.index]  # by cell of the grid: known to break a limit
         self._asked = np.tile(self._barred, (self.runs, 1))  # and what was asked
         sizes = np.array(self.space.sizes)
@@ -218,8 +219,7 @@ class AutoShrinkPooled(Algorithm):
         """What ``count`` random descents reach first that keeps the limits; of equals all but one drawn uniformly."""
         draws = descent_draws(self.space)
         u = self.streams.uniform(count * (draws + 1)).reshape(self.runs, count, draws + 1)
-        excess = self.task.excess(np.arange(self.space.size, dtype=np.int32))
-        ids = descend(start, smaller, self._allowed, excess, u[..., :-1])[1]
+        ids = descend(start, smaller, self._allowed, self._excess, u[..., :-1])[1]
         taken = self._asked[:, self._model.cell]
         for slot in range(count):
             for run in np.flatnonzero(taken[np.arange(self.runs), ids[:, slot]]):

@@ -141,15 +141,14 @@ def demotions(space: Space, keep_path: bool) -> Indices:
     return result
 
 
-def kept(task: Task) -> NDArray[np.bool_]:
-    """Which architectures are known to keep the limits: bool ``[n]``, all where there are none.
+def kept(space: Space, excess: Floats) -> NDArray[np.bool_]:
+    """Which architectures keep the limits, by how far each is known to break them, ``excess [n]``: bool ``[n]``.
 
-    Where some that keep them connect input and output, those alone.
+    Where some that keep them connect input and output, those alone; where there are no limits, all.
     """
-    everything = np.arange(task.space.size, dtype=np.int32)
-    allowed = task.excess(everything) == 0
+    allowed = excess == 0
     if not allowed.all():
-        live = allowed & ~task.space.is_constant(everything)
+        live = allowed & ~space.is_constant(np.arange(space.size, dtype=np.int32))
         allowed = live if live.any() else allowed
     return np.asarray(allowed)
 
@@ -175,14 +174,15 @@ def descend(
     having kept the limits answers with an architecture that does, drawn uniformly, twice.
     """
     before = state = np.full(u.shape[:-1], start, dtype=np.int32)
-    counts = (smaller >= 0).sum(axis=1)
-    packed = np.take_along_axis(smaller, np.argsort(smaller < 0, axis=1, kind="stable"), axis=1)
     for step in range(0, u.shape[-1] - 1, TOURNAMENT):
-        moves = ~allowed[state] & (counts[state] > 0)
+        options = smaller[state]
+        counts = (options >= 0).sum(axis=-1)
+        moves = ~allowed[state] & (counts > 0)
         if not moves.any():
             break
-        slots = (u[..., step : step + TOURNAMENT] * counts[state][..., None]).astype(np.intp)
-        drawn = packed[state[..., None], slots]
+        slots = (u[..., step : step + TOURNAMENT] * counts[..., None]).astype(np.intp)
+        first = np.argsort(options < 0, axis=-1, kind="stable")  # removals before gaps
+        drawn = np.take_along_axis(options, np.take_along_axis(first, slots, axis=-1), axis=-1)
         best = np.take_along_axis(drawn, excess[drawn].argmin(axis=-1)[..., None], axis=-1)[..., 0]
         before, state = np.where(moves, state, before), np.where(moves, best, state)
     choices = np.flatnonzero(allowed).astype(np.int32)

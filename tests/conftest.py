@@ -32,3 +32,30 @@ def data_home(tmp_path, monkeypatch) -> Path:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the switch that records golden trajectories which are missing."""
     parser.addoption("--bless", action="store_true", help="record golden trajectories that are missing")
+
+
+@pytest.fixture
+def cli(data_home, capsys):
+    """Run the command line in this process: exit code, what it printed, what it said went wrong."""
+    from nasharness.cli import main
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def plug():
+    """Register throw-away algorithms under ``plugged``."""
+    from nasharness.search import register, registry
+
+    def add(cls, **options):
+        registry._records.pop("plugged", None)
+        return register("plugged", citation="none", **options)(cls)
+
+    yield add
+    registry._records.pop("plugged", None)

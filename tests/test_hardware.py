@@ -55,20 +55,6 @@ FBNET = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def cli(data_home, capsys):
-    """Run the command line in this process: exit code, what it printed, what it said went wrong."""
-    from nasharness.cli import main
-
-    def call(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return call
-
-
 def devices(path, columns, index=None):
     """A Parquet file of device columns."""
     rows = len(next(iter(columns.values())))

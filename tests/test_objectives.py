@@ -6,22 +6,10 @@ import pytest
 import nasharness
 from nasharness import fronts, spaces, tables
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.search import Algorithm, Backend, Problem, register, registry
+from nasharness.search import Algorithm, Backend, Problem, registry
 from nasharness.search.front import final_points
 from nasharness.search.testing import synthetic_problem
 from nasharness.spaces import ChoiceSpace
-
-
-@pytest.fixture
-def plug():
-    """Register a throw-away algorithm under ``plugged``."""
-
-    def add(cls, **options):
-        registry._records.pop("plugged", None)
-        return register("plugged", citation="none", **options)(cls)
-
-    yield add
-    registry._records.pop("plugged", None)
 
 
 class Watching(Algorithm):

@@ -42,20 +42,6 @@ def csv(path, columns):
     return path
 
 
-@pytest.fixture
-def cli(data_home, capsys):
-    """Run the command line in this process: exit code, what it printed, what it said went wrong."""
-    from nasharness.cli import main
-
-    def call(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return call
-
-
 def test_one_command_and_every_algorithm_that_fits_runs(cli, tmp_path):
     file = csv(tmp_path / "mine.csv", frame())
     code, out, err = cli("data", "import", file, "--name", "mine", "--arch", "code", "--metric", "run0=acc:0",

@@ -9,22 +9,12 @@ import numpy as np
 import pytest
 
 from nasharness.errors import AlgorithmFailedError, UsageError
-from nasharness.search import NOTHING, PAUSE, Algorithm, ScalarAlgorithm, register, registry, run
+from nasharness.search import NOTHING, PAUSE, Algorithm, ScalarAlgorithm, run
 from nasharness.search.testing import CHECKS, check_seeds, synthetic_problem
 from nasharness.spaces import get
 
 STRING = get("tss").string(11472)
 HERE = str(Path(__file__))
-
-
-@pytest.fixture
-def plug():
-    def add(cls, **given):
-        registry._records.pop("plugged", None)
-        return register("plugged", citation="none", **given)(cls)
-
-    yield add
-    registry._records.pop("plugged", None)
 
 
 def scalar(answer, verb="ask"):

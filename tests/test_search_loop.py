@@ -5,22 +5,10 @@ import pytest
 
 import nasharness
 from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError
-from nasharness.search import NOTHING, PAUSE, Algorithm, Interrupted, Problem, ScalarAlgorithm, loop, register, registry
+from nasharness.search import NOTHING, PAUSE, Algorithm, Interrupted, Problem, ScalarAlgorithm, loop
 from nasharness.search.streams import NOISE, generator
 from nasharness.search.testing import synthetic_problem, synthetic_table
 from nasharness.tables import Table, TableWriter
-
-
-@pytest.fixture
-def plug():
-    """Register throw-away algorithms under ``plugged``."""
-
-    def add(cls, **options):
-        registry._records.pop("plugged", None)
-        return register("plugged", citation="none", **options)(cls)
-
-    yield add
-    registry._records.pop("plugged", None)
 
 
 class Listed(Algorithm):

@@ -268,9 +268,14 @@ def check_request(
     return runs, seed
 
 
+def lacks_fidelities(record: Record, evaluator: Evaluator) -> bool:
+    """Say whether the algorithm chooses among fidelities and the table tells none apart."""
+    return "fidelities" in record.needs and evaluator.epochs == (0,)
+
+
 def check_fidelities(record: Record, problem: Problem, evaluator: Evaluator) -> None:
-    """Raise UsageError where the algorithm trains to several fidelities and the table of ``problem`` has but one."""
-    if "fidelities" in record.needs and evaluator.epochs == (0,):
+    """Raise UsageError where the algorithm chooses among fidelities and the table of ``problem`` tells none apart."""
+    if lacks_fidelities(record, evaluator):
         raise UsageError(
             f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
             "there are none to choose from (nasharness list algos shows what each algorithm needs)"

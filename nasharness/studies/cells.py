@@ -9,7 +9,6 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from nasharness.search import Problem, caveats, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
-from nasharness.search.run import check_fidelities
+from nasharness.search.run import check_fidelities, lacks_fidelities
 from nasharness.storage.toml import Lines
-from nasharness.studies.plan import Choice, Plan
+from nasharness.studies.plan import Plan
 from nasharness.studies.shard import Shard
 from nasharness.version import __version__
 
@@ -79,7 +78,13 @@ class Study:
         problems = problems or [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
         problems = [problem.loaded() for problem in problems]
         if plan.all_that_fit:
-            plan = replace(plan, algorithms=tuple(filter(partial(_fits, problems), plan.algorithms)))
+            evaluators = [problem.evaluator() for problem in problems]
+            fitting = (
+                choice
+                for choice in plan.algorithms
+                if not any(lacks_fidelities(registry.get(choice.name), each) for each in evaluators)
+            )
+            plan = replace(plan, algorithms=tuple(fitting))
         records = [registry.get(choice.name) for choice in plan.algorithms]
         for record in records:
             record.check_space(problems[0].space)
@@ -153,16 +158,6 @@ def identity_of(versions: Mapping[str, str], cells: Sequence[Mapping[str, Any]])
     bare = [{key: value for key, value in cell.items() if key != "caveats"} for cell in cells]  # they decide nothing
     content = json.dumps({"versions": versions, "cells": bare}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _fits(problems: Sequence[Problem], choice: Choice) -> bool:
-    """Say whether every table has the fidelities that an algorithm needs."""
-    try:
-        for problem in problems:
-            check_fidelities(registry.get(choice.name), problem, problem.evaluator())
-    except UsageError:
-        return False
-    return True
 
 
 def table_label(cell: Mapping[str, Any]) -> str:
