@@ -16,6 +16,7 @@ from nasharness.fronts import (
     best_first,
     best_under,
     crowding,
+    entering,
     hypervolume,
     hypervolume_along,
     igd_plus,
@@ -75,6 +76,13 @@ def test_dominance_does_not_depend_on_the_order_of_points_and_objectives(points,
     columns = random.sample(range(points.shape[1]), points.shape[1])
     assert (non_dominated(points)[order] == non_dominated(points[order][:, columns])).all()
     assert (ranks(points)[order] == ranks(points[order][:, columns])).all()
+
+
+@given(any_points)
+def test_what_enters_a_front_is_what_no_earlier_point_dominates(points):
+    expected = [bool(non_dominated(points[: place + 1])[place]) for place in range(len(points))]
+    assert entering(points).tolist() == expected
+    assert entering(np.stack([points, points[::-1]]))[0].tolist() == expected
 
 
 def test_equal_points_stay_together():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from nasharness.fronts.attainment import attainment
 from nasharness.fronts.distance import igd_plus
-from nasharness.fronts.dominance import best_first, crowding, non_dominated, ranks
+from nasharness.fronts.dominance import best_first, crowding, entering, non_dominated, ranks
 from nasharness.fronts.hypervolume import hypervolume, hypervolume_along
 from nasharness.fronts.limits import best_under
 from nasharness.fronts.reference import Reference, reference_of
@@ -21,6 +21,7 @@ __all__ = [
     "best_first",
     "best_under",
     "crowding",
+    "entering",
     "hypervolume",
     "hypervolume_along",
     "igd_plus",

@@ -60,6 +60,38 @@ def ranks(points: ArrayLike) -> NDArray[np.intp]:
     return ranked.reshape(*batch, count)
 
 
+def entering(points: ArrayLike) -> Flags:
+    """Return bool ``[..., points]``: which points no *earlier* point of their set dominates.
+
+    Along a trajectory these are the evaluations that join its front, for however long; never points with NaN.
+    """
+    array = as_points(points)
+    *batch, count, objectives = array.shape
+    sets = as_sets(array)
+    enters = np.zeros(sets.shape[:2], dtype=bool)
+    held = [np.full((len(sets), 0), np.nan)] * objectives  # the front so far, in any order, filled up with NaN
+    for place in range(count):
+        point = [sets[:, place, one, None] for one in range(objectives)]
+        no_worse, better, beats = (np.full(held[0].shape, flag) for flag in (True, False, True))
+        enters[:, place] = ~np.isnan(sets[:, place]).any(axis=1)
+        for column, value in zip(held, point, strict=True):
+            no_worse &= column <= value
+            better |= column < value
+            beats &= value <= column
+        enters[:, place] &= ~(no_worse & better).any(axis=1)
+        # what the new one beats makes room for it: whatever that dominated, this does
+        room = (beats | np.isnan(held[0])) & enters[:, place, None]
+        if not (room.any(axis=1) | ~enters[:, place]).all():
+            held = [np.concatenate([column, np.full_like(point[0], np.nan)], axis=1) for column in held]
+            room = np.concatenate([room, enters[:, place, None]], axis=1)
+        rows = np.flatnonzero(enters[:, place])
+        slots = room[rows].argmax(axis=1) if len(rows) else rows
+        for column, value in zip(held, point, strict=True):
+            column[room] = np.nan
+            column[rows, slots] = value[rows, 0]
+    return enters.reshape(*batch, count)
+
+
 def crowding(points: ArrayLike, ranks: NDArray[np.intp]) -> Floats:
     """Return float64 ``[..., points]``: how far apart a point's neighbours on its own rank are; more is lonelier.
 

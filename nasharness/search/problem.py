@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from nasharness.search.measure import Measure
 from nasharness.search.objective import Limit, Objective, parse_limit, reader, resolve
 from nasharness.spaces.base import Space
 from nasharness.tables import Table, candidates, open_table
+
+if TYPE_CHECKING:
+    from nasharness.search.front import Exact
 
 DEFAULT_EVALUATIONS = 200
 REPEATS = ("charged", "free")
@@ -231,6 +234,16 @@ class Problem:
         """What reads objectives and limits that cost nothing; None where there are no such. Made once."""
         return self._known
 
+    def exact_front(self) -> Exact | None:
+        """The exact front of several objectives; None where there is one, or no table tells it. Made once."""
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> Exact | None:
+        from nasharness.search.front import exact_of  # which needs the loop, which needs this
+
+        return exact_of(self)
+
     @cached_property
     def _evaluator(self) -> Evaluator:
         if not isinstance(self.table, Table):
@@ -263,7 +276,7 @@ class Problem:
         """
         table = Table(self.table.path, self.table.meta) if isinstance(self.table, Table) else self.table
         made = replace(self, table=table, **changes)
-        made.__dict__.update(_evaluator=self._evaluator, _truth=self._truth, _known=self._known)
+        made.__dict__.update(_evaluator=self._evaluator, _truth=self._truth, _known=self._known, _exact=self._exact)
         return made
 
 

@@ -56,6 +56,12 @@ def described(problem: Problem) -> dict[str, Any]:
     }
 
 
+def front_of(problem: Problem) -> dict[str, Any]:
+    """What there is to find of several objectives, under ``front``: see `Exact.describe`. Empty of one."""
+    exact = problem.exact_front()
+    return {} if exact is None else {"front": exact.describe(problem)}
+
+
 @dataclass(frozen=True)
 class Study:
     """A plan worked out: ``problems`` one a data set, ``cells`` as in study.json, ``identity`` of all that counts."""
@@ -106,6 +112,7 @@ class Study:
                     "control": record.control,
                     **described(problem),
                     "optimum": number(problem.truth().optimum),
+                    **front_of(problem),
                     "caveats": [
                         each.as_dict() for each in caveats.before(problem, record, record.settings(choice.changed))
                     ],
@@ -155,7 +162,8 @@ class Study:
 
 def identity_of(versions: Mapping[str, str], cells: Sequence[Mapping[str, Any]]) -> str:
     """What makes two studies one: their cells and the code behind them, however the plan was worded."""
-    bare = [{key: value for key, value in cell.items() if key != "caveats"} for cell in cells]  # they decide nothing
+    nothing = ("caveats", "front")  # they decide nothing
+    bare = [{key: value for key, value in cell.items() if key not in nothing} for cell in cells]
     content = json.dumps({"versions": versions, "cells": bare}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
 from nasharness.studies.cells import shard_names
 from nasharness.studies.folder import read_meta, read_shard, shard_note
 from nasharness.studies.plan import count, share
-from nasharness.studies.shard import NAMES, SCHEMA, schema_like
+from nasharness.studies.shard import FRONTS, NAMES, SCHEMA, schema_like
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 class StudyResults:
     """What ``load`` returns.
 
-    ``frame``: all rows, columns as in the shards, and ``study``, the number of the folder they came from; ordered by
-    study, cell, seed and step. ``cells``: those of study.json with ``study`` added, in the same order. ``metas``: the
-    content of every study.json. Where two studies have the same algorithm on the same data set, its label (in both
-    ``frame`` and ``cells``) ends in ``@ FOLDER``.
+    ``frame``: all rows, columns as in the shards (those of fronts where there are any), and ``study``, the number of
+    the folder they came from; ordered by study, cell, seed and step. ``cells``: those of study.json with ``study``
+    added, in the same order. ``metas``: the content of every study.json. Where two studies have the same algorithm on
+    the same data set, its label (in both ``frame`` and ``cells``) ends in ``@ FOLDER``.
     """
 
     def __init__(
@@ -42,6 +43,52 @@ class StudyResults:
     def last(self) -> pd.DataFrame:
         """One row a run: its end."""
         return self.frame[self.frame["last"]].reset_index(drop=True)
+
+    def fronts(self, cell: Mapping[str, Any]) -> pd.DataFrame:
+        """The front of every run of a cell: a row a member, in the order of evaluation.
+
+        Columns: ``seed``, ``arch``, ``signal`` of the first objective, and the final value in each objective under its
+        name. Raises UsageError for a cell of one objective.
+        """
+        import pandas as pd
+
+        rows = self._of(cell)
+        counts = [len(members) for members in rows["front"]]
+        objectives = [each["name"] for each in cell["protocol"]["objectives"]]
+        values = np.concatenate([*rows["front_values"], np.empty(0)]).reshape(-1, len(objectives))
+        return pd.DataFrame(
+            {
+                "seed": np.repeat(rows["seed"].to_numpy(), counts),
+                "arch": np.concatenate([*rows["front"], np.empty(0, dtype=np.int32)]),
+                "signal": np.concatenate([*rows["front_signals"], np.empty(0)]),
+                **dict(zip(objectives, values.T, strict=True)),
+            }
+        )
+
+    def hypervolumes(self, cell: Mapping[str, Any], evaluations: NDArray[Any] | Sequence[int]) -> NDArray[np.float64]:
+        """Hypervolume of every run's front after each of ``evaluations``, ``[runs, evaluations]``, by seed.
+
+        As a share of the exact front's; 0 before the first evaluation. A run that has ended keeps its front. Raises
+        UsageError for a cell of one objective.
+        """
+        rows = self._of(cell)
+        found = np.zeros((len(rows), len(evaluations)))
+        for number, (steps, shares) in enumerate(zip(rows["front_steps"], rows["front_hypervolumes"], strict=True)):
+            place = np.searchsorted(steps, evaluations, side="right")
+            found[number] = np.concatenate([[0.0], shares])[place]
+        return found
+
+    def _of(self, cell: Mapping[str, Any]) -> pd.DataFrame:
+        """The last row of each run of a cell of several objectives, by seed."""
+        frame = self.frame
+        name = FRONTS[0].name
+        own = frame[frame["last"] & (frame["cell"] == cell["id"]) & (frame["study"] == cell["study"])]
+        if name not in frame or own[name].isna().any():
+            raise UsageError(
+                f"{cell['algorithm']} on {cell['dataset']} has no fronts: it was run for one objective; name another "
+                "one (--objective params)"
+            )
+        return own.sort_values("seed", kind="stable")
 
     def strings(self, column: str = "incumbent", rows: pd.DataFrame | None = None) -> list[str]:
         """The architectures of a column, ``incumbent`` or ``recommended``, as the strings of their space.
@@ -149,7 +196,8 @@ def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
         if note.get("study") != meta["identity"] or note.get("shard") != name:
             raise DataError(f"{file} belongs to another study than {path / 'study.json'}; compute it again: {command}")
         try:
-            tables.append(table.select(SCHEMA.names).cast(schema_like(table.schema)))
+            schema = schema_like(table.schema)
+            tables.append(table.select(schema.names).cast(schema))
         except pa.ArrowException as error:
             raise DataError(
                 f"{file} holds columns of other types ({str(error).splitlines()[0]}); compute it again: {command}"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nasharness.search import Problem, registry
-from nasharness.search.front import fronts_of
+from nasharness.search.front import along, fronts_of, shown
 from nasharness.search.loop import Searched, scores, search
 from nasharness.search.run import make_task, named
 from nasharness.spaces import Space
@@ -45,6 +45,20 @@ SCHEMA = pa.schema(
         ("hypervolume", pa.float64()),
         ("igd_plus", pa.float64()),
     ]
+)
+#: Further columns where there are several objectives; of a run's last row alone. ``front``: the architectures of the
+#: front that the run found; ``front_signals``: what it was told of them in the first objective; ``front_values``: their
+#: final values in every objective, one architecture after the other. ``front_steps``, ``front_hypervolumes``: the
+#: evaluations after which the hypervolume changed, and what it was from then on.
+FRONTS = tuple(
+    pa.field(name, pa.list_(kind))
+    for name, kind in (
+        ("front", pa.int32()),
+        ("front_signals", pa.float64()),
+        ("front_values", pa.float64()),
+        ("front_steps", pa.int32()),
+        ("front_hypervolumes", pa.float64()),
+    )
 )
 #: Columns that hold architectures.
 ARCHS = ("incumbent", "recommended")
@@ -84,8 +98,8 @@ class Shard:
 def encoded(
     columns: Mapping[str, NDArray[Any]], labels: Sequence[str], space: Space, study: str, name: str, runs: int
 ) -> bytes:
-    """The Parquet file of a shard. ``columns``: those of SCHEMA but NAMES; ``labels``: values of NAMES."""
-    size, schema = len(columns["seed"]), schema_of(space)
+    """The Parquet file of a shard. ``columns``: all but NAMES of a schema of shards; ``labels``: values of NAMES."""
+    size, schema = len(columns["seed"]), _with_fronts(schema_of(space), FRONTS[0].name in columns)
     arrays = [pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in labels] + [
         array(columns[column], schema.field(column).type) for column in schema.names[len(NAMES) :]
     ]
@@ -103,11 +117,15 @@ def schema_of(space: Space) -> pa.Schema:
 
 
 def schema_like(found: pa.Schema) -> pa.Schema:
-    """SCHEMA, with architectures as vectors of choices where ``found``, a file's, has them so."""
+    """SCHEMA, with architectures as vectors of choices and with FRONTS where ``found``, a file's, has them so."""
     place = found.get_field_index(ARCHS[0])
     kind = found.field(place).type if place >= 0 else None
     vectors = kind is not None and pa.types.is_fixed_size_list(kind) and kind.value_type == pa.int8()
-    return _with_archs(kind) if vectors else SCHEMA
+    return _with_fronts(_with_archs(kind) if vectors else SCHEMA, FRONTS[0].name in found.names)
+
+
+def _with_fronts(schema: pa.Schema, fronts: bool) -> pa.Schema:
+    return pa.schema([*schema, *FRONTS]) if fronts else schema
 
 
 def _with_archs(kind: pa.DataType) -> pa.Schema:
@@ -115,7 +133,7 @@ def _with_archs(kind: pa.DataType) -> pa.Schema:
 
 
 def array(values: NDArray[Any], kind: pa.DataType | None = None) -> pa.Array:
-    """Values ``[n]``, or vectors of choices ``[n, positions]``, as a column."""
+    """Values ``[n]`` or vectors of choices ``[n, positions]``, as a column."""
     if values.ndim == 1:
         return pa.array(values, type=kind)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), type=pa.int8()), values.shape[1])
@@ -151,5 +169,18 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
     front = fronts_of(problem, trajectories)
     if front is not None:
         columns["hypervolume"][before:], columns["igd_plus"][before:] = front.hypervolume, front.igd_plus
+        run_of, done, share = along(problem, trajectories)
+        starts = np.searchsorted(run_of, every[1:])
+        lists: list[list[NDArray[Any]]] = [
+            list(front.ids),
+            list(front.signals),
+            [shown(problem, points).ravel() for points in front.points],
+            np.split(done, starts),
+            np.split(share, starts),
+        ]
+        for field, values in zip(FRONTS, lists, strict=True):
+            column = columns[field.name] = np.full(before + runs, None, dtype=object)
+            for number, value in enumerate(values, before):
+                column[number] = value
     order = np.argsort(np.concatenate([run, every]), kind="stable")
     return {name: column[order] for name, column in columns.items()}
