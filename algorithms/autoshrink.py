@@ -23,14 +23,14 @@ from nasharness.spaces.base import Floats, Indices
 
 CITATION = "Zhang et al., AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, AAAI 2020"
 
-#: The official code's behaviour (facts, autoshrink.md section 2), each switchable by itself.
+#: The official code's behaviour, each switchable by itself; the links lead into docs/reproduction/autoshrink.md.
 OFFICIAL = {
-    "cost_weight": 0.1,  # Q18
-    "score_start": False,  # Q9
-    "ties": "last",  # Q15
-    "nan": "best",  # R2
-    "patience": 0,  # Q7
-    "keep_path": False,  # Q7
+    "cost_weight": 0.1,  # autoshrink.md#q18
+    "score_start": False,  # autoshrink.md#q9
+    "ties": "last",  # autoshrink.md#q15
+    "nan": "best",  # autoshrink.md#r2
+    "patience": 0,  # autoshrink.md#q7
+    "keep_path": False,  # autoshrink.md#q7
     "restarts": False,
 }
 
@@ -59,17 +59,19 @@ class AutoShrink(Shrinker):
     """AutoShrink on one concrete cell (tss), or by width descent (sss), with the fixes of its known defects.
 
     Starts from the full network: all 3x3 convolutions, all widths 64. A step scores at most ``k`` networks, each one
-    removal away from the present one (tss: one operation made weaker; sss: one layer 8 channels narrower), and moves
-    to the best of them. The answer is the best network recorded. The dense start is a strong prior, which random search
-    and evolution do not have: say so when comparing. (facts, autoshrink.md 7.1 T2, 7.2 S1)
+    removal away from the present one (tss: one operation made weaker; sss: one layer 8 channels narrower), and moves to
+    the best of them. The answer is the best network recorded. The dense start is a strong prior, which random search
+    and evolution do not have: say so when comparing. Which of AutoShrink's forms this is:
+    docs/reproduction/autoshrink.md#t2 and, on sss, autoshrink.md#s1; the links below lead there too.
 
     Settings: ``k`` removals scored a step. ``cost_weight``: accuracy, as a fraction, given up per tenfold MACs.
-    ``beam``: networks kept a step (Q8). ``trials``: evaluations averaged into one score (Q1). ``score_start``: whether
-    the full network is evaluated first (Q9). ``patience``: steps without a better score after which a descent ends, 0
-    for never (Q7). ``keep_path``: whether input and output stay connected (Q7). ``restarts``: whether a new descent
-    starts when one has ended, from the full network until that finds nothing new, then from random ones; no network is
-    ever paid for twice. ``ties``: ``cheaper`` (then at random) or ``last``
-    (Q15). ``nan``: whether a failed evaluation is the ``worst`` or, as in the official code, the ``best`` (R2).
+    ``beam``: networks kept a step (autoshrink.md#q8). ``trials``: evaluations averaged into one score
+    (autoshrink.md#q1). ``score_start``: whether the full network is evaluated first (autoshrink.md#q9). ``patience``:
+    steps without a better score after which a descent ends, 0 for never, and ``keep_path``: whether input and output
+    stay connected (autoshrink.md#q7). ``restarts``: whether a new descent starts when one has ended, from the full
+    network until that finds nothing new, then from random ones; no network is ever paid for twice. ``ties``:
+    ``cheaper`` (then at random) or ``last`` (autoshrink.md#q15). ``nan``: whether a failed evaluation is the ``worst``
+    or, as in the official code, the ``best`` (autoshrink.md#r2).
 
     Under limits that the full network breaks, random removals lead to the edge of what keeps them, which is known and
     costs no evaluation; a descent begins there, and what breaks a limit is no removal.

@@ -150,8 +150,8 @@ class AutoShrinkPooled(Algorithm):
 
     Settings: ``theta``: prior variance of an interaction relative to one of an order less. ``noise``: variance of a
     score's noise, in normal scores. ``explore``: share of cells drawn uniformly from the survivors. ``growth``: a step
-    evaluates one ``growth``-th of what is known. ``cost_weight`` as in ``autoshrink``. (facts, autoshrink.md 7.1 T4 and
-    Q1; interactions and re-opening are ours)
+    evaluates one ``growth``-th of what is known. ``cost_weight`` as in ``autoshrink``. Why evidence is pooled:
+    docs/reproduction/autoshrink.md#t4; interactions and re-opening are ours.
 
     Under limits, what is known to break them is never evaluated; where the full network does, the first evaluations are
     networks that random removals reach first within the limits.

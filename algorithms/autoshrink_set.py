@@ -67,8 +67,8 @@ class AutoShrinkSet(Shrinker):
     Starts from all options everywhere. A step draws ``k`` removable choices without replacement, scores each by the
     mean of ``samples`` cells drawn uniformly from the sets without it, and removes the choice that leaves the best
     mean, until one cell is left: the answer. Candidates differ less than the sampling noise, so that at one sample it
-    is worse than random search at equal cost (facts, autoshrink.md 7.1 T1 and Q1): an ablation, not a recommendation.
-    ``cost_weight`` as in ``autoshrink``. No run pays twice for a cell.
+    is worse than random search at equal cost (docs/reproduction/autoshrink.md#t1): an ablation, not a
+    recommendation. ``cost_weight`` as in ``autoshrink``. No run pays twice for a cell.
     """
 
     def __init__(self, task: Task, *, k: int = 10, samples: int = 1, cost_weight: float = 0.0) -> None:

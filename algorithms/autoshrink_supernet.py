@@ -61,8 +61,8 @@ class AutoShrinkSupernet(OneShot):
     The answer: after one more such round, the ``finalists`` best predicted of all survivors are scored on ``batches``
     batches, and the one with the best prediction from all evidence wins. Before the last epoch, once there is evidence,
     that is the best predicted survivor, without a contest. ``theta``, ``noise``: of the model, as in
-    ``autoshrink.pooled``. ``cost_weight`` as in ``autoshrink``. (facts, autoshrink.md 7.1 T4 and Q1; the schedule, the
-    rounds and the finalists are ours)
+    ``autoshrink.pooled``. ``cost_weight`` as in ``autoshrink``. Why evidence is pooled:
+    docs/reproduction/autoshrink.md#t4; the schedule, the rounds and the finalists are ours.
 
     The model's defaults were chosen on simulated shared weights, scores that agree with a table's at a correlation of
     0.6 to 0.7 and err in systematic ways: less ``noise`` than 4 overfits some fifty scores so much that random search

@@ -134,7 +134,8 @@ class BOHB(Algorithm):
     """Hyperband with a kernel density sampler, with the settings of NATS-Bench and the arithmetic of HpBandSter 0.7.4.
 
     Brackets of successive halving cycle: with ``eta`` 3 and fidelities of 1 to 12 epochs 9, 3, 1 architectures at
-    1, 4, 12 epochs; 3, 1 at 4, 12; and 3 at 12. Every evaluation trains from scratch. (facts, nats_bench.md 4.1)
+    1, 4, 12 epochs; 3, 1 at 4, 12; and 3 at 12. Every evaluation trains from scratch.
+    (docs/reproduction/multi-trial.md#bohb)
 
     A new architecture is drawn uniformly (always before a model exists, later with probability ``random_fraction``), or
     proposed by the model of the largest fidelity that has one: of ``num_samples`` candidates, the one with the smallest

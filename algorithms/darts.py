@@ -43,7 +43,7 @@ class Darts(PolicySearch):
     step (see `nasharness.supernets.unrolled`), at four passes more. ``lr``, ``weight_decay``: of Adam on the
     architecture parameters. ``warmup``: share of the epochs in which they rest. The answer is the heaviest operation of
     each edge. Defaults: a rate ten times the paper's 3e-4 and a warm-up, for searches of tens of epochs on thousands of
-    images; ``darts.paper`` has the paper's (facts, nats_bench.md 4.2).
+    images; ``darts.paper`` has the paper's (docs/reproduction/one-shot.md#darts).
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Enas(OneShot):
     step's other cells; or ``epoch``, the previous epoch's mean baseline moved 1 % towards the reward (first epoch: the
     score itself). The answer is the best scored of ``candidates`` cells that the controller draws. Defaults: a
     twentieth of the paper's cells, ten times its rate, compared on the same batches; ``enas.paper`` has the paper's
-    (facts, nats_bench.md 4.2).
+    (docs/reproduction/one-shot.md#enas).
     """
 
     derives_by_scoring = True

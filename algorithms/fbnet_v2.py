@@ -34,7 +34,7 @@ class FbnetV2(Annealed):
     linearly from ``tau_first`` to ``tau_last`` over the epochs. ``lr``, ``weight_decay``: of Adam on the architecture
     parameters. ``warmup``: share of the epochs in which these rest, and widths are full or random. The answer is the
     most probable width of each layer. Defaults: ten times the paper's rate and the warm-up; ``fbnet-v2.paper`` and
-    ``fbnet-v2.warm.paper`` have the paper's (facts, nats_bench.md 4.3).
+    ``fbnet-v2.warm.paper`` have the paper's (docs/reproduction/one-shot.md#fbnetv2).
     """
 
     def relaxed(self, epoch: int, learn: bool) -> Gates:

@@ -43,7 +43,7 @@ class Gdas(Annealed):
 
     Defaults: shared weights alone for three fifths of the epochs (convolutions are the last to become good), then more
     than ten times the paper's rate, and a share of a quarter; for searches of tens of epochs on thousands of images.
-    ``gdas.paper`` has the paper's (facts, nats_bench.md 4.2).
+    ``gdas.paper`` has the paper's (docs/reproduction/one-shot.md#gdas).
     """
 
     def __init__(

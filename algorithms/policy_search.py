@@ -65,7 +65,8 @@ class PolicySearch(OneShot):
     A subclass gives ``relaxed``, the gates of a forward pass that depends on the distributions; the architecture step
     descends the cross-entropy of an architecture batch through them. The answer is the most probable option at each
     position. During the first ``warmup`` of all epochs the distributions do not learn; widths are then all full with
-    a probability that falls linearly from 1 to 0, or uniformly random, layer by layer (facts, nats_bench.md 4.3).
+    a probability that falls linearly from 1 to 0, or uniformly random, layer by layer
+    (docs/reproduction/one-shot.md#tunas).
     """
 
     def __init__(self, task: OneShotTask, *, lr: float, weight_decay: float, warmup: float) -> None:

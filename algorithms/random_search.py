@@ -17,7 +17,7 @@ class RandomSearch(Algorithm):
     """Uniform random search, with replacement.
 
     Every architecture is drawn uniformly and independently, which is what NATS-Bench's draw of each edge's operation or
-    each layer's width amounts to (facts, nats_bench.md 4.1). No settings.
+    each layer's width amounts to (docs/reproduction/multi-trial.md#random-search). No settings.
     """
 
     #: Architectures a step: enough to make Python's share vanish, few enough to stay in the processor's cache.

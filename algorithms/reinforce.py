@@ -29,7 +29,7 @@ class Reinforce(Algorithm):
     A categorical distribution at each position, its logits drawn from a normal of standard deviation ``init_std``. Each
     step draws one architecture, evaluates it, moves the baseline (an exponential moving average with ``momentum``,
     corrected for its start) to the reward in percent, and only then takes one Adam step of rate ``lr`` on
-    -log p (reward - baseline). No entropy term. (facts, nats_bench.md 4.1)
+    -log p (reward - baseline). No entropy term. (docs/reproduction/multi-trial.md#reinforce)
     """
 
     def __init__(self, task: Task, *, lr: float = 0.01, momentum: float = 0.9, init_std: float = 0.001) -> None:

@@ -33,7 +33,7 @@ class Rsps(OneShot):
 
     Operations are drawn uniformly for each edge of each cell, and again for a node all of whose inputs are ``none``.
     The answer is the best scored of ``candidates`` cells drawn uniformly, in two rounds (`best_scored`), or with
-    ``fresh`` each once, on its own batch, as published and in ``rsps.paper`` (facts, nats_bench.md 4.2).
+    ``fresh`` each once, on its own batch, as published and in ``rsps.paper`` (docs/reproduction/one-shot.md#rsps).
     """
 
     derives_by_scoring = True

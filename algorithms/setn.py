@@ -35,7 +35,7 @@ class Setn(PolicySearch):
     all operations. The answer is the best scored of the ``candidates`` most probable of all cells, in two rounds
     (`best_scored`), or with ``fresh`` each once, on its own batch, as published. ``lr``, ``weight_decay``: of Adam on
     the architecture parameters, which rest during the first ``warmup`` of the epochs. Defaults: ten times the rate,
-    a warm-up and the two rounds; ``setn.paper`` has the paper's (facts, nats_bench.md 4.2).
+    a warm-up and the two rounds; ``setn.paper`` has the paper's (docs/reproduction/one-shot.md#setn).
     """
 
     derives_by_scoring = True

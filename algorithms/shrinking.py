@@ -2,7 +2,7 @@
 
 AutoShrink (AAAI 2020) starts from the full network and removes one choice at a time: of all eligible removals it
 draws ``k`` uniformly without replacement, scores each by the network it leaves, and makes the best one permanent. The
-score (facts, autoshrink.md 1.6, 1.7) is, with accuracy in [0, 1],
+score (docs/reproduction/autoshrink.md#score) is, with accuracy in [0, 1],
 
     accuracy - cost_weight * (log10(MACs) - 6)
 
@@ -24,7 +24,7 @@ class Shrinker(Algorithm):
     """Base of the AutoShrink family: penalised scores, a memory of what a run has paid for, and the best it recorded.
 
     The memory makes sure that no run pays twice for the same architecture. ``record`` keeps the best scored one, the
-    cheaper of equals, which is AutoShrink's return rule (facts, autoshrink.md 7.3).
+    cheaper of equals, which is AutoShrink's return rule (docs/reproduction/autoshrink.md#shrink-loop).
     """
 
     def __init__(self, task: Task, *, cost_weight: float) -> None:

@@ -34,7 +34,8 @@ class Tas(Annealed):
     of their two perturbed logits. The temperature falls linearly from ``tau_first`` to ``tau_last`` over the epochs.
     ``lr``, ``weight_decay``: of Adam on the architecture parameters. ``warmup``: share of the epochs in which these
     rest, and widths are full or random. The answer is the most probable width of each layer. Defaults: ten times the
-    paper's rate and the warm-up; ``tas.paper`` and ``tas.warm.paper`` have the paper's (facts, nats_bench.md 4.3).
+    paper's rate and the warm-up; ``tas.paper`` and ``tas.warm.paper`` have the paper's
+    (docs/reproduction/one-shot.md#tas).
     """
 
     def relaxed(self, epoch: int, learn: bool) -> Gates:

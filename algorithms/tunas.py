@@ -32,10 +32,11 @@ class Tunas(PolicySearch):
     """TuNAS: weights and policy are trained on widths drawn from the policy, which REINFORCE updates.
 
     The reward is the accuracy on the architecture batch in percent; its moving mean with factor ``momentum`` is the
-    baseline, updated first and corrected for its start at zero, as in NATS-Bench's REINFORCE (facts, nats_bench.md
-    4.1). ``lr``, ``weight_decay``: of Adam on the policy. ``warmup``: share of the epochs in which the policy rests,
-    and widths are full or random. The answer is the most probable width of each layer. Defaults: ten times the paper's
-    rate and the warm-up; ``tunas.paper`` and ``tunas.warm.paper`` have the paper's (facts, nats_bench.md 4.3).
+    baseline, updated first and corrected for its start at zero, as in NATS-Bench's REINFORCE
+    (docs/reproduction/multi-trial.md#reinforce). ``lr``, ``weight_decay``: of Adam on the policy. ``warmup``: share of
+    the epochs in which the policy rests, and widths are full or random. The answer is the most probable width of each
+    layer. Defaults: ten times the paper's rate and the warm-up; ``tunas.paper`` and ``tunas.warm.paper`` have the
+    paper's (docs/reproduction/one-shot.md#tunas).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Writes archives in NATS-Bench's published formats, of any size, for tests and benchmarks.
 
-The structure is that of the official records (facts sheet NATS-Bench, section 2.2): protocol 4, an ordered dict per
+The structure is that of the official records (docs/reproduction/nats-bench.md#records): protocol 4, an ordered dict per
 training length, numpy scalars for params and latency, no top-5 curves at 200 epochs, one to three seeds. Values are
 made up; where ``table`` (the columns of tss.parquet) is given, the last epochs are the real ones. The architectures of
 ``ANCHORS`` get their published values. ``full`` shortens the full-length curves: the records then say so themselves.

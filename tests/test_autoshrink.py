@@ -89,7 +89,7 @@ def test_width_descent_goes_down_one_layer_by_one_step():
 
 
 def test_official_penalty():
-    """score = accuracy - 0.1 * (log10 MACs - 6): ten times the MACs cost ten points (facts 1.6, Q18)."""
+    """score = accuracy - 0.1 * (log10 MACs - 6): ten times the MACs cost ten points."""
     millions = TSS.flops(np.arange(TSS.size), "cifar10")
     assert penalty(TSS, "cifar10", 0.1) == pytest.approx(10 * (np.log10(millions * 1e6) - 6))
 
@@ -128,11 +128,13 @@ def test_sss_shrinks_widths():
     settings = {"patience": 0, "restarts": False}
     result = nasharness.run("autoshrink", problem, runs=3, settings=settings)
     assert result.trajectories.ids[:, 0].tolist() == [32_767] * 3
-    assert (result.evaluations >= 105).all()  # facts 7.2: 105 to 165 queries, the start is one more
+    assert (
+        result.evaluations >= 105
+    ).all()  # 105 to 165, and the start is one more (docs/reproduction/autoshrink.md#s1)
     assert (result.evaluations <= 166).all()
 
 
-# ---- quirks of the official code, one by one (facts, autoshrink.md section 2)
+# ---- quirks of the official code, one by one (docs/reproduction/autoshrink.md)
 
 
 def test_official_profile_is_what_it_says():
@@ -251,7 +253,7 @@ def test_survivors_and_samples_from_them():
     ],
 )
 def test_set_shrink_reproduces_the_published_rows(light_table, samples, dataset, mean, std):
-    """Facts, autoshrink.md 7.1, T1 with k=10: final cell, 200 seeds there and 200 here."""
+    """docs/reproduction/autoshrink.md#t1 with k=10: final cell, 200 seeds there and 200 here."""
     problem = Problem.create(dataset=dataset, table=light_table, evaluations=5_000)
     result = nasharness.run("autoshrink.set", problem, runs=200, settings={"samples": samples})
     error = np.hypot(std, result.recommended_final.std()) / np.sqrt(200)

@@ -34,7 +34,7 @@ def test_rebuilding_gives_the_committed_bytes(tmp_path):
 
 @pytest.mark.parametrize(
     ("dataset", "values"),
-    [  # facts sheet NATS-Bench, section 7
+    [  # docs/reproduction/nats-bench.md#anchors
         ("cifar10-valid", {0: 81.9827, 11: 87.940, 284: 86.0467}),
         ("cifar100", {0: 52.70, 11: 67.4533, 284: 61.68}),
         ("ImageNet16-120", {0: 28.2111, 11: 30.4111, 284: 33.40}),

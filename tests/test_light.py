@@ -61,7 +61,7 @@ def test_validation_seconds_err_as_their_note_says(shared_data, data_home):
         error = table.values(dataset, "val_s")[index] / exact - 1
         assert np.sqrt((error**2).mean()) == pytest.approx(0.028, abs=1e-3)
         assert np.abs(error).max() == pytest.approx(0.21, abs=5e-3)
-    for index, seconds in ((0, 89.2021), (11, 153.6959), (284, 60.8990)):  # published costs, facts section 7
+    for index, seconds in ((0, 89.2021), (11, 153.6959), (284, 60.8990)):  # published costs
         cost = 12 * table.values("cifar10-valid", "train_s")[index] + table.values("cifar10-valid", "val_s")[index]
         assert cost == pytest.approx(seconds, rel=5e-3)
 

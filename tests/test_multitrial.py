@@ -494,7 +494,7 @@ def test_exact_darts_is_a_diagnostic_that_finds_the_optimum_of_an_additive_signa
 
 # ---- the published results
 
-#: facts of NATS-Bench (its table of multi-trial results on tss): mean test accuracy, CIFAR-10 and CIFAR-100.
+#: NATS-Bench (arXiv 2009.00437), its multi-trial results on tss: mean test accuracy, CIFAR-10 and CIFAR-100.
 PUBLISHED = {"rea": (94.02, 72.23), "reinforce": (93.90, 71.86), "random": (93.86, 71.55), "bohb": (93.94, 72.00)}
 
 

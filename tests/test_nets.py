@@ -57,7 +57,7 @@ def test_size_space_networks_cost_what_the_closed_form_says():
 
 
 def test_published_counts():
-    """Facts of NATS-Bench: cell 1462 and the network 64:64:64:64:64."""
+    """Cell 1462 and the network 64:64:64:64:64."""
     assert params(TssNet(1462, 10, generator=seeded())) == 1_531_546
     assert macs(TssNet(1462, 10, generator=seeded()), (1, 3, 32, 32)) == 220_119_690
     assert macs(SssNet(32_767, 10, generator=seeded()), (1, 3, 32, 32)) == 274_399_882

@@ -666,7 +666,7 @@ def test_settings_that_cannot_be_are_refused(kind, space, settings, told):
         kind(make_task(space), **settings)
 
 
-def test_paper_variants_have_the_facts_settings():
+def test_paper_variants_have_the_published_settings():
     from nasharness.search import registry
 
     for name in ("darts", "darts.second", "gdas", "setn", "tas", "fbnet-v2", "tunas"):

@@ -174,7 +174,7 @@ def test_every_one_shot_algorithm_runs_end_to_end(name):
 
 
 def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
-    """The macro skeleton too: five cells a stage on tss, one on sss (facts of NATS-Bench, 1.3)."""
+    """The macro skeleton too: five cells a stage on tss, one on sss (docs/reproduction/nats-bench.md#networks)."""
     for name in registry.names(kind="one-shot"):
         record = registry.get(name)
         for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):

@@ -297,7 +297,7 @@ def test_what_is_drawn_is_in_range():
     assert 0.45 < erased.mean() < 0.55
     assert (high[erased].min(), high[erased].max()) == (17, 223)
     assert abs(np.corrcoef(high[erased], wide[erased])[0, 1]) < 0.1  # independently
-    assert 0.26 < (high * wide)[erased].mean() / 224**2 < 0.32  # facts, autoshrink.md 5.1: about 29 %
+    assert 0.26 < (high * wide)[erased].mean() / 224**2 < 0.32  # docs/reproduction/training.md#imagenet: about 29 %
     assert ((numbers[:, 6] + high) <= 224).all()
     assert ((numbers[:, 7] + wide) <= 224).all()
     boxes = np.array([one.crop(500, 375) for one in drawn])

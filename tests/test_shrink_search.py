@@ -126,7 +126,7 @@ def test_seed_decides_what_is_drawn():
 
 
 def test_diverged_removal_is_never_chosen_but_officially_always():
-    """R2: the official argsort puts NaN last and takes the last."""
+    """docs/reproduction/autoshrink.md#r2: the official argsort puts NaN last and takes the last."""
 
     def value(graph):
         return math.nan if (0, 3) not in graph.present else by_hash(graph)
@@ -141,7 +141,7 @@ def test_diverged_removal_is_never_chosen_but_officially_always():
 
 
 def test_ties_go_to_the_cheaper_but_officially_to_the_last():
-    """Q15."""
+    """autoshrink.md#q15."""
     found, _ = run(flat, made(k=28, cost_weight=0, patience=0, keep_fraction=0.9))
     for step in found.steps:
         assert step.chosen.cost == min(one.cost for one in step.candidates)
@@ -150,7 +150,7 @@ def test_ties_go_to_the_cheaper_but_officially_to_the_last():
 
 
 def test_path_is_kept_but_officially_shrunk_away():
-    """Q7."""
+    """autoshrink.md#q7."""
     found, trained = run(flat, made(patience=0))
     assert all(any(source == 0 for source, _ in job.graph.present) for job in trained)
     assert found.ended.startswith("no edge can be removed")
@@ -169,7 +169,7 @@ def test_patience_ends_a_search_that_only_gets_worse():
 
 
 def test_repeats_and_finalists_are_averaged():
-    """Q1."""
+    """autoshrink.md#q1."""
     calls = []
 
     def train(jobs):
@@ -293,10 +293,10 @@ def test_proxy_images_are_balanced_apart_and_seeded(digits):
     assert np.bincount(proxy.train[1]).tolist() == [8] * 10
     assert np.bincount(proxy.val[1]).tolist() == [5] * 10
     assert not rows(proxy.train) & rows(proxy.val)
-    assert rows(proxy.val) <= rows((digits.train_x,))  # Q3: the test images are not touched
+    assert rows(proxy.val) <= rows((digits.train_x,))  # autoshrink.md#q3: the test images are not touched
     assert np.array_equal(proxy.train[0], image_proxy(digits).train[0])
     official = image_proxy(digits, "autoshrink.official", train_per_class=300)
-    assert np.bincount(official.train[1]).tolist() == [300] * 10  # Q4: more than there are, with replacement
+    assert np.bincount(official.train[1]).tolist() == [300] * 10  # autoshrink.md#q4: with replacement
     assert rows(official.val) <= rows((digits.test_x,))
     with pytest.raises(UsageError, match="set train_per_class="):
         image_proxy(digits, train_per_class=1000)
@@ -327,7 +327,7 @@ def test_image_training_is_exact_learns_and_counts(digits):
     assert torch.get_num_threads() == threads
     assert (one.value, one.curve) == (two.value, two.curve)
     assert len(one.curve) == 6
-    assert one.value == pytest.approx(np.mean(one.curve[-3:]))  # Q2
+    assert one.value == pytest.approx(np.mean(one.curve[-3:]))  # autoshrink.md#q2
     assert one.value > 0.5
     assert proxy.cost(job.graph) == counts(job.graph, search_macro(side=8), 10).macs
     assert proxy.score(0.9, 1e7) == 0.9 - penalty(1e7) == pytest.approx(0.8)
@@ -345,13 +345,14 @@ def test_image_stop_rules(digits):
         assert stop(algorithm, 19, [0.5] * 20) == ""  # it is over anyway
     assert [images.hopeless(classes) for classes in (2, 10, 100)] == pytest.approx([5 / 9, 0.2, 0.02])
     worse = [0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
-    assert stop("autoshrink", 5, worse, val=9.0) == ""  # Q5
+    assert stop("autoshrink", 5, worse, val=9.0) == ""  # autoshrink.md#q5
     assert stop("autoshrink.official", 5, worse).startswith("no better epoch in 5")
     assert stop("autoshrink.official", 2, [0.3, 0.4, 0.5], val=3.1).startswith("validation loss above three times")
 
 
 def test_divergence_spares_the_best_epoch_where_that_is_the_value(digits, monkeypatch):
-    """The official value, of images too, is that of the best epoch, so that only text can give NaN (R2)."""
+    """The official value, of images too, is that of the best epoch, so that only text can give NaN
+    (autoshrink.md#r2)."""
 
     def value(**changed):
         proxy = image_proxy(digits, epochs=5, **changed)
@@ -410,20 +411,20 @@ def test_perplexity_against_the_plain_network(corpus):
     assert training._validate() == pytest.approx(float(plain), rel=1e-5)
     official = text._Training(text_proxy(corpus, "autoshrink.official", val_streams=6, paired=True), job)
     length = len(training.val)
-    assert official._validate() == pytest.approx(float(plain) * (length - 1) / length, rel=1e-5)  # R5
+    assert official._validate() == pytest.approx(float(plain) * (length - 1) / length, rel=1e-5)  # autoshrink.md#r5
 
 
 def test_text_costs_and_rates(corpus):
     full, none = RNN.complete(RNN.official), Graph.of(RNN.official, [])
     official = text_proxy(corpus, "autoshrink.official", val_streams=6)
-    assert (official.cost(full), official.cost(none)) == (15 * 64, 64)  # R7: no logarithm of zero
+    assert (official.cost(full), official.cost(none)) == (15 * 64, 64)  # autoshrink.md#r7: no logarithm of zero
     assert text_proxy(corpus).cost(full) == 4 * 64 + 15 * 2 * 64
     training = text._Training(text_proxy(corpus, epochs=10, bptt=1000, batch=100), Job(full))
     seen = []
     training.optimiser.step = lambda: seen.append(training.optimiser.param_groups[0]["lr"])
     for epoch in range(10):
         training._epoch(epoch)
-    per_epoch = [20.0] * 7 + [2.0] * 2 + [0.2]  # facts 3.2, times the length of the segment
+    per_epoch = [20.0] * 7 + [2.0] * 2 + [0.2]  # times the length of the segment
     assert seen == pytest.approx([rate * 19 / 1000 for rate in per_epoch])
 
 
@@ -446,7 +447,7 @@ def test_text_stop_rules_and_divergence(corpus):
     [([2.0, 1.5, 31.0], math.nan, 1.5), ([2.0, 1.5, math.nan], math.nan, 1.5), ([30.0], math.nan, math.nan)],
 )
 def test_divergence_of_text(corpus, monkeypatch, losses, value, official):
-    """The official value is that of the best epoch, NaN where that is 30 nats or more (facts 3.2)."""
+    """The official value is that of the best epoch, NaN where that is 30 nats or more."""
     for algorithm, expected in (("autoshrink", value), ("autoshrink.official", official)):
         proxy = text_proxy(corpus, algorithm, val_streams=6, epochs=9)
         training = text._Training(proxy, Job(Graph.of(RNN.official, [(0, 1)])))
@@ -459,7 +460,7 @@ def test_divergence_of_text(corpus, monkeypatch, losses, value, official):
 
 
 def test_proxy_text_is_the_published_share_of_penn_treebank(shared_data):
-    """The official code's files, counted: facts 3.2."""
+    """The official code's files, counted (docs/reproduction/autoshrink.md#recurrent-search)."""
     from nasharness.training.language.data import read_corpus
 
     whole = read_corpus(shared_data / "ptb", unknown_words="unk")

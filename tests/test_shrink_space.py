@@ -16,7 +16,7 @@ from nasharness.spaces.shrink import CNN, RNN, SHRINKCNN, SHRINKRNN, Graph, edge
 from nasharness.spaces.shrink_macro import counts, imagenet_macro, penalty, search_macro, width
 
 FULL = CNN.complete(CNN.official)
-#: facts, autoshrink.md 1.3: mask, edges, leaves, MACs, params, penalty
+#: docs/reproduction/autoshrink.md#network-of-the-search: mask, edges, leaves, MACs, params, penalty
 VECTORS = {
     "complete": (FULL, 28, 1, 27_323_008, 151_226, 0.1437),
     "complete minus (6,7)": (FULL.without((6, 7)), 27, 2, 28_800_256, 172_874, 0.1459),

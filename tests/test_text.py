@@ -262,7 +262,7 @@ def test_masks_have_the_recipe_s_shares_and_drop_what_they_say():
     assert torch.count_nonzero(model.embedding.grad[2]) > 0
 
 
-def test_penalties_are_those_of_the_facts():
+def test_penalties_are_the_published_ones():
     draw = torch.Generator().manual_seed(0)
     raw, dropped = torch.randn(7, 2, 3, generator=draw), torch.randn(7, 2, 3, generator=draw)
     recipe = recipes.get("shrinkrnn", {"alpha": 2.0, "beta": 0.5})
@@ -340,7 +340,7 @@ def test_gradient_is_clipped_to_the_recipe_s_norm():
     )
 
 
-def test_published_recipe_is_that_of_the_facts():
+def test_published_recipe_is_as_released():
     recipe = recipes.get("shrinkrnn")
     assert (recipe.width, recipe.epochs, recipe.batch, recipe.bptt, recipe.lr) == (745, 3000, 64, 35, 20.0)
     assert (recipe.clip, recipe.weight_decay, recipe.alpha, recipe.beta) == (0.25, 8e-7, 0.0, 1e-3)

@@ -40,7 +40,7 @@ def test_rmsprop_is_tensorflows(weight_decay):
 
 
 def test_rmsprop_is_not_torchs():
-    """What torch.optim.RMSprop does with the same numbers is another optimiser: the trap of facts 5.1."""
+    """torch.optim.RMSprop with the same numbers is another optimiser (docs/reproduction/training.md#imagenet)."""
     start, gradients = quadratic()
     ours, theirs = (torch.nn.Parameter(torch.tensor(start)) for _ in range(2))
     a = optimisers.RMSpropTF([ours], lr=0.1)

@@ -422,7 +422,7 @@ def test_every_published_number_is_there_with_its_status():
 
 
 def test_trajectory_is_read_at_the_budget_as_published():
-    """Between the two points nearest in time, on the line through their accuracies (facts 3.3)."""
+    """Between the two points nearest in time, on the line through their accuracies."""
     empty = Trajectories.empty(2, 4)
     empty.ids[:] = [[5, 6, 7, 8], [5, 6, 7, 8]]
     empty.signal[:] = [[1, 2, 3, 4], [4, 3, 2, 1]]

@@ -43,21 +43,21 @@ def _algos(meanings: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name in registry.names():
         record = registry.get(name)
-        facts = [
+        told = [
             f"{record.kind}; spaces {', '.join(record.spaces)}"
             + (f"; needs {', '.join(record.needs)}" if record.needs else "")
         ]
         if meanings:
             width = max((len(f"{key} = {value}") for key, value in record.defaults.items()), default=0)
             for key, value in record.defaults.items():
-                facts.append(f"  {f'{key} = {value}':<{width}}  {record.meanings.get(key, '')}".rstrip())
+                told.append(f"  {f'{key} = {value}':<{width}}  {record.meanings.get(key, '')}".rstrip())
         elif record.defaults:
-            facts.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
+            told.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
         for space in spaces.graph_names():
             if name in spaces.graphs(space).algorithms:
                 kept = defaults_of(SETTINGS[space], name)
-                facts.append(f"on {space}: " + ", ".join(f"{key}={value}" for key, value in kept.items()))
-        rows.append((name, record.summary, *facts, record.citation))
+                told.append(f"on {space}: " + ", ".join(f"{key}={value}" for key, value in kept.items()))
+        rows.append((name, record.summary, *told, record.citation))
     return rows + [(f"{name} (broken)", reason) for name, reason in registry.broken().items()]
 
 

@@ -77,11 +77,11 @@ def rank_scores(options: dict[str, Any]) -> int:
         click.echo(json.dumps({"file": str(options["scores"]), "dataset": dataset, "truth": str(problem.final),
                                "table": problem.table.checksum, "scores": as_dict(found)}))  # fmt: skip
         return 0
-    facts = [
+    told = [
         f"file       {options['scores']}: {len(index):,} of {size:,} architectures"
         + (f"; left out: {', '.join(left_out)}" if left_out else ""),
         f"truth      {problem.final} on {dataset}, table {problem.table.name} (checksum {problem.table.checksum[:12]})",
         INTERVALS,
     ]
-    click.echo(render(found, facts))
+    click.echo(render(found, told))
     return 0

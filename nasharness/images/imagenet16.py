@@ -1,6 +1,7 @@
-"""ImageNet16-120: the first 120 classes of ImageNet at 16 x 16 pixels (Chrabaszcz et al., 2017; facts NATS-Bench 1.4).
+"""ImageNet16-120: the first 120 classes of ImageNet at 16 x 16 pixels (Chrabaszcz et al., 2017).
 
-The published batches hold all 1,000 classes, labelled 1..1000; 151,700 training and 6,000 validation images remain.
+The published batches hold all 1,000 classes, labelled 1..1000; 151,700 training and 6,000 validation images remain
+(docs/reproduction/nats-bench.md#splits-and-recipe).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Which images train weights, which judge architectures, which test (facts NATS-Bench, sections 1.4 and 4.2).
+"""Which images train weights, which judge architectures, which test.
+
+The roles are NATS-Bench's (docs/reproduction/nats-bench.md#splits-and-recipe).
 
 ``halves``: the training images in two halves (CIFAR-10, 25,000 each). ``test-halves``: all training images, and the
 test images in two halves, x-valid and x-test (CIFAR-100, ImageNet16-120). ``validation``: a share of the training

@@ -129,7 +129,8 @@ class Cell(nn.Module):
 
     ``offered``: bool ``[6, 5]``, the operations that each edge has. Edges out of node 0 map ``c_in`` channels to
     ``c_out``, all others ``c_out`` to ``c_out``; where these differ, a skip out of node 0 is a 1x1 convolution with
-    normalisation (facts of NATS-Bench's size space), and pooling out of node 0 is not possible (`ValueError`).
+    normalisation (docs/reproduction/nats-bench.md#size-space), and pooling out of node 0 is not possible
+    (`ValueError`).
     """
 
     def __init__(

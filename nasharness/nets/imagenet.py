@@ -2,7 +2,8 @@
 
 ``build("shrinkcnn-a", 1000)``; ``build(json.load(open("winner.json")), 1000)``. What becomes of a winner:
 
-- ``shrink-cnn``: its graph in the macro skeleton of ShrinkCNN-A and -B (facts, autoshrink.md 1.8).
+- ``shrink-cnn``: its graph in the macro skeleton of ShrinkCNN-A and -B
+  (docs/reproduction/autoshrink.md#published-networks).
 - ``tss``: three convolutions 3x3 of stride 2 (3 -> 32 -> 64 -> 64, each with batch norm, ReLU between), so that a side
   of 224 arrives as 28; then the skeleton of NATS-Bench four times as wide: 5 cells of 64 channels, a residual block of
   stride 2, 5 cells of 128, a residual block, 5 cells of 256, batch norm, ReLU, average, linear classifier.

@@ -23,7 +23,8 @@ def darts(choices: list[tuple[str, int]], concat: list[int]) -> Recurrence:
 
 
 _ALL = list(range(1, 9))
-#: ShrinkRNN (facts, autoshrink.md 4.2), and the cells of the DARTS paper's first- and second-order search.
+#: ShrinkRNN (docs/reproduction/autoshrink.md#published-networks), and the cells of the DARTS paper's first- and
+#: second-order search.
 CELLS: dict[str, Recurrence] = {
     "shrinkrnn": PUBLISHED,
     "darts-rnn-v1": darts(

@@ -2,7 +2,7 @@
 
 A node concatenates what it reads, in the order of node numbers, and applies its operation; all leaves, concatenated,
 are the output, to which the cell's input is added through a projection where channels or resolution differ. Leaves
-have no activation after their last batch norm (facts, autoshrink.md 0, 1.2, 4.1).
+have no activation after their last batch norm (docs/reproduction/autoshrink.md#from-graph-to-network).
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class ShrinkCNN(nn.Module):
     """The network of one graph: ``[batch, 3, side, side]`` -> logits ``[batch, classes]``.
 
     Weights: with a head (ImageNet) variance scaling by fan-out and a classifier of deviation 0.01, projections Glorot
-    (facts 5.1); without (search) Glorot normal throughout (facts 1.5). ``generator``: on the CPU; none means seed 0.
+    (docs/reproduction/training.md#imagenet); without (search) Glorot normal throughout
+    (docs/reproduction/autoshrink.md#proxy-training). ``generator``: on the CPU; none means seed 0.
     """
 
     def __init__(self, graph: Graph, macro: Macro, classes: int, *, generator: torch.Generator | None = None) -> None:

@@ -1,4 +1,6 @@
-"""Recurrent cells given as graphs: AutoShrink's (facts, autoshrink.md 3.1, 4.2) and, as a special case, DARTS's.
+"""Recurrent cells given as graphs: AutoShrink's and, as a special case, DARTS's.
+
+docs/reproduction/autoshrink.md#recurrent-search has the published ones.
 
 With [c, h] the two halves of a product and * elementwise:
 
@@ -145,8 +147,8 @@ class RecurrentNet(nn.Module):
     """A word-level language model: embedding, cell, and a decoder that shares the embedding's weights, with a bias.
 
     ``forward(tokens int64 [time, batch], state [batch, width]) -> (logits [time, batch, vocabulary], last state)``.
-    Embedding uniform in +-0.04 and the bias 0 (facts 5.2). Parameters of the published network: 23,000,700, against
-    24M in its README (facts 4.2).
+    Embedding uniform in +-0.04 and the bias 0 (docs/reproduction/training.md#penn-treebank). Parameters of the
+    published network: 23,000,700, against 24M in its README (docs/reproduction/autoshrink.md#published-networks).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Networks of the size space: one fixed cell, five widths (arXiv 2009.00437; facts of NATS-Bench)."""
+"""Networks of the size space: one fixed cell, five widths (docs/reproduction/nats-bench.md#size-space)."""
 
 from __future__ import annotations
 

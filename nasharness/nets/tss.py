@@ -1,4 +1,4 @@
-"""Networks of the topology space, the ones whose training is in the table (arXiv 2009.00437; facts of NATS-Bench)."""
+"""Networks of the topology space, the ones whose training is in the table (arXiv 2009.00437)."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from nasharness.supernets.base import Gates, Supernet
 
-#: How NATS-Bench trained every supernet of its comparison (facts, nats_bench.md 4.2, 4.3): what the harness, not an
-#: algorithm, decides. ``channels`` and ``cells`` are of tss; a stage of sss has one cell. ``lr`` falls to ``lr_end``
-#: along a cosine, SGD with Nesterov's momentum; ``batch`` images for the weights and as many for the architecture;
-#: ``validation_batch`` images score one architecture.
+#: How NATS-Bench trained every supernet of its comparison (docs/reproduction/one-shot.md#common-protocol): what the
+#: harness, not an algorithm, decides. ``channels`` and ``cells`` are of tss; a stage of sss has one cell. ``lr`` falls
+#: to ``lr_end`` along a cosine, SGD with Nesterov's momentum; ``batch`` images for the weights and as many for the
+#: architecture; ``validation_batch`` images score one architecture.
 NATS_ONE_SHOT: Mapping[str, Any] = MappingProxyType(
     {
         "channels": 16,

@@ -131,10 +131,10 @@ def words(one: Candidate, runs: int, unit: str = "") -> str:
     return ", ".join(parts)
 
 
-def content(facts: Mapping[str, Any], found: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+def content(told: Mapping[str, Any], found: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
     """The content of a ``winner.json``: what is known of the search, and its candidates as plain values."""
     kept = ("space", "dataset", "algorithm", "settings", "table", "protocol", "images", "runs", "seed")
-    known = {key: facts[key] for key in kept if key in facts}
+    known = {key: told[key] for key in kept if key in told}
     return {"format": FORMAT, **known, "candidates": [dict(one) for one in found], **more}
 
 

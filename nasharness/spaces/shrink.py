@@ -1,4 +1,4 @@
-"""AutoShrink's spaces of graphs: nodes are operations, edges are tensors (AAAI 2020; facts, autoshrink.md 1, 3).
+"""AutoShrink's spaces of graphs: nodes are operations, edges are tensors (docs/reproduction/autoshrink.md).
 
 A graph has nodes 0 to n-1 and any of the edges i->j with i < j, so it has no cycles. Node 0 is the input of a cell;
 every other node has an operation. Edges come in the order 0->1, 0->2, 1->2, 0->3, 1->3, 2->3, ..., as in tss; a *mask*
@@ -74,7 +74,7 @@ class Graph:
 
     @cached_property
     def eligible(self) -> tuple[Edge, ...]:
-        """Edges that leave reached nodes: those that count, and that can be removed (E(m), facts 1.7)."""
+        """Edges that leave reached nodes: those that count, and that can be removed."""
         return tuple((source, target) for source, target in self.present if self.reached[source])
 
     def inputs(self, node: int) -> tuple[int, ...]:
@@ -83,7 +83,7 @@ class Graph:
 
     @cached_property
     def leaves(self) -> tuple[int, ...]:
-        """Reached nodes without out-edges, ascending: together they are the output of the cell (facts 1.2)."""
+        """Reached nodes without out-edges, ascending: together they are the output of the cell."""
         sources = {source for source, _ in self.eligible}
         return tuple(node for node in range(self.nodes) if self.reached[node] and node not in sources)
 
@@ -163,8 +163,8 @@ class GraphSpace:
     def assign(self, rng: np.random.Generator) -> tuple[str, ...]:
         """Draw an operation for each of nodes 1, 2, ...
 
-        shrink-cnn: the operations by turns, as many of each as fits, shuffled (over the real nodes: Q13 fixed).
-        shrink-rnn: independent and uniform.
+        shrink-cnn: the operations by turns, as many of each as fits, shuffled (over the real nodes: autoshrink.md#q13
+        fixed). shrink-rnn: independent and uniform.
         """
         count = self.nodes - 1
         if not self.balanced:
@@ -226,10 +226,10 @@ class GraphSpace:
 
 
 def official_assignment(space: GraphSpace, seed: int = 5) -> tuple[str, ...]:
-    """Operations as the official CNN code draws them, with its global numpy seed 5 (facts 1.1).
+    """Operations as the official CNN code draws them, with its global numpy seed 5.
 
     28 uniforms for the edges come first; then the operations by turns, one for every node with node 0's, are shuffled,
-    and node 0's is thrown away (Q13).
+    and node 0's is thrown away (docs/reproduction/autoshrink.md#q13).
     """
     stream = np.random.RandomState(seed)  # noqa: NPY002 - the generator whose draws are to be reproduced; not the global one
     stream.random_sample(len(space.edges))
@@ -245,7 +245,7 @@ def _arrows(present: Sequence[Edge]) -> str:
 SEPARABLE, POINTWISE = "sep3x3", "conv1x1"
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "identity")
 
-#: Convolutional cells: separable 3x3 or plain 1x1 convolutions on the concatenation of their inputs (facts 1.1).
+#: Convolutional cells: separable 3x3 or plain 1x1 convolutions on the concatenation of their inputs.
 CNN = register(
     GraphSpace(
         name="shrink-cnn",
@@ -257,7 +257,7 @@ CNN = register(
         needs="--images NAME [--data DIR]",
     )
 )
-#: Recurrent cells: an activation at each node, a matrix at each edge (facts 3.1). The official code draws activations
+#: Recurrent cells: an activation at each node, a matrix at each edge. The official code draws activations
 #: unseeded; its published cell's stand here.
 RNN = register(
     GraphSpace(
@@ -271,9 +271,9 @@ RNN = register(
     )
 )
 
-#: The cell of ShrinkCNN-A and -B: 6 of 28 edges (facts 4.1).
+#: The cell of ShrinkCNN-A and -B: 6 of 28 edges (docs/reproduction/autoshrink.md#published-networks).
 SHRINKCNN = Graph.of((SEPARABLE, SEPARABLE, SEPARABLE, POINTWISE), ((0, 1), (0, 2), (0, 3), (1, 3), (0, 4), (2, 4)))
-#: The cell of ShrinkRNN: 12 of 15 edges (facts 4.2).
+#: The cell of ShrinkRNN: 12 of 15 edges.
 SHRINKRNN = Graph.of(
     RNN.official,
     ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 3), (1, 4), (1, 5), (2, 4), (2, 5), (3, 4), (3, 5)),

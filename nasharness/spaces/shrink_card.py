@@ -39,7 +39,8 @@ _NOTES = {
     "shrinkcnn-b": "Activation swish, but ReLU within a separable leaf, as since 2020-02-09 (field leaf_depthwise).",
     "shrinkrnn": "The README says 24 M parameters; the graph and width of the released script give 23.0 M.",
 }
-#: Width of embedding and state, and words, of the published language model (facts, autoshrink.md 4.2).
+#: Width of embedding and state, and words, of the published language model
+#: (docs/reproduction/autoshrink.md#published-networks).
 WIDTH, WORDS = 745, 10_000
 
 

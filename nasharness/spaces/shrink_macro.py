@@ -1,4 +1,7 @@
-"""Around AutoShrink's convolutional cell: stem, stages, head; parameters and MACs in closed form (facts 1.2 to 1.8)."""
+"""Around AutoShrink's convolutional cell: stem, stages, head; parameters and MACs in closed form.
+
+docs/reproduction/autoshrink.md#from-graph-to-network says how the official code counts.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from dataclasses import dataclass
 from nasharness.errors import UsageError
 from nasharness.spaces.shrink import SEPARABLE, Graph
 
-#: What stands between the depthwise and the pointwise convolution of a linear node (Q21 of the facts).
+#: What stands between the depthwise and the pointwise convolution of a linear node
+#: (docs/reproduction/autoshrink.md#q21).
 LEAF_RULES = ("relu", "linear", "same")
 
 
@@ -52,13 +56,13 @@ class Macro:
 def width(scale: float, base: int = 16) -> int:
     """Channels of a node: ``base * scale`` cut to a whole number, then to the nearest multiple of 4 (or the even).
 
-    4 at least. (facts 1.2; 16 * 0.5 * 1.4 -> 11 -> 12)
+    4 at least: 16 * 0.5 * 1.4 -> 11 -> 12.
     """
     return 4 * max(1, round(int(base * scale) / 4))
 
 
 def search_macro(*, side: int = 32, cells: int = 1, scales: Sequence[float] = (1, 2, 4)) -> Macro:
-    """The small network of the search on 32x32 images: widths 16/32/64, one cell a stage (facts 1.3)."""
+    """The small network of the search on 32x32 images: widths 16/32/64, one cell a stage."""
     pools = (1, *(2,) * (len(scales) - 1))
     stages = tuple(Stage(pool, cells, width(scale)) for pool, scale in zip(pools, scales, strict=True))
     return Macro(stem=32, stem_stride=1, stages=stages, head=0, side=side)
@@ -67,7 +71,7 @@ def search_macro(*, side: int = 32, cells: int = 1, scales: Sequence[float] = (1
 def imagenet_macro(
     *, activation: str = "relu", leaf_depthwise: str = "relu", channel_scale: float = 1.4, side: int = 224
 ) -> Macro:
-    """The ImageNet network of ShrinkCNN-A (relu) and -B (swish) (facts 1.8, 4.1)."""
+    """The ImageNet network of ShrinkCNN-A (relu) and -B (swish)."""
     stages = tuple(
         Stage(pool, cells, width(scale * channel_scale))
         for pool, cells, scale in zip((1, 2, 2, 2, 2), (1, 3, 4, 6, 4), (0.5, 1, 2, 4, 8), strict=True)
@@ -103,7 +107,7 @@ class Counts:
 
 
 def penalty(macs: float, weight: float = 0.1) -> float:
-    """What the cost takes off the accuracy, a fraction: ``weight * (log10(MACs) - 6)`` (facts 1.6)."""
+    """What the cost takes off the accuracy, a fraction: ``weight * (log10(MACs) - 6)``."""
     return weight * (math.log10(macs) - 6)
 
 
@@ -138,7 +142,7 @@ def cell(graph: Graph, inputs: int, channels: int, side: int, pool: int) -> Coun
 
 
 def counts(graph: Graph, macro: Macro, classes: int) -> Counts:
-    """Parameters and MACs of the whole network; batch norm, pooling and activations cost no MACs here (facts 1.2)."""
+    """Parameters and MACs of the whole network; batch norm, pooling and activations cost no MACs here."""
     side = -(-macro.side // macro.stem_stride)
     total = convolution(3, macro.stem, side, kernel=3)
     channels = macro.stem

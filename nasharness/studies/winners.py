@@ -59,10 +59,10 @@ def write_winners(results: StudyResults, folder: Path) -> list[Path]:
             continue
         space = spaces.get(cell["space"])
         found = [one.as_dict(space) for one in candidates_of(last, space, cell)]
-        facts = cell | {"algorithm": cell["name"], "runs": len(last)}
+        told = cell | {"algorithm": cell["name"], "runs": len(last)}
         origin = results.metas[cell["study"]].get("provenance", {})
         name = re.sub(r"[^\w.+=-]+", "-", f"{cell['space']}-{cell['dataset']}-{cell['algorithm']}").strip("-")
         path = folder / f"{name}.json"
-        write_json(path, winners.content(facts, found, provenance=origin))
+        write_json(path, winners.content(told, found, provenance=origin))
         written.append(path)
     return written

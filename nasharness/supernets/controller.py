@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from nasharness.spaces.base import Choices, Floats
 
-#: hidden units and layers of the LSTM; how logits are bounded: 2.5 tanh(logits / 5) (facts, nats_bench.md 4.2)
+#: hidden units and layers of the LSTM; how logits are bounded: 2.5 tanh(logits / 5)
+#: (docs/reproduction/one-shot.md#enas)
 _HIDDEN, _LAYERS = 32, 2
 _BOUND, _TEMPERATURE = 2.5, 5.0
 #: initial weights are uniform between minus and plus this

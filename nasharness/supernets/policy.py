@@ -64,7 +64,8 @@ def copied(state: Any) -> Any:
 class Policy:
     """Logits ``[positions, options]``, normal with standard deviation 1e-3 at first, trained by Adam.
 
-    Adam's betas are (0.5, 0.999) and its eps 1e-8, as in every search of NATS-Bench (facts, nats_bench.md 4.2).
+    Adam's betas are (0.5, 0.999) and its eps 1e-8, as in every search of NATS-Bench
+    (docs/reproduction/one-shot.md#common-protocol).
     """
 
     def __init__(self, task: OneShotTask, *, lr: float, weight_decay: float) -> None:

@@ -38,9 +38,9 @@ def verdict(report: Report) -> str:
 
 
 def render(report: Report) -> str:
-    """Facts, tau by epoch, rank quality at the end, and the verdict."""
+    """What was asked, tau by epoch, rank quality at the end, and the verdict."""
     weights, problem = report.weights, report.problem
-    facts = [
+    told = [
         f"supernet   {weights.path}: {weights.identity['algorithm']} on {weights.identity['space']}, seed "
         f"{weights.identity['seed']}, epoch {weights.epoch} of {weights.identity['epochs']}",
         f"images     {report.images}",
@@ -50,7 +50,7 @@ def render(report: Report) -> str:
         proxies.INTERVALS,
         *(f"note       {note}" for note in report.notes),
     ]
-    parts = [proxies.render(report.found, facts)]
+    parts = [proxies.render(report.found, told)]
     if report.curve:
         rows = [[f"{point.epoch}", *(estimate(*point.tau[name], 3) for name in SCORES)] for point in report.curve]
         parts += [

@@ -1,4 +1,4 @@
-"""The supernet of the size space: layers of 64 channels, narrowed by gates (facts of NATS-Bench, section 4.3)."""
+"""The supernet of the size space: layers of 64 channels, narrowed by gates (docs/reproduction/one-shot.md#tunas)."""
 
 from __future__ import annotations
 

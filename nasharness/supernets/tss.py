@@ -1,4 +1,7 @@
-"""The supernet of the topology space: every operation on every edge of a cell (facts of NATS-Bench, section 4.2)."""
+"""The supernet of the topology space: every operation on every edge of a cell.
+
+docs/reproduction/one-shot.md#common-protocol says how NATS-Bench trained it.
+"""
 
 from __future__ import annotations
 

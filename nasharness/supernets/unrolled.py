@@ -1,7 +1,7 @@
 """The second-order gradient of DARTS: how the architecture acts through one step of the shared weights.
 
 With w' the weights after one more step on the weight batch, the gradient of the architecture batch's loss L(w'(a), a)
-by the architecture parameters a is (Liu, Simonyan & Yang, ICLR 2019, equations 6 to 8; facts, nats_bench.md 4.2)
+by the architecture parameters a is (Liu, Simonyan & Yang, ICLR 2019, equations 6 to 8)
 
     dL/da (w', a) - lr * d2 L_weights / da dw (w, a) * dL/dw (w', a)
 

@@ -1,8 +1,8 @@
 """Images that live on the device as bytes, and batches of them: sampled, augmented and normalised there.
 
-Augmentation is NATS-Bench's (facts 1.4): a horizontal flip with probability 1/2 and a random crop after padding with
-black, 4 pixels at side 32, 2 at 16, 1 at 8. A batch costs one random draw, one gather and one multiply-add; all chance
-comes from the generator handed in, so that equal states give equal bits.
+Augmentation is NATS-Bench's (docs/reproduction/nats-bench.md#splits-and-recipe): a horizontal flip with probability 1/2
+and a random crop after padding with black, 4 pixels at side 32, 2 at 16, 1 at 8. A batch costs one random draw, one
+gather and one multiply-add; all chance comes from the generator handed in, so that equal states give equal bits.
 """
 
 from __future__ import annotations

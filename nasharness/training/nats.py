@@ -1,4 +1,6 @@
-"""Training one architecture as NATS-Bench trained all of them (facts 1.4), epoch by epoch.
+"""Training one architecture as NATS-Bench trained all of them, epoch by epoch.
+
+docs/reproduction/nats-bench.md#splits-and-recipe:
 
 SGD with Nesterov momentum 0.9, learning rate 0.1 to 0 along a cosine that is set once an epoch, weight decay 5e-4 on
 every weight, batch 256 (the last one of an epoch is what is left), cross-entropy; flip and crop; evaluation of plain

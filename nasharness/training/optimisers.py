@@ -21,7 +21,7 @@ class RMSpropTF(torch.optim.Optimizer):
         w   <- w - mom                              lr is part of mom: a later change of lr leaves it
 
     ``torch.optim.RMSprop`` differs in all three points. Weight decay is coupled: it is added to g before anything else.
-    Source: facts, autoshrink.md 5.1.
+    Source: docs/reproduction/training.md#imagenet.
 
     Args:
         params: weights or groups of them.
@@ -90,7 +90,8 @@ def groups(network: nn.Module, weight_decay: float, *, decay_on: str) -> list[di
     """Split the weights into those that decay and those that do not.
 
     ``decay_on``: ``"kernels"``: kernels of ordinary and pointwise convolutions and of linear layers, not of depthwise
-    convolutions, nor biases and batch norm (facts, autoshrink.md 5.1); ``"all"``: every weight (DARTS, NATS-Bench).
+    convolutions, nor biases and batch norm (docs/reproduction/training.md#imagenet); ``"all"``: every
+    weight (DARTS, NATS-Bench).
 
     Raises:
         UsageError: ``decay_on`` is neither.

@@ -14,8 +14,8 @@ SCHEDULES = ("warmup-cosine", "cosine", "exponential")
 def warmup_cosine(base: float, epochs: int, warmup: int = 10) -> Schedule:
     """Return lr(e), e = 1 .. epochs: ``base e / warmup`` below ``warmup``, then half a cosine to 0 at the last epoch.
 
-    ``base / 2 (1 + cos(pi (e - warmup) / (epochs - warmup)))``: facts, autoshrink.md 5.1. The last epoch has rate 0: it
-    only lets batch norm and the moving average settle.
+    ``base / 2 (1 + cos(pi (e - warmup) / (epochs - warmup)))``: docs/reproduction/training.md#imagenet.
+    The last epoch has rate 0: it only lets batch norm and the moving average settle.
     """
     _check(base, epochs)
     if not 0 <= warmup <= epochs:
@@ -34,7 +34,7 @@ def warmup_cosine(base: float, epochs: int, warmup: int = 10) -> Schedule:
 def cosine(base: float, epochs: int) -> Schedule:
     """Return lr(e) = ``base / 2 (1 + cos(pi (e - 1) / epochs))``, e = 1 .. epochs: from ``base``, 0 after the last.
 
-    As NATS-Bench trains (facts, nats_bench.md 1.4).
+    As NATS-Bench trains (docs/reproduction/nats-bench.md#splits-and-recipe).
     """
     _check(base, epochs)
     return lambda epoch: base / 2 * (1 + math.cos(math.pi * (epoch - 1) / epochs))

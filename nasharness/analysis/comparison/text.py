@@ -44,18 +44,18 @@ def _section(section: Section, form: str) -> str:
     right = [_tests(row) for row in section.rows]
     if form == "markdown":
         lines = [f"### {section.space} / {section.dataset}", ""]
-        lines += [f"- {line}" for line in _facts(section)]
+        lines += [f"- {line}" for line in _told(section)]
         whole = [[*a, *b] for a, b in zip(left, right, strict=True)]
         return "\n".join([*lines, "", markdown([*scores_head, *tests_head], whole)])
     if form == "latex":
-        caption = f"{section.space} / {section.dataset}: " + "; ".join(_facts(section)) + "."
+        caption = f"{section.space} / {section.dataset}: " + "; ".join(_told(section)) + "."
         whole = [[*a, *b] for a, b in zip(left, right, strict=True)]
         return latex([*scores_head, *tests_head], whole, caption)
     names = [row[0] for row in left]
     return "\n".join(
         [
             f"{section.space} / {section.dataset}",
-            *(f"  {line}" for line in _facts(section)),
+            *(f"  {line}" for line in _told(section)),
             "",
             plain(scores_head, left),
             "",
@@ -64,7 +64,7 @@ def _section(section: Section, form: str) -> str:
     )
 
 
-def _facts(section: Section) -> list[str]:
+def _told(section: Section) -> list[str]:
     protocol = section.protocol
     return [
         f"table {section.table}",
@@ -101,7 +101,7 @@ def _tests(row: Row) -> list[str]:
 
 
 def _overall(overall: Overall, form: str) -> str:
-    facts = [
+    told = [
         f"mean rank in {overall.blocks:,} blocks (a seed on a data set): {', '.join(overall.datasets)}",
         f"Friedman p {p_value(overall.friedman_p)}" if not math.isnan(overall.friedman_p) else "two algorithms",
         f"mean ranks further apart than {overall.critical_difference:.3f} differ (Nemenyi, 5 %)",
@@ -112,10 +112,10 @@ def _overall(overall: Overall, form: str) -> str:
         for name, rank, bounds in zip(overall.algorithms, overall.rank, overall.rank_ci, strict=True)
     ]
     if form == "markdown":
-        return "\n".join(["### all data sets", "", *(f"- {line}" for line in facts), "", markdown(head, rows)])
+        return "\n".join(["### all data sets", "", *(f"- {line}" for line in told), "", markdown(head, rows)])
     if form == "latex":
-        return latex(head, rows, "All data sets: " + "; ".join(facts) + ".")
-    return "\n".join(["all data sets", *(f"  {line}" for line in facts), "", plain(head, rows)])
+        return latex(head, rows, "All data sets: " + "; ".join(told) + ".")
+    return "\n".join(["all data sets", *(f"  {line}" for line in told), "", plain(head, rows)])
 
 
 def _csv(comparison: Comparison) -> str:

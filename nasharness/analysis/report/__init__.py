@@ -278,7 +278,7 @@ def _settings(source: Source) -> str:
     protocols = []
     for panel in source.panels:
         cell = panel.cell
-        facts = {
+        told = {
             "space": f"{panel.space.name}, {spaces.get(panel.space.name).size:,} architectures",
             "table": f"{cell['table']['source']}, {cell['table']['version']}",
             "checksum": cell["table"]["checksum"],
@@ -289,7 +289,7 @@ def _settings(source: Source) -> str:
             "cost": cell["protocol"]["cost"],
             "optimum": "not known" if np.isnan(panel.optimum) else f"{panel.optimum:.4f} %",
         }
-        protocols.append(f"<h3>{_(panel.title)}</h3>{_list(facts)}")
+        protocols.append(f"<h3>{_(panel.title)}</h3>{_list(told)}")
     seen: dict[str, Mapping[str, Any]] = {}
     for panel in source.panels:
         for runs in panel.runs:
@@ -313,8 +313,8 @@ def _setting_text(cell: Mapping[str, Any]) -> str:
     return ", ".join(pairs) or "none"
 
 
-def _list(facts: Mapping[str, Any]) -> str:
-    return "<dl>" + "".join(f"<dt>{_(key)}</dt><dd>{_(value)}</dd>" for key, value in facts.items()) + "</dl>"
+def _list(told: Mapping[str, Any]) -> str:
+    return "<dl>" + "".join(f"<dt>{_(key)}</dt><dd>{_(value)}</dd>" for key, value in told.items()) + "</dl>"
 
 
 def _provenance(results: StudyResults) -> str:
@@ -323,10 +323,10 @@ def _provenance(results: StudyResults) -> str:
         provenance = dict(meta.get("provenance", {}))
         tables = provenance.pop("tables", {})
         command = provenance.pop("command", None)
-        facts = {"study": path.resolve().name, "identity": meta["identity"]}
-        facts |= {key.replace("_", " "): _plain(value) for key, value in provenance.items()}
-        facts |= {f"table {name}": _plain(value) for name, value in tables.items()}
-        parts.append(f"<h3>{_(path.resolve().name)}</h3>{_list(facts)}")
+        told = {"study": path.resolve().name, "identity": meta["identity"]}
+        told |= {key.replace("_", " "): _plain(value) for key, value in provenance.items()}
+        told |= {f"table {name}": _plain(value) for name, value in tables.items()}
+        parts.append(f"<h3>{_(path.resolve().name)}</h3>{_list(told)}")
         if command:
             parts.append(f"<p>The command that made it:</p><pre tabindex='0'>{_(' '.join(map(str, command)))}</pre>")
         plan = json.dumps(meta["plan"], indent=1)

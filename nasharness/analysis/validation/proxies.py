@@ -252,7 +252,7 @@ def _proposals(
     return found[0], found[1]
 
 
-def render(found: Sequence[Quality], facts: Sequence[str]) -> str:
+def render(found: Sequence[Quality], told: Sequence[str]) -> str:
     """Two tables: correlations, and what the best by score are worth. ``[-]``: resampling gives no interval."""
     parts = list(found[0].tau)
     first = []
@@ -268,7 +268,7 @@ def render(found: Sequence[Quality], facts: Sequence[str]) -> str:
     heads = [text for k in found[0].precision for text in (f"precision@{k}", f"regret@{k}")]
     return "\n".join(
         [
-            *facts,
+            *told,
             "",
             plain(["score", "", *parts], first),
             "",

@@ -15,9 +15,10 @@ from nasharness.training.imagenet.statistics import momenta, settled, start
 class MovingAverage:
     """Average of every floating tensor of ``network``: weights and batch norm's running statistics.
 
-    ``average <- d average + (1 - d) weight``, ramp ``d = min(decay, (1 + n) / (10 + n))``. ``n`` counts images in
-    units of ``unit``: with the published 128 images a GPU, it is steps times GPUs (facts, autoshrink.md 5.1), and does
-    not depend on how many processes share a batch. ``parts``: batches that batch norm sees between two updates.
+    ``average <- d average + (1 - d) weight``, ramp ``d = min(decay, (1 + n) / (10 + n))``. ``n`` counts images in units
+    of ``unit``: with the published 128 images a GPU, it is steps times GPUs (docs/reproduction/training.md#imagenet),
+    and does not depend on how many processes share a batch. ``parts``: batches that batch norm sees between two
+    updates.
     """
 
     def __init__(self, network: nn.Module, decay: float = 0.999, *, unit: int = 128, parts: int = 1) -> None:

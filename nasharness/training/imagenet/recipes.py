@@ -98,8 +98,8 @@ RECIPES = {
     for recipe in (
         Recipe(
             name="shrinkcnn",
-            source="AutoShrink's training code as released (facts, autoshrink.md 5.1). Ours: a crop's "
-            "area and aspect are uniform, drawn a hundred times at most until it fits; the place of the erased "
+            source="AutoShrink's training code as released (docs/reproduction/training.md#imagenet). Ours: a "
+            "crop's area and aspect are uniform, drawn a hundred times at most until it fits; the place of the erased "
             "rectangle is uniform; resizing is antialiased; batch norm's statistics are averaged like the weights; "
             "published with 1,001 classes, class 0 for background (give --classes one above the data's).",
             epochs=300, batch=256, lr=0.1, schedule="warmup-cosine", warmup=10,
@@ -123,9 +123,9 @@ RECIPES = {
         ),
         Recipe(
             name="nats",
-            source="NATS-Bench's recipe on small images (facts, nats_bench.md 1.4): Nesterov SGD 0.1, cosine over the "
-            "whole run, batch 256, weight decay 5e-4 on every weight. Ours, for photographs: crops of 8 to 100 % of "
-            "the image in place of shifted crops, evaluation on the central 87.5 %.",
+            source="NATS-Bench's recipe on small images (docs/reproduction/nats-bench.md#splits-and-recipe): Nesterov "
+            "SGD 0.1, cosine over the whole run, batch 256, weight decay 5e-4 on every weight. Ours, for photographs: "
+            "crops of 8 to 100 % of the image in place of shifted crops, evaluation on the central 87.5 %.",
             epochs=200, batch=256, lr=0.1, schedule="cosine", optimiser="nesterov", weight_decay=5e-4,
         ),
     )

@@ -1,9 +1,9 @@
 """Batch norm's running statistics without the weight of where they began.
 
-Statistics start at mean 0, variance 1 and move by ``momentum`` a batch. At the published 0.001 (facts, autoshrink.md
-4.1) they are still half of that after 700 batches, and an evaluation before then measures it rather than the network.
-What is evaluated here is the running average divided by what it has seen, as Adam does with its moments: the same after
-a few thousand batches, and right from the first. Training is not touched.
+Statistics start at mean 0, variance 1 and move by ``momentum`` a batch. At the published 0.001
+(docs/reproduction/training.md#imagenet) they are still half of that after 700 batches, and an evaluation before then
+measures it rather than the network. What is evaluated here is the running average divided by what it has seen, as Adam
+does with its moments: the same after a few thousand batches, and right from the first. Training is not touched.
 """
 
 from __future__ import annotations

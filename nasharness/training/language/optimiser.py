@@ -15,7 +15,7 @@ from nasharness.training.language.recipes import TextRecipe
 
 
 def stalled(recorded: Sequence[float], loss: float, patience: int) -> bool:
-    """Whether a validation loss ends plain SGD (facts, autoshrink.md 5.2; Merity et al., ICLR 2018, algorithm 1).
+    """Whether a validation loss ends plain SGD (Merity et al., ICLR 2018, algorithm 1).
 
     So it does when more than ``patience`` epochs are ``recorded`` before it and the least loss of all but the last
     ``patience`` of them is below it.

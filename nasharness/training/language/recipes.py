@@ -65,8 +65,9 @@ RECIPES = {
     for recipe in (
         TextRecipe(
             name="shrinkrnn",
-            source="AutoShrink's training code as released (facts, autoshrink.md 5.2), which follows DARTS's (Liu et "
-            "al., ICLR 2019) and AWD-LSTM's (Merity et al., ICLR 2018). Ours: losses are divided by the words counted.",
+            source="AutoShrink's training code as released (docs/reproduction/training.md#penn-treebank), which "
+            "follows DARTS's (Liu et al., ICLR 2019) and AWD-LSTM's (Merity et al., ICLR 2018). Ours: losses are "
+            "divided by the words counted.",
             width=745, epochs=3000, batch=64, lr=20.0, optimiser="sgd", weight_decay=8e-7,
             drop_output=0.75, drop_state=0.25, drop_input=0.75, drop_embedded=0.2, drop_words=0.1, beta=1e-3,
             on_nan="reload",

@@ -19,14 +19,14 @@ from nasharness.training.watch import Diverged
 
 #: segments between looks at the loss; a look waits for the GPU
 LOOK = 20
-#: shortest segment drawn, and how far one may exceed bptt (facts, autoshrink.md 5.2)
+#: shortest segment drawn, and how far one may exceed bptt (docs/reproduction/training.md#penn-treebank)
 SHORTEST, EXCESS = 5, 20
 
 
 def segment_length(bptt: int, generator: torch.Generator) -> int:
     """Draw the words of a segment: N(bptt, 5), or with probability 0.05 N(bptt / 2, 5), cut to 5 .. bptt + 20.
 
-    Facts, autoshrink.md 5.2; Merity et al., ICLR 2018, section 5 of the regularisations.
+    Merity et al., ICLR 2018, section 5 of the regularisations.
     """
     centre = bptt if float(torch.rand((), generator=generator)) < 0.95 else bptt / 2
     drawn = int(centre + 5 * float(torch.randn((), generator=generator)))
@@ -182,8 +182,8 @@ class TextTrainer:
 def penalty(raw: Tensor, dropped: Tensor, recipe: TextRecipe) -> Tensor:
     """Return AR, alpha mean(dropped^2), plus TAR, beta mean((change of raw in time)^2), of ``[time, batch, width]``.
 
-    Merity et al., Revisiting activation regularization for language RNNs, 2017; as in facts, autoshrink.md 5.2, TAR is
-    of the raw outputs. Where a segment has one word, TAR is 0.
+    Merity et al., Revisiting activation regularization for language RNNs, 2017; as in
+    docs/reproduction/training.md#penn-treebank, TAR is of the raw outputs. Where a segment has one word, TAR is 0.
     """
     total = raw.new_zeros(())
     if recipe.alpha:

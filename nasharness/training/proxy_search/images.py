@@ -1,4 +1,4 @@
-"""Proxy training of a convolutional cell on images (facts, autoshrink.md 1.3 to 1.6)."""
+"""Proxy training of a convolutional cell on images (docs/reproduction/autoshrink.md#proxy-training)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ImageProxy:
         return counts(graph, search_macro(side=self.side), self.classes).trained
 
     def score(self, value: float, cost: float) -> float:
-        """Accuracy less what the cost takes off it (facts 1.6)."""
+        """Accuracy less what the cost takes off it."""
         return value - penalty(cost, self.settings.cost_weight)
 
     def run(self, job: Job) -> Outcome:
@@ -153,7 +153,8 @@ class _Training:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             losses.append(loss.detach())
-            if official:  # moving averages that begin anew, with the first batch, in every epoch (Q5)
+            if official:  # moving averages that begin anew, with the first batch, in every epoch
+                # (docs/reproduction/autoshrink.md#q5)
                 now = float(losses[-1])
                 right = float((logits.argmax(1) == labels).float().mean())
                 running_loss = now if math.isnan(running_loss) else 0.99 * running_loss + 0.01 * now
@@ -176,7 +177,7 @@ class _Training:
         return int(right) / len(self.val_images), float(total) / len(self.val_images)
 
     def _stop(self, epoch: int, curve: list[float], train_loss: float, val_loss: float) -> str:
-        """Why the training ends here, or nothing (facts 1.5)."""
+        """Why the training ends here, or nothing."""
         if not math.isfinite(train_loss) or not math.isfinite(val_loss):
             return f"diverged in epoch {epoch + 1}"
         if self.settings.stops == "none" or epoch == self.settings.epochs - 1:
@@ -192,7 +193,7 @@ class _Training:
 
 
 def hopeless(classes: int) -> float:
-    """Accuracy below which a training is not worth its end: 0.2 with 10 classes, as published (facts 1.5).
+    """Accuracy below which a training is not worth its end: 0.2 with 10 classes, as published.
 
     Twice chance, but no more than a ninth of the way from chance to 1: with two classes twice chance would be all.
     """

@@ -147,7 +147,7 @@ class Found:
             "final": None,
             "votes": 1,
         }
-        facts = {
+        told = {
             "space": self.request.space.name,
             "dataset": self.request.dataset,
             "algorithm": self.request.algorithm,
@@ -164,7 +164,7 @@ class Found:
             "data": {"source": self.request.source, "drawn": proxy.note, "checksum": self.request.identity["data"]},
             "provenance": provenance(None, [self.request.seed]) | {"torch": torch.__version__},
         }
-        return winners.content(facts, [answer], **more)
+        return winners.content(told, [answer], **more)
 
 
 def search(

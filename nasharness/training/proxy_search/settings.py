@@ -1,6 +1,6 @@
 """Settings of AutoShrink's own search, with the known defects of the official code fixed, or as it is (``.official``).
 
-Q and R numbers are the defects' in the facts, autoshrink.md 2 and 3.3; each is a setting that can be changed by itself.
+Links lead into docs/reproduction/autoshrink.md; each defect there is a setting that can be changed by itself.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ ALGORITHMS = ("autoshrink", "autoshrink.official")
 
 @dataclass(frozen=True)
 class ShrinkSettings:
-    """How the graph is shrunk (facts 1.7).
+    """How the graph is shrunk (docs/reproduction/autoshrink.md#shrink-loop).
 
     ``k``: removals trained a step, drawn without replacement. ``keep_fraction``: of the edges at which it ends.
-    ``cost_weight``: what a tenfold cost takes off the score (Q18). ``score_start``: whether the complete graph is
-    trained too, in place of one removal of the first step (Q9). ``keep_path``: whether node 0 keeps an edge, so that
-    the empty network is never paid for; ``patience``: steps without a better score after which it ends, 0: never (Q7).
-    ``ties``: ``cheaper``, or ``last`` evaluated (Q15). ``nan``: whether a diverged training is the ``worst`` or, as in
-    the official code, the ``best`` (R2). ``repeats``: trainings averaged for a score; ``finalists``: best candidates of
-    a step that are trained once more, their two values averaged; ``paired``: whether all candidates have the same
-    order of data and the same stream of random numbers (Q1). ``operations``: of the nodes (activations in shrink-rnn):
-    ``drawn`` from the seed (Q13, Q17, R11), ``official``, or their names joined by commas. ``average``: last epochs
-    whose validation is averaged into the value of a training; 0 is the best epoch (Q2). ``stops``: ``hopeless`` ends
-    only trainings that diverge or stay near chance, ``official`` also those that the official rules end (Q5), ``none``.
+    ``cost_weight``: what a tenfold cost takes off the score (autoshrink.md#q18). ``score_start``: whether the complete
+    graph is trained too, in place of one removal of the first step (autoshrink.md#q9). ``keep_path``: whether node 0
+    keeps an edge, so that the empty network is never paid for; ``patience``: steps without a better score after which
+    it ends, 0: never (autoshrink.md#q7). ``ties``: ``cheaper``, or ``last`` evaluated (autoshrink.md#q15). ``nan``:
+    whether a diverged training is the ``worst`` or, as in the official code, the ``best`` (autoshrink.md#r2).
+    ``repeats``: trainings averaged for a score; ``finalists``: best candidates of a step that are trained once more,
+    their two values averaged; ``paired``: whether all candidates have the same order of data and the same stream of
+    random numbers (autoshrink.md#q1). ``operations``: of the nodes (activations in shrink-rnn): ``drawn`` from the seed
+    (autoshrink.md#q13, #q17, #r11), ``official``, or their names joined by commas. ``average``: last epochs whose
+    validation is averaged into the value of a training; 0 is the best epoch (autoshrink.md#q2). ``stops``: ``hopeless``
+    ends only trainings that diverge or stay near chance, ``official`` also those that the official rules end
+    (autoshrink.md#q5), ``none``.
 
-    As in the official code, and no setting: a removal is for good, without beam or undo (Q8), and a node that loses its
-    last out-edge becomes an output, so that a removal can raise the cost (Q12); the score has that cost, and the answer
-    is the best graph recorded, not the last.
+    As in the official code, and no setting: a removal is for good, without beam or undo (autoshrink.md#q8), and a node
+    that loses its last out-edge becomes an output, so that a removal can raise the cost (autoshrink.md#q12); the score
+    has that cost, and the answer is the best graph recorded, not the last.
     """
 
     k: int = 10
@@ -116,12 +118,12 @@ class ShrinkSettings:
 
 @dataclass(frozen=True)
 class ImageSettings(ShrinkSettings):
-    """Proxy training on images (facts 1.4, 1.5).
+    """Proxy training on images (docs/reproduction/autoshrink.md#proxy-training).
 
     ``epochs``, ``batch``, ``lr`` (Adam, constant). ``train_per_class``, ``val_per_class``: images. ``validation``:
-    drawn from the ``train``ing images or, as in the official code, from the ``test`` images (Q3). ``replacement``:
-    whether images are drawn with replacement (Q4). ``decay``: of weights, as torch means it; ``projection_decay``: of
-    the residual projections (Q20).
+    drawn from the ``train``ing images or, as in the official code, from the ``test`` images (autoshrink.md#q3).
+    ``replacement``: whether images are drawn with replacement (autoshrink.md#q4). ``decay``: of weights, as torch means
+    it; ``projection_decay``: of the residual projections (autoshrink.md#q20).
     """
 
     epochs: int = 20
@@ -155,14 +157,14 @@ class ImageSettings(ShrinkSettings):
 
 @dataclass(frozen=True)
 class TextSettings(ShrinkSettings):
-    """Proxy training on text (facts 3.2); the value is a perplexity, the score 0.25 * (200 - perplexity) less the cost.
+    """Proxy training on text; the value is a perplexity, the score 0.25 * (200 - perplexity) less the cost.
 
     ``epochs``, ``batch`` (streams), ``bptt``, ``lr`` (SGD, a tenth after 70 % of the epochs and again after 90 %),
     ``clip``, ``hidden`` (width of words and state), ``embedding`` (bound of the initial words). ``corpus``: NAME of the
     text where the folder holds several. ``train_lines``, ``eval_lines``: lines taken from the start. ``val_streams``:
-    in how many parallel streams the validation text is read; 256 leave 27 words each, all from a cold start (R6).
-    ``divisor``: of the summed loss, ``targets`` or, as in the official code, ``rows``, one more (R5). ``cost``:
-    ``macs`` of a word, or the official ``edges`` * hidden^2 (R4).
+    in how many parallel streams the validation text is read; 256 leave 27 words each, all from a cold start
+    (autoshrink.md#r6). ``divisor``: of the summed loss, ``targets`` or, as in the official code, ``rows``, one more
+    (autoshrink.md#r5). ``cost``: ``macs`` of a word, or the official ``edges`` * hidden^2 (autoshrink.md#r4).
     """
 
     keep_fraction: float = 0.25

@@ -1,4 +1,4 @@
-"""The shrink loop on graphs (facts, autoshrink.md 1.7), without any training of its own."""
+"""The shrink loop on graphs (docs/reproduction/autoshrink.md#shrink-loop), without any training of its own."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Trajectory:
         return [one for one in [*first, *(step.chosen for step in self.steps)] if not math.isnan(one.score)]
 
     def best(self) -> Candidate:
-        """The best score recorded, the cheaper of equals (facts 7.3). Raises DataError where all diverged."""
+        """The best score recorded, the cheaper of equals. Raises DataError where all diverged."""
         found = self.recorded()
         if not found:
             raise DataError("no training gave a value: all diverged; lower the learning rate, as in --set lr=0.001")

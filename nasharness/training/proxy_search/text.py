@@ -1,4 +1,4 @@
-"""Proxy training of a recurrent cell on text (facts, autoshrink.md 3.1, 3.2)."""
+"""Proxy training of a recurrent cell on text (docs/reproduction/autoshrink.md#recurrent-search)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TextProxy:
         return cls(settings, seed, train, val, len(used), device, note)
 
     def cost(self, graph: Graph) -> float:
-        """MACs of the cell for one word, or the official count, which is one edge's at least (R4, R7)."""
+        """MACs of the cell for one word, or the official count, one edge's at least (autoshrink.md#r4, #r7)."""
         width, edges = self.settings.hidden, len(graph.eligible)
         return 4 * width**2 + 2 * width**2 * edges if self.settings.cost == "macs" else max(1, edges) * width**2
 
@@ -76,7 +76,7 @@ class TextProxy:
         return self.words * (width + 1) + 4 * width**2 + 2 * width**2 * len(graph.eligible)
 
     def score(self, value: float, cost: float) -> float:
-        """0.25 * (200 - perplexity), less what the cost takes off (facts 3.2)."""
+        """0.25 * (200 - perplexity), less what the cost takes off."""
         return 0.25 * (200 - value) - self.settings.cost_weight * (math.log10(cost) - 6)
 
     def run(self, job: Job) -> Outcome:
@@ -145,7 +145,7 @@ class _Training:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Mean loss of a word of the judging text, nats, from a state of zero; divided as the settings say (R5)."""
+        """Mean loss of a word of the judging text, nats, from a state of zero; what divides it: autoshrink.md#r5."""
         state = self._zero(self.val)
         total, place, rows = 0.0, 0, len(self.val)
         while place < rows - 1:

@@ -3,8 +3,7 @@
 What is checked, in this order: the file's SHA-256 where it is known (``sha256=``, the manifest below, or a
 ``SHA256SUMS`` beside a mirror's files); that every row is the architecture its index says; and the values themselves,
 by the SHA-256 of each decoded column (float32, little-endian, in index order). For ImageNet16-120 at 200 epochs, whose
-column was not at hand when this was written, published values of the facts sheet NATS-Bench (sections 5.1 and 7) stand
-in.
+column was not at hand when this was written, published values stand in (docs/reproduction/nats-bench.md#anchors).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from nasharness.tables.table import Table
 
 @dataclass(frozen=True)
 class Anchors:
-    """Published facts about a column: its mean, its best index, and single values, each within ``tolerance``."""
+    """What is published about a column: its mean, its best index, and single values, each within ``tolerance``."""
 
     mean: float
     best: int

@@ -34,10 +34,10 @@ IN16_TO_CIFAR10 = 3.034
 #: images of one validation pass
 VALIDATION_IMAGES = {"cifar10-valid": 25_000, "cifar100": 5_000, "ImageNet16-120": 3_000}
 ESTIMATED = (
-    "estimated: validation images x seconds per image, a linear model in operation counts (facts sheet NATS-Bench "
-    "3.2). Against the measured test times of 1,000 cells its error is 2.8 % (RMS), 4.4 % (95th percentile), 21 % "
-    "(largest), the same on every data set; of "
-    "the cost of a 12-epoch evaluation on CIFAR-10 that is 0.06 % on average and 1.3 % at most, less elsewhere"
+    "estimated: validation images x seconds per image, a linear model in operation counts "
+    "(docs/reproduction/nats-bench.md#costs). Against the measured test times of 1,000 cells its error is 2.8 % (RMS), "
+    "4.4 % (95th percentile), 21 % (largest), the same on every data set; of the cost of a 12-epoch evaluation on "
+    "CIFAR-10 that is 0.06 % on average and 1.3 % at most, less elsewhere"
 )
 
 
@@ -296,7 +296,7 @@ def training_seconds(columns: Mapping[str, Values]) -> tuple[dict[str, tuple[Val
 
 
 def evaluation_seconds(ids: ArrayLike) -> Values:
-    """Estimated seconds to evaluate one image, float64 [...] (facts sheet NATS-Bench, section 3.2).
+    """Estimated seconds to evaluate one image, float64 [...] (docs/reproduction/nats-bench.md#costs).
 
     A linear model in the counts of operations other than ``none``; see ``ESTIMATED`` for its error.
     """

@@ -1,4 +1,4 @@
-"""Published values that an import must reproduce (facts sheet NATS-Bench, section 7).
+"""Published values that an import must reproduce (docs/reproduction/nats-bench.md#anchors).
 
 They were read from the six records that NATS-Bench's repository ships. An archive that says otherwise was changed, or
 is read wrongly; either way the table is not what its name promises.

@@ -1,4 +1,4 @@
-"""One architecture's record in NATS-Bench's files, turned into numbers (facts sheet NATS-Bench, sections 2.2 to 2.5).
+"""One architecture's record in NATS-Bench's files, turned into numbers (docs/reproduction/nats-bench.md#records).
 
 A record is ``{hp: {arch_index, arch_str, dataset_seed, all_results: {(data set, seed): trial}}}``. A trial keeps each
 curve as a dict from epoch (``3``, 0-based) or from set and epoch (``"x-valid@3"``) to a float. Which curves and epochs

@@ -1,4 +1,4 @@
-"""Import of NATS-Bench's published archives into a table (facts sheet NATS-Bench, sections 2 and 7).
+"""Import of NATS-Bench's published archives into a table (docs/reproduction/nats-bench.md#records).
 
 Every value that the ``nats_bench`` package can return is kept, per seed and per epoch, as float64: an absent seed or
 epoch is NaN and nothing is imputed. Parameter and operation counts are not read: some records carry wrong ones, and
