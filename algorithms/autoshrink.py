@@ -73,6 +73,8 @@ class AutoShrink(Shrinker):
     ``cheaper`` (then at random) or ``last`` (autoshrink.md#q15). ``nan``: whether a failed evaluation is the ``worst``
     or, as in the official code, the ``best`` (autoshrink.md#r2).
 
+    Where the problem says what to begin with, that is scored as one step, and descents start at the best of it.
+
     Under limits that the full network breaks, random removals lead to the edge of what keeps them, which is known and
     costs no evaluation; a descent begins there, and what breaks a limit is no removal.
     """
@@ -109,18 +111,27 @@ class AutoShrink(Shrinker):
         if self._limited:  # what is known to break a limit is no removal and no start
             self._smaller = np.where(self._allowed[self._all_smaller], self._all_smaller, NOTHING)
             self._no_start |= ~self._allowed
+        self._given: Indices | None = None  # the best of what the problem begins with
         self._state = np.full((self.runs, beam), NOTHING, dtype=np.int32)
         self._state[:, 0] = self._full()
-        self._candidates = self._state.copy() if score_start and not self._limited else self._draw()
-        if self._limited and score_start:
-            self._start_within(np.ones(self.runs, dtype=bool))
+        self._candidates = task.start(1, lambda: self._own_start(score_start))
         self._descent_best = np.full(self.runs, -np.inf)
         self._since = np.zeros(self.runs, dtype=np.int64)  # steps since the descent's best score rose
         self._fresh = np.zeros(self.runs, dtype=bool)  # whether the descent paid for anything
         self._done = np.zeros(self.runs, dtype=bool)
 
+    def _own_start(self, scored: bool) -> Indices:
+        """What is evaluated first: the full network, where it is to be scored, else what it can be shrunk to."""
+        if self._limited and scored:
+            self._candidates = self._draw()
+            self._start_within(np.ones(self.runs, dtype=bool))
+            return self._candidates
+        return self._state.copy() if scored else self._draw()
+
     def _full(self) -> Indices:
         """Where descents start: the full network, or under limits the last of a random descent that breaks them."""
+        if self._given is not None:
+            return self._given
         if not self._limited:
             return np.full(self.runs, self._dense, dtype=np.int32)
         u = self.streams.uniform(descent_draws(self.space))
@@ -168,6 +179,8 @@ class AutoShrink(Shrinker):
         scores = self.score(self._candidates)
         self.record(self._candidates, scores)
         self._move(scores)
+        if self._given is None and self.task.start_given:
+            self._given = np.maximum(self._state[:, 0], 0)
         self._candidates = self._draw()
         self._end_descents()
 

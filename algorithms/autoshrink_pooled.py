@@ -197,7 +197,10 @@ class AutoShrinkPooled(Algorithm):
     def ask(self) -> Asked:
         told = self._ids.shape[1]
         left = int(self._allowed.sum()) - told
-        ids = self._first() if told == 0 else self._next(min(max(1, int(told / self._growth)), left))
+        if told == 0:
+            ids = self.task.start(1 + sum(self.space.sizes) // 2, self._first)
+        else:
+            ids = self._next(min(max(1, int(told / self._growth)), left))
         np.put_along_axis(self._asked, self._model.cell[ids], True, axis=1)
         return ids
 

@@ -78,12 +78,15 @@ class AutoShrinkSet(Shrinker):
         self._k, self._samples = k, samples
         self._sets = Survivors(self.space, self.runs)
         self._steps_left = sum(self.space.sizes) - len(self.space.sizes)
+        self._start = task.start(0, lambda: task.nothing)
 
     def surviving(self) -> NDArray[np.bool_]:
         """Choices that are left: ``[runs, positions, options]``."""
         return self._sets.alive
 
     def ask(self) -> Asked:
+        if self._start.shape[1]:
+            return self._start
         if self._steps_left == 0:
             return np.full((self.runs, 1), NOTHING, dtype=np.int32)
         removable = self._sets.removable()
@@ -102,6 +105,10 @@ class AutoShrinkSet(Shrinker):
         if self._steps_left == 0:
             return
         self.learn(ids, values)
+        if self._start.shape[1]:
+            self.record(ids, self.score(ids))
+            self._start = self._start[:, :0]
+            return
         scores = self.score(self._cells)
         self.record(self._cells, scores)
         means = scores.reshape(*self._removals.shape, self._samples).mean(axis=2)

@@ -188,6 +188,7 @@ class BOHB(Algorithm):
         self._asked: list[tuple[Indices, Floats]] = []  # of the first stage, told one by one
         self._promoted: Indices | None = None
         self._seen = [_Observations(self._positions, self.runs) for _ in self._rungs]
+        self._start = task.start(self._cycle[0][0], lambda: task.nothing)
 
     # -- Hyperband -------------------------------------------------------------------------------------------------
 
@@ -196,7 +197,12 @@ class BOHB(Algorithm):
         return len(self._rungs) - len(self._cycle[self._bracket]) + self._stage
 
     def ask(self) -> Asked:
-        ids = self._propose()[:, None] if self._promoted is None else self._promoted
+        if self._promoted is not None:
+            ids = self._promoted
+        elif self._start.shape[1]:
+            ids, self._start = self._start[:, :1], self._start[:, 1:]
+        else:
+            ids = self._propose()[:, None]
         return ids, self._rungs[self._rung]
 
     def tell(self, ids: Indices, values: Floats) -> None:

@@ -66,6 +66,7 @@ def ranks(values: Floats) -> Floats:
     "darts.table",
     citation=_CITATION,
     needs=("product", "index"),
+    no_start="it learns from what its own softmaxes draw, by their gradient",
     meanings={
         "lr": "rate of Adam on the distribution; more than 0; after Liu et al., whose Adam has 3e-4; chosen on tss",
         "batch": "architectures a step; at least 2; ours, chosen on tss",
@@ -150,6 +151,7 @@ def multilinear_gradient(signal: Floats, p: Floats) -> tuple[float, Floats]:
     "darts.exact",
     citation=_CITATION,
     needs=("whole-signal", "product", "index"),
+    no_start="it evaluates what its softmaxes come to, and nothing else",
     meanings={
         "lr": "rate of Adam on the distribution; more than 0; after Liu et al., whose Adam has 3e-4; chosen on tss",
         "beta1": "of Adam; 0 to less than 1; Liu et al.'s",

@@ -50,8 +50,14 @@ class LocalSearch(Algorithm):
         self._height = np.full(self.runs, -np.inf)  # signal of the centre
         self._best = np.zeros(self.runs, dtype=np.int32)  # the best since the centre was reached
         self._best_height = np.full(self.runs, -np.inf)
+        self._start = task.start(starts, lambda: task.nothing)
+        self._left[:] = self._start.shape[1] or starts
 
     def ask(self) -> Asked:
+        if self._start.shape[1]:
+            ids, self._start = self._start[:, 0], self._start[:, 1:]
+            self._seen[self._rows, ids] = True
+            return ids[:, None]
         u = np.ascontiguousarray(self.streams.uniform(3).T)
         fresh = self._unseen_neighbours()
         count = fresh.sum(axis=1)

@@ -75,9 +75,7 @@ class NSGA2(Algorithm):
     def ask(self) -> Asked:
         members = self._ids.shape[1]
         if not members:
-            each = self.space.uniforms_per_sample
-            asked: Indices = self.space.sample(self.streams.uniform(self._members * each).reshape(self.runs, -1, each))
-            return asked
+            return self.task.start(self._members, self._random)
         count = self._children * _CANDIDATES
         mutation = self.space.mutation_uniforms
         # every candidate draws 4 for the tournaments, 1 + positions to cross, then what it takes to mutate
@@ -90,6 +88,11 @@ class NSGA2(Algorithm):
         if self._positions:
             child = self._crossed(child, self._ids[self._rows, second], u[..., 4 : 5 + self._positions])
         return self._new(self.space.mutate(child, u[..., each - mutation :]))
+
+    def _random(self) -> Indices:
+        each = self.space.uniforms_per_sample
+        drawn: Indices = self.space.sample(self.streams.uniform(self._members * each).reshape(self.runs, -1, each))
+        return drawn
 
     def tell(self, ids: Indices, values: Floats) -> None:
         values = values if self.task.several else values[..., None]

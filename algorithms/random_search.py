@@ -6,6 +6,8 @@ import numpy as np
 
 from nasharness.search import Algorithm, Task, register
 from nasharness.search.algorithm import Asked
+from nasharness.search.start import Start
+from nasharness.spaces.base import Indices
 
 
 @register(
@@ -26,9 +28,32 @@ class RandomSearch(Algorithm):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._k = min(self._CHUNK, task.evaluations or self._CHUNK)
+        self._start = task.start(0, self._own_start)
+
+    def _own_start(self) -> Indices:
+        return self.task.nothing
 
     def ask(self) -> Asked:
+        if self._start.shape[1]:
+            first, self._start = self._start, self._start[:, :0]
+            return first
         if not self.space.arch_shape:
             return self.space.sample_index(self.streams.uniform(self._k))
         each = self.space.uniforms_per_sample
         return np.asarray(self.space.sample(self.streams.uniform(self._k * each).reshape(self.runs, self._k, each)))
+
+
+@register(
+    "dense-then-random",
+    citation="the start of Zhang et al., AutoShrink, AAAI 2020, and nothing else of it",
+    needs=("product", "index", "ladder"),
+    control=True,
+)
+class DenseThenRandom(RandomSearch):
+    """The full network and all that one removal makes of it, then random search: what that start is worth alone.
+
+    A control for algorithms that begin there; see ``--start dense``, which gives any algorithm this start. No settings.
+    """
+
+    def _own_start(self) -> Indices:
+        return Start.parse("dense", self.space).draw(self.space, self.task.seeds, 0, self.task.excess)

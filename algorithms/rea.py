@@ -30,8 +30,9 @@ from nasharness.spaces.base import Floats, Indices
 class RegularizedEvolution(Algorithm):
     """Regularised evolution with the settings of NATS-Bench: population 10, tournament of 3.
 
-    ``population`` random architectures first; then, forever: draw ``sample`` members with replacement, mutate the best
-    of them, evaluate the child, drop the oldest member, as NATS-Bench's script does.
+    ``population`` random architectures first, or the best of what the problem starts with; then, forever: draw
+    ``sample`` members with replacement, mutate the best of them, evaluate the child, drop the oldest member, as
+    NATS-Bench's script does.
 
     With several objectives the best of a tournament is the one on the lowest non-dominated rank of the population, the
     loneliest of equals by crowding distance (Deb et al., NSGA-II, IEEE TEC 2002; the combination is ours).
@@ -42,24 +43,32 @@ class RegularizedEvolution(Algorithm):
         for name, value in (("population", population), ("sample", sample)):
             if not 1 <= value <= 100_000:
                 raise UsageError(f"rea: {name} = {value}: expected 1 to 100,000")
-        self._members = population
+        self._population = population
         self._sample = sample
+        self._start = task.start(population, self._random)
+        self._members = max(population, self._start.shape[1])
         # The population is a ring: the oldest member sits where the next child goes. One row a member, so that a
         # member of all runs is contiguous.
-        shape = (population, self.runs)
+        shape = (self._members, self.runs)
         self._ids = np.empty((*shape, *self.space.arch_shape), dtype=self.space.arch_dtype)
         self._fitness = np.full(shape, -np.inf)
         self._values = np.full((*shape, len(task.objectives)), np.nan) if task.several else None
         self._born = 0
         self._rows = np.arange(self.runs)
 
+    def _random(self) -> Indices:
+        each = self.space.uniforms_per_sample
+        u = self.streams.uniform(self._population * each).reshape(self.runs, self._population, each)
+        return np.asarray(self.space.sample(u))
+
     def ask(self) -> Asked:
-        if self._born < self._members:
-            u = self.streams.uniform(self.space.uniforms_per_sample)
-            return self.space.sample(u)[:, None]
+        if self._start.shape[1]:
+            first, self._start = self._start[:, :1], self._start[:, 1:]
+            return first
         u = self.streams.uniform(self._sample + self.space.mutation_uniforms)
         # places in the population, its members and runs in one row: taking from a row is what numpy does fastest
-        drawn = (u[:, : self._sample].T * self._members).astype(np.intp) * self.runs + self._rows  # [sample, runs]
+        members = min(self._born, self._members)  # fewer after a small start, until the population has grown
+        drawn = (u[:, : self._sample].T * members).astype(np.intp) * self.runs + self._rows  # [sample, runs]
         best = self._fitness.reshape(-1).take(drawn).argmax(axis=0)
         chosen = drawn.reshape(-1).take(best * self.runs + self._rows)
         parents = self._ids.reshape(-1, *self.space.arch_shape).take(chosen, axis=0)
@@ -71,10 +80,20 @@ class RegularizedEvolution(Algorithm):
         self._born += 1
         if self._values is None:
             self._fitness[slot] = values[:, 0]
-            return
-        self._values[slot] = values[:, 0]
-        points = -np.moveaxis(self._values, 0, 1)  # fronts take lower for better: [runs, population, objectives]
-        ranks = fronts.ranks(points)
-        lonely = fronts.crowding(points, ranks)
-        # less than one rank, however lonely
-        self._fitness = (0.5 - 0.5 / (1 + lonely) - ranks).T
+        else:
+            self._values[slot] = values[:, 0]
+            points = -np.moveaxis(self._values, 0, 1)  # fronts take lower for better: [runs, population, objectives]
+            ranks = fronts.ranks(points)
+            lonely = fronts.crowding(points, ranks)
+            # less than one rank, however lonely
+            self._fitness = (0.5 - 0.5 / (1 + lonely) - ranks).T
+        if self._born == self._members > self._population:
+            self._select()
+
+    def _select(self) -> None:
+        """Let the best of a start larger than the population be the population."""
+        kept = np.sort(np.argsort(-self._fitness, axis=0, kind="stable")[: self._population], axis=0)
+        self._ids, self._fitness = self._ids[kept, self._rows], self._fitness[kept, self._rows]
+        if self._values is not None:
+            self._values = self._values[kept, self._rows]
+        self._members = self._born = self._population

@@ -16,6 +16,7 @@ from nasharness.spaces.base import Floats, Indices
 @register(
     "reinforce",
     needs=("product",),
+    no_start="it learns from what its own policy draws, by the gradient of that policy",
     citation="Williams, Simple Statistical Gradient-Following Algorithms, Machine Learning 1992; as in NATS-Bench",
     meanings={
         "lr": "rate of Adam on the logits; more than 0; NATS-Bench's",

@@ -41,14 +41,21 @@ class SuccessiveHalving(Algorithm):
         self._sizes = [max(n // eta**rung, 1) for rung in range(len(self._rungs))]
         self._rung = 0
         self._promoted: Indices | None = None
+        self._start = task.start(self._sizes[0], self._random)
+
+    def _random(self) -> Indices:
+        each = self.space.uniforms_per_sample
+        drawn: Indices = self.space.sample(
+            self.streams.uniform(self._sizes[0] * each).reshape(self.runs, self._sizes[0], each)
+        )
+        return drawn
 
     def ask(self) -> Asked:
         epochs = self._rungs[self._rung]
         if self._promoted is not None:
             return self._promoted, epochs
-        positions = self.space.uniforms_per_sample
-        u = self.streams.uniform(self._sizes[0] * positions)
-        return self.space.sample(u.reshape(self.runs, self._sizes[0], positions)), epochs
+        ids, self._start = self._start, self._start[:, :0]
+        return (ids if ids.shape[1] else self._random()), epochs
 
     def tell(self, ids: Indices, values: Floats) -> None:
         self._rung = (self._rung + 1) % len(self._rungs)

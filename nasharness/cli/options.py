@@ -92,6 +92,8 @@ def asked_of_a_table(*, modes: str | Sequence[str] = ()) -> Callable[[Function],
                help="What an answer must keep, as in 'params <= 1.2'; repeatable."),
         option("--repeats", modes=modes, metavar="charged|free",
                help="Whether asking an architecture again costs again (charged)."),
+        option("--start", modes=modes, metavar="START",
+               help="What runs begin with: own, dense, random[:N], space-filling[:N] or a file (own)."),
         option(
             "--table", metavar="NAME",
             help="embedded, light, official or the name of an imported table; overrides the order of look-up.",

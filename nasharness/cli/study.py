@@ -48,7 +48,7 @@ def command(
     """Run a study: algorithms x data sets x seeds, written as shards that survive whatever happens.
 
     PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
-    signal, final, repeats, table, objectives, limits, and [settings]. Options replace what the file says.
+    signal, final, repeats, table, objectives, limits, start, and [settings]. Options replace what the file says.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
@@ -140,6 +140,7 @@ def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
             f"           signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}; "
             f"{budget_text(problem)}"
         )
+        lines += [] if problem.start.own else [f"           start {problem.start}"]
         lines += [f"           note: {note}" for note in problem.notes]
     texts = dict.fromkeys(caveat["text"] for cell in study.cells for caveat in cell["caveats"])
     lines += [f"caveat     {text}" for text in texts]

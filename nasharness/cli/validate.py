@@ -56,6 +56,8 @@ class Validate(ModalCommand):
          help="What is wanted besides: error, params, macs, a device's latency ...; repeatable.")  # fmt: skip
 @of_algo("--limit", "limits", multiple=True, metavar="'NAME <= X'",
          help="What an answer must keep, as in 'params <= 1.2'; repeatable.")  # fmt: skip
+@of_algo("--start", metavar="START",
+         help="What both begin with: own, dense, random[:N], space-filling[:N] or a file (own).")  # fmt: skip
 @of_algo("--score", default="recommended", show_default=True, metavar="recommended|final|hypervolume",
          help="The algorithm's own answer, the incumbent, or the front of several objectives.")  # fmt: skip
 @of_algo("--alpha", default=0.02, show_default=True, help="Chance of any false better or worse.")

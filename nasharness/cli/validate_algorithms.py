@@ -108,7 +108,7 @@ def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
         # a baseline says which measurements it was made with; other ones must be asked for, and are then refused
         objectives = [each["name"] for each in protocol.get("objectives", ())]
         sought = {"objectives": objectives[objectives[:1] != ["error"] :], "limits": protocol.get("limits", ())}
-        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats")} | {
+        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats", "start")} | {
             key: options[key] or names for key, names in sought.items()
         }
 
@@ -126,7 +126,7 @@ def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
             for cell in baseline.cells
             if cell["dataset"] in datasets
         ]
-    default = {"signal": None, "final": None, "repeats": "charged"}
+    default = {"signal": None, "final": None, "repeats": "charged", "start": "own"}
     protocols = {cell["dataset"]: cell["protocol"] for cell in reversed(baseline.cells)} if baseline else {}
     return [
         Problem.create(space, dataset, evaluations=evaluations, **given | measured(protocols.get(dataset, default)))

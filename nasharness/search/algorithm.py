@@ -79,6 +79,8 @@ class ScalarAlgorithm:
     ``self.space``, ``self.task``, and ``self.rng`` (a numpy Generator, this run's own) are set before ``__init__`` of
     the subclass sees its settings; ``random()`` and ``mutate(arch)`` draw from it. ``ask() -> arch`` (or ``(arch,
     epochs)``, or None when there is nothing left to ask); ``tell(arch, value)``; ``recommend() -> arch | None``.
+    Where the problem says what to begin with (``--start``), the harness evaluates that, and ``tell`` brings it before
+    the first ``ask``.
 
     An architecture is an index (any whole number), a published string, or, where the space has no indices, a vector of
     choices; ``tell`` brings indices or vectors. ``value`` is a number, with several objectives an array of them.
@@ -122,10 +124,14 @@ class ScalarBatch(Algorithm):
             search.space, search.task, search.rng = task.space, task, generator(int(seed))
             search.__init__(**settings)  # type: ignore[misc]
             self.searches.append(search)
+        self._start = task.start(0, lambda: task.nothing)
         self._begun = False
         self._finished = np.zeros(self.runs, dtype=bool)
 
     def ask(self) -> Asked:
+        if self._start.shape[1]:  # one a step, as the rest
+            first, self._start = self._start[:, :1], self._start[:, 1:]
+            return first
         ids = np.full((self.runs, 1, *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
         epochs = np.full((self.runs, 1), self.task.epochs[-1], dtype=np.int32)
         for row, search in enumerate(self.searches):

@@ -175,6 +175,11 @@ def search(
     with _one_blas_thread():
         while state.alive.any():
             ids, fidelity = _checked(algorithm, evaluator, len(seeds), problem.space)
+            if not (problem.start.own or algorithm.task.started):
+                raise AlgorithmFailedError(
+                    f"{method(type(algorithm), 'ask')} begins without asking Task.start what to begin with, which is "
+                    f'{problem.start} here; have it do so, or register it with no_start="the reason why it cannot"'
+                )
             values, finished = state.evaluate(ids, fidelity)
             algorithm.tell(ids, values if not several else state.objectives(ids, values))
             if len(finished):

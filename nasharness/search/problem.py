@@ -22,6 +22,7 @@ from nasharness.search.backend import Backend
 from nasharness.search.evaluator import Evaluator, Known, Truth
 from nasharness.search.measure import Measure
 from nasharness.search.objective import Limit, Objective, parse_limit, reader, resolve
+from nasharness.search.start import OWN, Start
 from nasharness.spaces.base import Space
 from nasharness.tables import Table, candidates, open_table
 
@@ -51,6 +52,7 @@ class Problem:
     notes: tuple[str, ...] = ()
     objectives: tuple[Objective, ...] = ()
     limits: tuple[Limit, ...] = ()
+    start: Start = OWN
 
     @classmethod
     def create(
@@ -67,6 +69,7 @@ class Problem:
         repeats: str = "charged",
         objectives: Sequence[str] = (),
         limits: Sequence[str] = (),
+        start: str | Start = "own",
     ) -> Problem:
         """Put a problem together from names; what is left out follows the protocol of the table, else of the space.
 
@@ -76,7 +79,8 @@ class Problem:
         the space's protocol; 200 evaluations when none is given. ``repeats``: whether a run pays again for an
         architecture it has evaluated (``charged``, as NATS-Bench does) or not (``free``). ``objectives``: ``error``,
         ``params``, ``macs``, known columns or measurements; the signal comes first unless it is among them. ``limits``:
-        as in ``params <= 1.2``.
+        as in ``params <= 1.2``. ``start``: what every run begins with, see start.py; ``own`` leaves it to the
+        algorithm.
 
         Raises UsageError for a name or value that cannot be, DataError for data that are not here.
         """
@@ -89,7 +93,7 @@ class Problem:
         chosen = space if isinstance(space, Space) else spaces.get(space)
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
-        asked: dict[str, Any] = {"repeats": repeats}
+        asked: dict[str, Any] = {"repeats": repeats, "start": Start.parse(start, chosen)}
         if repeats == "free" and "index" not in chosen.offers:
             raise UsageError(f"repeats=free needs a space that can be enumerated; {chosen.name!r} is none")
         if isinstance(table, Backend):
@@ -197,6 +201,7 @@ class Problem:
             "evaluations": self.evaluations,
             "seconds": self.seconds,
             "repeats": self.repeats,
+            "start": str(self.start),
             "cost": self.cost_note(),
             "direction": "min" if self.sign < 0 else "max",
         }

@@ -51,7 +51,7 @@ class Record:
     ``needs``: of NEEDS. ``citation``: the paper. ``defaults``: settings and their default values. ``summary``: one
     line. ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how
     many evaluations go by before the algorithm learns from any, or empty. ``meanings``: of the settings, with range and
-    source.
+    source. ``no_start``: why it cannot begin with given architectures (`Task.start`); empty where it can.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Record:
     control: bool = False
     learns_after: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict)
+    no_start: str = ""
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -144,12 +145,13 @@ def register(
     control: bool = False,
     learns_after: str = "",
     meanings: Mapping[str, str] | None = None,
+    no_start: str = "",
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
-    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``: see `Record`. The
-    first line of the class's docstring is its summary. ``meanings``: setting -> "what it means; its range; its source".
-    A name that is taken raises UsageError.
+    ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``, ``learns_after``,
+    ``no_start``: see `Record`. The first line of the class's docstring is its summary. ``meanings``: setting -> "what
+    it means; its range; its source". A name that is taken raises UsageError.
     """
 
     def decorate(cls: Registered) -> Registered:
@@ -184,6 +186,7 @@ def register(
             control,
             learns_after,
             meanings or {},
+            no_start,
         )
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():

@@ -121,6 +121,7 @@ def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDA
         objectives=problem.objectives,
         several="objectives" in record.needs and len(problem.objectives) > 1,
         known=problem.known(),
+        start=problem.start,
     )
 
 
@@ -248,7 +249,7 @@ def check_request(
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
     """
     runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
-    check_fidelities(record, problem, evaluator)
+    check_fit(record, problem, evaluator)
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
@@ -268,18 +269,23 @@ def check_request(
     return runs, seed
 
 
-def lacks_fidelities(record: Record, evaluator: Evaluator) -> bool:
-    """Say whether the algorithm chooses among fidelities and the table tells none apart."""
-    return "fidelities" in record.needs and evaluator.epochs == (0,)
-
-
-def check_fidelities(record: Record, problem: Problem, evaluator: Evaluator) -> None:
-    """Raise UsageError where the algorithm chooses among fidelities and the table of ``problem`` tells none apart."""
-    if lacks_fidelities(record, evaluator):
-        raise UsageError(
-            f"{record.name} needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
+def unfit(record: Record, problem: Problem, evaluator: Evaluator) -> str:
+    """Say why the algorithm cannot be asked this: the table tells no fidelities apart, the start is not its own."""
+    if "fidelities" in record.needs and evaluator.epochs == (0,):
+        return (
+            f"needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
             "there are none to choose from (nasharness list algos shows what each algorithm needs)"
         )
+    if record.no_start and not problem.start.own:
+        return f"cannot begin with start {problem.start}: {record.no_start}"
+    return ""
+
+
+def check_fit(record: Record, problem: Problem, evaluator: Evaluator) -> None:
+    """Raise UsageError, with the reason, where the algorithm cannot be asked what ``problem`` asks."""
+    reason = unfit(record, problem, evaluator)
+    if reason:
+        raise UsageError(f"{record.name} {reason}")
 
 
 def _many(count: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: What a stream is for; the second word of its key. Streams of one run never overlap.
-SEARCH, NOISE = 0, 1
+SEARCH, NOISE, START = 0, 1, 2
 
 #: Philox makes four doubles for each value of its counter.
 _PER_COUNT = 4

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nasharness.errors import UsageError
 from nasharness.search.evaluator import Known
 from nasharness.search.objective import Objective
+from nasharness.search.start import OWN, Start
 from nasharness.search.streams import Streams
 from nasharness.spaces.base import Floats, Indices, Space
 
@@ -43,6 +44,7 @@ class Task:
         objectives: tuple[Objective, ...] = (),
         several: bool = False,
         known: Known | None = None,
+        start: Start = OWN,
     ) -> None:
         self.space = space
         self.dataset = dataset
@@ -56,6 +58,9 @@ class Task:
         self.objectives = objectives
         self.several = several
         self._known = known
+        self._start = start
+        #: whether the algorithm has asked what to begin with
+        self.started = False
         self._costs = {} if costs is None else {epoch: np.array(costs(epoch)) for epoch in epochs}
         self._whole_signal = None if whole_signal is None else np.array(whole_signal())
 
@@ -87,6 +92,28 @@ class Task:
         if self._known is None or not self._known.limited:
             return np.zeros(np.shape(ids)[: np.ndim(ids) - len(self.space.arch_shape)])
         return self._known.excess(ids)
+
+    @property
+    def nothing(self) -> Indices:
+        """No architectures: ``[runs, 0, *arch_shape]``, the own start of what draws as it goes."""
+        return np.empty((self.runs, 0, *self.space.arch_shape), dtype=self.space.arch_dtype)
+
+    @property
+    def start_given(self) -> bool:
+        """Whether the problem says what to begin with."""
+        return not self._start.own
+
+    def start(self, count: int, own: Callable[[], Indices]) -> Indices:
+        """The first architectures of every run, ``[runs, n, *arch_shape]``: the problem's, else what ``own()`` returns.
+
+        An algorithm evaluates them before any other, and learns from them as it does from its own. ``count``: how many
+        it begins with by itself, which is how many are drawn where the problem says how, but not how many; 0: it does
+        not matter. ``own`` is called only where the problem leaves the start to the algorithm.
+        """
+        self.started = True
+        if self._start.own:
+            return own()
+        return self._start.draw(self.space, self.seeds, count, self.excess)
 
     def whole_signal(self) -> Floats:
         """The expected signal of every architecture at full fidelity, float64 ``[n]``.

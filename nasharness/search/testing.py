@@ -158,6 +158,29 @@ def check_batch(name: str) -> None:
                 _assert_same(alone, many, slice(row, row + 1), f"{name} on {space}, {options}: seed {5 + row} alone")
 
 
+def check_start(name: str) -> None:
+    """It begins with what the problem says, the same for all algorithms of one seed; or says why it cannot."""
+    record = registry.get(name)
+    for space in _spaces(name):
+        for start in ("random:5", "random", "space-filling:3"):
+            problem = synthetic_problem(space, evaluations=30, start=start)
+            if record.no_start:
+                try:
+                    run(name, problem)
+                except UsageError:
+                    continue
+                raise AssertionError(f"{name} is registered with no_start, and accepts start {start}")
+            result = run(name, problem, runs=3)
+            if problem.start.count is None:
+                continue
+            given = problem.start.draw(problem.space, result.seeds, 0, lambda ids: np.zeros(ids.shape))
+            begun = result.trajectories.ids[:, : given.shape[1]]
+            same = np.array_equal(np.sort(begun, axis=1), np.sort(given, axis=1))
+            assert same, f"{name} on {space} does not begin with start {start}: {begun[0]}, expected {given[0]}"
+            alone = run(name, problem, seed=2)
+            _assert_same(alone, result, slice(2, 3), f"{name} on {space}, start {start}: seed 2 alone")
+
+
 def check_seeds(name: str) -> None:
     """The same seed gives the same run, whatever happens to numpy's and Python's global generators."""
     problem = synthetic_problem(_spaces(name)[0], evaluations=50)
@@ -261,6 +284,7 @@ CHECKS: tuple[Callable[[str], None], ...] = (
     check_settings,
     check_budget,
     check_batch,
+    check_start,
     check_seeds,
     check_arguments,
     check_reach,

@@ -24,6 +24,7 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"space      {problem.space.name} ({problem.space.size:,} architectures), data set {problem.dataset}",
         f"table      {table.name}: {table.version}, checksum {table.checksum[:12]}",
         f"protocol   signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}",
+        f"start      {problem.start}",
         *([f"objectives {', '.join(several)}"] if len(several) > 1 else []),
         *(f"limit      {limit}" for limit in problem.limits),
         *(f"device     {name}" for name in _devices(problem)),

@@ -21,7 +21,7 @@ from nasharness.search import Problem, caveats, registry
 from nasharness.search.loop import expected_steps
 from nasharness.search.registry import Record
 from nasharness.search.result import number
-from nasharness.search.run import check_fidelities, lacks_fidelities
+from nasharness.search.run import check_fit, unfit
 from nasharness.storage.toml import Lines
 from nasharness.studies.plan import Plan
 from nasharness.studies.shard import Shard
@@ -38,7 +38,7 @@ FORMAT = "nasharness-study/2"
 MOST_SHARDS = 100_000
 #: Folders of installed packages, which are no modules of a plug-in that lies beside them.
 _INSTALLED = ("site-packages", "dist-packages")
-_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits")
+_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits", "start")
 #: What of a plan its cells follow from; the rest is compared as the cells have it, worked out.
 _SHAPE = ("algorithms", "space", "datasets", "runs", "seed")
 #: Files of the search that only show or check results.
@@ -84,18 +84,17 @@ class Study:
         problems = problems or [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
         problems = [problem.loaded() for problem in problems]
         if plan.all_that_fit:
-            evaluators = [problem.evaluator() for problem in problems]
             fitting = (
                 choice
                 for choice in plan.algorithms
-                if not any(lacks_fidelities(registry.get(choice.name), each) for each in evaluators)
+                if not any(unfit(registry.get(choice.name), each, each.evaluator()) for each in problems)
             )
             plan = replace(plan, algorithms=tuple(fitting))
         records = [registry.get(choice.name) for choice in plan.algorithms]
         for record in records:
             record.check_space(problems[0].space)
             for problem in problems:
-                check_fidelities(record, problem, problem.evaluator())
+                check_fit(record, problem, problem.evaluator())
         cells: list[dict[str, Any]] = []
         for problem in problems:
             for record, choice in zip(records, plan.algorithms, strict=True):

@@ -28,7 +28,8 @@ class StudyResults:
     ``frame``: all rows, columns as in the shards (those of fronts where there are any), and ``study``, the number of
     the folder they came from; ordered by study, cell, seed and step. ``cells``: those of study.json with ``study``
     added, in the same order. ``metas``: the content of every study.json. Where two studies have the same algorithm on
-    the same data set, its label (in both ``frame`` and ``cells``) ends in ``@ FOLDER``.
+    the same data set, its label (in both ``frame`` and ``cells``) ends in ``@ FOLDER``; a start that the problem
+    gives is named before: ``rea [dense]``.
     """
 
     def __init__(
@@ -228,12 +229,18 @@ def _comparable(paths: Sequence[Path], metas: Sequence[Mapping[str, Any]]) -> No
 
 
 def _labels(paths: Sequence[Path], cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Labels of algorithms, told apart by folder where two studies share one on a data set."""
-    where = [(cell["algorithm"], cell["space"], cell["dataset"]) for cell in cells]
+    """Labels of algorithms: with their start where it is given, and by folder where two studies share one on a data
+    set.
+    """  # noqa: D205
+    starts = [cell["protocol"].get("start", "own").partition(" (")[0] for cell in cells]
+    own = [
+        cell["algorithm"] + (f" [{start}]" if start != "own" else "") for cell, start in zip(cells, starts, strict=True)
+    ]
+    where = [(label, cell["space"], cell["dataset"]) for label, cell in zip(own, cells, strict=True)]
     shared = {key[0] for key in where if where.count(key) > 1}
     names = [path.name for path in paths]
     folder = [path.name if names.count(path.name) == 1 else str(path) for path in paths]
     return [
-        f"{cell['algorithm']} @ {folder[cell['study']]}" if cell["algorithm"] in shared else cell["algorithm"]
-        for cell in cells
+        f"{label} @ {folder[cell['study']]}" if label in shared else label
+        for label, cell in zip(own, cells, strict=True)
     ]

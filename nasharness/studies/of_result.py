@@ -42,6 +42,7 @@ def study_of(record: Record, settings: Mapping[str, Any], problem: Problem, runs
         table=problem.table.name,
         objectives=tuple(objective.name for objective in problem.objectives) if len(problem.objectives) > 1 else (),
         limits=tuple(str(limit) for limit in problem.limits),
+        start=problem.start.asked,
     )
     return Study.of(plan, problems=(problem,))
 

@@ -13,13 +13,14 @@ from nasharness import spaces
 from nasharness.errors import UsageError, unknown
 from nasharness.search import registry
 from nasharness.search.problem import REPEATS, datasets, default_dataset
+from nasharness.search.start import Start
 from nasharness.spaces import Space
 from nasharness.storage.toml import Lines, read_toml
 from nasharness.tables import candidates, open_table
 
 KEYS = (
     "algorithms", "space", "datasets", "runs", "seed", "evaluations", "seconds", "budget",
-    "signal", "final", "repeats", "table", "objectives", "limits", "settings",
+    "signal", "final", "repeats", "table", "objectives", "limits", "start", "settings",
 )  # fmt: skip
 ALL = "all"
 
@@ -74,6 +75,7 @@ class Plan:
     table: str | None
     objectives: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    start: str = "own"
     #: whether "all" algorithms were asked for, so that those the tables have too little for are left out, not refused
     all_that_fit: bool = field(default=False, compare=False, repr=False)
     #: where each key was written, for messages about what shows later
@@ -126,6 +128,7 @@ class Plan:
             table=_optional("table", given, lines, lambda v: _word("table", v)),
             objectives=tuple(_texts("objectives", given.get("objectives", ()), lines)),
             limits=tuple(_texts("limits", given.get("limits", ()), lines)),
+            start=_optional("start", given, lines, lambda v: Start.parse(v, space).asked) or "own",
             all_that_fit=everything,
             lines=lines,
         )
@@ -140,7 +143,18 @@ class Plan:
             }
             | {
                 key: getattr(self, key)
-                for key in ("runs", "seed", "evaluations", "seconds", "budget", "signal", "final", "repeats", "table")
+                for key in (
+                    "runs",
+                    "seed",
+                    "evaluations",
+                    "seconds",
+                    "budget",
+                    "signal",
+                    "final",
+                    "repeats",
+                    "table",
+                    "start",
+                )
             }
             | {key: list(getattr(self, key)) for key in ("objectives", "limits") if getattr(self, key)}
         )

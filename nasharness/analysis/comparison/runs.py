@@ -41,6 +41,8 @@ def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
 def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
     """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``.
 
+    Another start is another row, which its label says (`nasharness.studies.load`).
+
     One-shot runs have a signal and a budget of their own: with searches of a table they share table and final metric.
     """
     firsts: dict[str, Mapping[str, Any]] = {}
@@ -53,7 +55,7 @@ def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
             *(
                 (key, first["protocol"].get(key), cell["protocol"].get(key))
                 for key in keys
-                if not (at and key in ("evaluations", "seconds"))
+                if key != "start" and not (at and key in ("evaluations", "seconds"))
             ),
         ):
             if mine != theirs:

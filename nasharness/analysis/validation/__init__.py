@@ -217,6 +217,7 @@ def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> s
     ]
     tables = dict.fromkeys(
         f"{p.table.name}, checksum {p.table.checksum[:12]}; {p.dataset}: {p.signal} -> {p.final}, repeats {p.repeats}"
+        + ("" if p.start.own else f", start {p.start}")
         for p in problems
     )
     rows = []

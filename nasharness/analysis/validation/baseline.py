@@ -136,7 +136,7 @@ def _check(content: dict[str, Any]) -> None:
     whole = {"algorithm": text, "seed": (int,), "runs": (int,), "cells": (list,)}
     cell_kinds = {"space": text, "dataset": text, "table": (dict,), "protocol": (dict,)}
     nothing = (type(None),)
-    protocol = {"signal": text, "final": text, "repeats": text}
+    protocol = {"signal": text, "final": text, "repeats": text, "start": text}
     protocol_kinds = protocol | {"evaluations": (int, *nothing), "seconds": (*number, *nothing)}
     _kinds(content, whole, "the file")
     for place, cell in enumerate(content["cells"]):
