@@ -8,6 +8,7 @@ import pytest
 
 import nasharness
 from nasharness import fronts
+from nasharness.analysis.comparison import compare
 from nasharness.errors import UsageError
 from nasharness.search import Problem
 from nasharness.search.front import along, final_points
@@ -124,3 +125,73 @@ def test_studies_of_one_and_several_objectives_are_loaded_together(folder, tmp_p
     assert len(both.fronts(both.cells[0]))
     with pytest.raises(UsageError, match="one objective"):
         both.fronts(both.cells[-1])
+
+
+def limited(result, bound):
+    """Of each run, the final metric of the best by signal, among all evaluations, that costs at most ``bound``."""
+    cost = result.problem.known().values(1, result.trajectories.ids) * -1
+    told = np.where(cost <= bound, result.trajectories.signal, -np.inf)
+    rows = np.arange(len(told))
+    best = result.trajectories.ids[rows, told.argmax(axis=1)]
+    scored = result.problem.truth().score(best, result.trajectories.shown(rows, best))
+    return np.where(told.max(axis=1) > -np.inf, scored, np.nan), best
+
+
+def test_the_best_under_a_limit_is_that_of_all_evaluations(results, folder, cli):
+    bound = 12.0
+    compared = compare(results.frame, results.cells, limit=f"raspi4_latency <= {bound}")
+    section = compared.sections[0]
+    for row in section.rows:
+        expected, _ = limited(nasharness.run(row.algorithm, problem(60), runs=12), bound)
+        assert row.mean == pytest.approx(np.nan_to_num(expected).mean(), abs=1e-12)
+    values, cost = problem(60).truth().values, problem(60).known().values(1, np.arange(15_625)) * -1
+    assert section.optimum == pytest.approx(values[cost <= bound].max(), abs=1e-12)
+    code, printed, _ = cli("compare", folder, "--limit", "raspi4_latency <= 12 ms")
+    assert code == 0
+    assert f"optimum {section.optimum:.2f}" in printed
+    assert "final metric of the best under raspi4_latency <= 12 ms" in printed
+
+
+def test_a_run_that_found_nothing_within_a_limit_counts_as_nothing(results):
+    section = compare(results.frame, results.cells, limit="raspi4_latency <= 0.02").sections[0]
+    random = next(row for row in section.rows if row.algorithm == "random")
+    found, _ = limited(nasharness.run("random", problem(60), runs=12), 0.02)
+    empty = int(np.isnan(found).sum())
+    assert empty > 0
+    assert (
+        f"{empty} runs of random found nothing that keeps raspi4_latency <= 0.02 ms; they count as 0 %" in section.notes
+    )
+    assert random.mean == pytest.approx(np.nan_to_num(found).mean())
+
+
+def test_hypervolumes_are_compared_at_any_budget(results, folder, cli):
+    for evaluations in (20, 60):
+        rows = compare(results.frame, results.cells, score="hypervolume", evaluations=evaluations).sections[0].rows
+        for row in rows:
+            share = nasharness.run(row.algorithm, problem(evaluations), runs=12).front.hypervolume
+            if "pareto" not in row.algorithm or evaluations == 60:  # whose first steps depend on the budget
+                assert row.mean == pytest.approx(100 * share.mean())
+    code, printed, _ = cli("compare", folder, "--score", "hypervolume")
+    assert code == 0
+    assert "hypervolume of the run's front, of the exact front's, percent, at the end" in printed
+    assert "optimum 100.00" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--limit", "raspi4_latency < 5"), "expected NAME <= NUMBER"),
+        (("--limit", "raspi4_latency <= 1.2.3"), "'1.2.3' is no number"),
+        (("--limit", "raspi4_latency <= 0.001"), "nothing on tss/cifar10 keeps it; the nearest is 0.0112"),
+        (("--limit", "raspi4_latency <= 5 s"), "raspi4_latency has ms, not 's'"),
+        (("--limit", "pixel3_latency <= 5"), "nearest: raspi4_latency"),
+        (("--limit", "error <= 5"), "unknown objective that random knew on cifar10 'error'"),
+        (("--limit", "raspi4_latency <= 5", "--score", "recommended"), "give one of them"),
+        (("--limit", "raspi4_latency <= 5", "--at-evaluations", "9"), "only at the end"),
+        (("--score", "hypervolume", "--at-seconds", "9000"), "use --at-evaluations"),
+    ],
+)
+def test_bad_limits_are_named(folder, cli, words, said):
+    code, printed, error = cli("compare", folder, *words)
+    assert (code, printed) == (2, "")
+    assert said in error

@@ -15,6 +15,7 @@ from nasharness.cli.options import words
 @click.option(
     "--score", default="final", show_default=True, metavar="final|recommended|hypervolume", help="What is compared."
 )
+@click.option("--limit", metavar="'NAME <= X'", help="Compare the best that each run's front has under a limit.")
 @click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
 @click.option(
     "--at-evaluations", "evaluations", type=click.IntRange(1), metavar="N", help="Compare after N evaluations."
@@ -30,6 +31,7 @@ def command(
     studies: tuple[Path, ...],
     datasets: str | None,
     score: str,
+    limit: str | None,
     form: str,
     evaluations: int | None,
     seconds: float | None,
@@ -65,6 +67,7 @@ def command(
         results.frame,
         cells,
         score=score,
+        limit=limit,
         evaluations=evaluations,
         seconds=seconds,
         reference=reference,

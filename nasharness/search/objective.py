@@ -154,17 +154,29 @@ def parse_limit(
     text: str, primary: Objective, objectives: Sequence[Objective], table: Table | None, space: Space, dataset: str
 ) -> Limit:
     """Read ``NAME <= NUMBER`` or ``NAME >= NUMBER``. Raises UsageError for another form, or an unknown name."""
+    name, most, bound, unit = split_limit(text)
+    named = {objective.name: objective for objective in objectives}
+    objective = named.get(name) or resolve(name, primary, table, space, dataset)
+    if unit and unit != objective.unit:
+        own = objective.unit or "no unit"
+        raise UsageError(
+            f"limit {text!r}: {objective.name} has {own}, not {unit!r}; leave the unit out, or write {own}"
+        )
+    return Limit(objective, most, bound)
+
+
+def split_limit(text: str) -> tuple[str, bool, float, str]:
+    """Name, whether the bound is the greatest value allowed, bound and unit of ``NAME <= NUMBER [UNIT]``.
+
+    Raises UsageError for another form.
+    """
     match = _LIMIT.fullmatch(text)
     if match is None or match[2] not in ("<=", ">="):
         raise UsageError(f"limit {text!r}: expected NAME <= NUMBER or NAME >= NUMBER, as in 'params <= 1.5'")
-    named = {objective.name: objective for objective in objectives}
-    objective = named.get(match[1]) or resolve(match[1], primary, table, space, dataset)
-    if match[4] and match[4] != objective.unit:
-        unit = objective.unit or "no unit"
-        raise UsageError(
-            f"limit {text!r}: {objective.name} has {unit}, not {match[4]!r}; leave the unit out, or write {unit}"
-        )
-    return Limit(objective, match[2] == "<=", float(match[3]))
+    try:
+        return _ALIASES.get(match[1], match[1]), match[2] == "<=", float(match[3]), match[4]
+    except ValueError:
+        raise UsageError(f"limit {text!r}: {match[3]!r} is no number") from None
 
 
 def reader(table: Table | None, space: Space, dataset: str):  # type: ignore[no-untyped-def]

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
+from nasharness.analysis.comparison.fronts import Under, best_under, optimum_under, read_limit
 from nasharness.analysis.comparison.runs import (
+    HYPERVOLUME,
     Scored,
     caveats_of,
     controls,
     optimum,
     pair,
+    percent,
     reach,
     runs_of,
     same_protocol,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from nasharness.analysis.statistics import Floats
 
 Interval = tuple[float, float]
-SCORES = ("final", "recommended", "hypervolume")
+SCORES = ("final", "recommended", HYPERVOLUME)
 #: Numbers drawn for one interval: beyond, a data set of 100,000 runs makes do with fewer resamples.
 DRAWS = 40_000_000
 COLUMNS = ("study", "cell", "space", "dataset", "algorithm", "seed", "step", "simulated_seconds", "final", "last")
@@ -119,6 +122,7 @@ def compare(
     cells: Sequence[Mapping[str, Any]],
     *,
     score: str = "final",
+    limit: str | None = None,
     evaluations: int | None = None,
     seconds: float | None = None,
     reference: str | None = None,
@@ -129,7 +133,8 @@ def compare(
     """Compare what ``nasharness.studies.load`` returns as ``frame`` and ``cells``.
 
     ``score``: ``final`` is the incumbent's final metric, ``recommended`` that of the algorithm's own answer,
-    ``hypervolume`` that of the run's front, as a share of the exact front's.
+    ``hypervolume`` that of the run's front, in percent of the exact front's. ``limit``: score what each run found best,
+    by the signal, that keeps it, as in ``raspi4_latency <= 15``; on one of the objectives that were searched by.
     ``evaluations``, ``seconds``: score the incumbents at that budget instead of at the end. ``reference``: the
     algorithm that the others are tested against, by default the one of the best mean. ``target``: final metric, in
     percent, for time-to-target; by default what the control (random search) ends with on average, else the weakest.
@@ -145,8 +150,14 @@ def compare(
         raise UsageError(f"--at-evaluations {evaluations}: expected a whole number of at least 1")
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(f"--at-seconds {seconds:g}: expected a number of simulated seconds above 0")
-    if score != "final" and (evaluations is not None or seconds is not None):
-        raise UsageError(f"the score {score!r} is known only at the end of a run; leave --at-... out")
+    if limit is not None and score != "final":
+        raise UsageError(f"--limit scores the best that keeps it, --score {score} something else; give one of them")
+    at = evaluations is not None or seconds is not None
+    if at and (score == "recommended" or limit is not None):
+        what = "best under a limit" if limit is not None else f"score {score!r}"
+        raise UsageError(f"the {what} is known only at the end of a run; leave --at-... out")
+    if score == HYPERVOLUME and seconds is not None:
+        raise UsageError("how the hypervolume grew is known by evaluations; use --at-evaluations N")
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise DataError(f"results lack column {', '.join(missing)}; expected those that nasharness study writes")
@@ -164,14 +175,19 @@ def compare(
     sections, scores = [], {}
     for key, group in groups.items():
         group.sort(key=lambda cell: bool(cell["kind"] == ONE_SHOT))  # what is said of all is of the searches
-        same_protocol(group, at=evaluations is not None or seconds is not None)
+        same_protocol(group, at=at)
+        under = None if limit is None else read_limit(limit, group[0])
         runs, notes = {}, []
         for cell in group:
             if cell["algorithm"] in runs:
                 raise DataError(
                     f"{cell['algorithm']} occurs twice on {key[1]}; compare studies of different algorithms or settings"
                 )
-            runs[cell["algorithm"]] = runs_of(parts[cell["study"], cell["id"]], cell, score, evaluations, seconds)
+            runs[cell["algorithm"]] = runs_of(
+                parts[cell["study"], cell["id"]], cell, score, evaluations, seconds, under
+            )
+            if under is not None:
+                notes += _within(parts[cell["study"], cell["id"]], cell, under)
         left_out = pair(runs, key[1])
         if left_out:
             notes.append(f"{left_out:,} runs left out, whose seed not every algorithm has")
@@ -183,10 +199,10 @@ def compare(
         if learnt := trained(group):
             notes.append(f"{', '.join(learnt)}: a supernet was trained; evaluations are epochs, seconds real ones")
         scores[key] = {name: one.score for name, one in runs.items()}
-        sign, best = (
-            sign_of(group[0]) if score != "hypervolume" else 1,
-            optimum(group[0]) if score != "hypervolume" else 1.0,
-        )
+        sign, best = (1, 100.0) if score == HYPERVOLUME else (sign_of(group[0]), optimum(group[0]))
+        if under is not None:
+            best, arch = optimum_under(group[0], under)
+            notes.insert(0, f"the best there is under {under}: architecture {arch}")
         notes += caveats_of(group, list(scores[key].values()), sign * best)
         aim = sign * target if target is not None else _target(runs, controls(group))
         rows, held_against = _rows(runs, sign * best, reference, aim, resamples, seed, sign)
@@ -194,11 +210,19 @@ def compare(
         sections.append(
             Section(
                 *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
-                dict(group[0]["protocol"]), best, score,
+                dict(group[0]["protocol"]), best, score if under is None else f"best under {under}",
                 _budget(group[0], evaluations, seconds), held_against, sign * aim, rows, tuple(notes),
             )
         )  # fmt: skip
     return Comparison(tuple(sections), _overall(scores, resamples, seed))
+
+
+def _within(rows: pd.DataFrame, cell: Mapping[str, Any], under: Under) -> list[str]:
+    """What to say of runs that found nothing within a limit."""
+    empty = int(np.isnan(best_under(rows[rows["last"]], cell, under)[0]).sum())
+    if not empty or not percent(cell):
+        return []
+    return [f"{empty:,} runs of {cell['algorithm']} found nothing that keeps {under}; they count as 0 %"]
 
 
 def _budget(cell: Mapping[str, Any], evaluations: int | None, seconds: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics as stats
+from nasharness.analysis.comparison.fronts import Under, best_under, front_rows
 from nasharness.errors import DataError, UsageError
 from nasharness.search.registry import ONE_SHOT
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nasharness.analysis.statistics import Floats
+
+
+#: The score of fronts, in percent of the exact one's.
+HYPERVOLUME = "hypervolume"
 
 
 @dataclass
@@ -83,6 +88,12 @@ def sign_of(cell: Mapping[str, Any]) -> int:
     return -1 if cell["protocol"].get("direction") == "min" else 1
 
 
+def percent(cell: Mapping[str, Any]) -> bool:
+    """Whether the final metric is a share of what is classified rightly, in percent: nothing found is 0 of it."""
+    objectives = cell["protocol"].get("objectives") or [{"unit": "percent"}]
+    return objectives[0]["unit"] == "percent" and sign_of(cell) > 0
+
+
 def caveats_of(group: Sequence[Mapping[str, Any]], scores: Sequence[Floats], best: float) -> list[str]:
     """What a reader must know of these cells, each once, and whether all runs end at the optimum."""
     found = list(dict.fromkeys(each["text"] for cell in group for each in cell.get("caveats", ())))
@@ -96,9 +107,19 @@ def _short(value: Any) -> str:
 
 
 def runs_of(
-    rows: pd.DataFrame, cell: Mapping[str, Any], score: str, evaluations: int | None, seconds: float | None
+    rows: pd.DataFrame,
+    cell: Mapping[str, Any],
+    score: str,
+    evaluations: int | None,
+    seconds: float | None,
+    under: Under | None = None,
 ) -> Scored:
-    """The runs of a cell, scored at the end or at a budget. Raises UsageError for a budget that was not run."""
+    """The runs of a cell, scored at the end or at a budget. Raises UsageError for a budget that was not run.
+
+    ``under``: the limit whose best is the score. A run that found nothing within it scores 0 where scores are percent.
+    """
+    if score == HYPERVOLUME:
+        rows = front_rows(rows, cell)
     rows = rows.sort_values(["seed", "step", "last"], kind="stable")
     last = rows[rows["last"]]
     seeds = last["seed"].to_numpy()
@@ -107,12 +128,15 @@ def runs_of(
     ended = np.full(len(seeds), True)
     if not len(seeds):
         raise DataError(f"{what}: no run came to its end; nasharness study --resume finishes it")
-    sign = sign_of(cell)
-    if sign < 0:
+    if sign_of(cell) < 0 and score != HYPERVOLUME:
         rows = rows.assign(final=-rows["final"], recommended_final=-rows["recommended_final"])
         last = rows[rows["last"]]
-    if score in ("recommended", "hypervolume"):
-        values = last["recommended_final" if score == "recommended" else score].to_numpy(dtype=np.float64)
+    if under is not None:
+        values = sign_of(cell) * best_under(last, cell, under)[0]
+        if percent(cell):
+            values = np.where(np.isnan(values), 0.0, values)
+    elif score == "recommended":
+        values = last["recommended_final"].to_numpy(dtype=np.float64)
     elif limit is None:
         values = last["final"].to_numpy(dtype=np.float64)
     else:
@@ -130,16 +154,18 @@ def runs_of(
         whole, last = last, within
         ended = whole[column].to_numpy() <= limit
     if not np.isfinite(values).all():
-        raise DataError(
-            f"{what}: {int((~np.isfinite(values)).sum())} runs have no {score}"
-            + (" (it takes two objectives: --objective)" if score == "hypervolume" else " metric")
-        )
+        nothing = f"found nothing that keeps '{under}'" if under is not None else f"have no {score} metric"
+        raise DataError(f"{what}: {int((~np.isfinite(values)).sum())} runs {nothing}")
     spent = {name: last[name].to_numpy(dtype=np.float64) for name in ("step", "simulated_seconds")}
     if limit is not None:
         # the last incumbent was found within the budget, but a run that goes on has spent more since then
         on = ~ended & (spent[column] < limit)
         for name, numbers in spent.items():
             spent[name] = np.where(on, float(limit) if name == column else math.nan, numbers)
+    if under is not None:  # which is known of the end alone
+        rows = last.assign(final=values)
+    if under is not None or score == HYPERVOLUME:
+        rows = rows.assign(simulated_seconds=np.nan)
     return Scored(seeds, values, spent["step"], spent["simulated_seconds"], rows)
 
 

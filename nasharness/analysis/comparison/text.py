@@ -15,6 +15,7 @@ FORMATS = ("text", "csv", "markdown", "latex")
 MEANING = {
     "final": "final metric of the incumbent (best by signal)",
     "recommended": "final metric of the algorithm's own answer",
+    "hypervolume": "hypervolume of the run's front, of the exact front's",
 }
 
 
@@ -64,16 +65,26 @@ def _section(section: Section, form: str) -> str:
     )
 
 
+def meaning(section: Section) -> str:
+    """What was scored, in words."""
+    return MEANING.get(section.score) or f"final metric of the {section.score} (best by signal)"
+
+
+def _what(section: Section) -> str:
+    """What a target is one of."""
+    return {"hypervolume": "front"}.get(section.score, "incumbent" if section.score in MEANING else section.score)
+
+
 def _told(section: Section) -> list[str]:
     protocol = section.protocol
     return [
         f"table {section.table}",
         f"signal {protocol['signal']}, final {protocol['final']}, repeats {protocol['repeats']}",
-        f"score: {MEANING[section.score]}, percent, {section.budget}; optimum {section.optimum:.2f}",
+        f"score: {meaning(section)}, percent, {section.budget}; optimum {section.optimum:.2f}",
         f"intervals: 95 %, stratified bootstrap; p: Wilcoxon paired by seed against {section.reference}, Holm over "
         "the other algorithms of this data set",
-        f"target {section.target:.2f} % for the incumbent: share of runs that reached it, and the median evaluations "
-        "and simulated seconds until then (- where most never did)",
+        f"target {section.target:.2f} % for the {_what(section)}: share of runs that reached it, and the median "
+        "evaluations and simulated seconds until then (- where most never did, or it is not known when)",
         *section.notes,
     ]
 
