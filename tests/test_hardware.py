@@ -23,7 +23,7 @@ from nasharness.hardware.build_embedded import DEVICES, build
 from nasharness.hardware.quantity import batch_of, of_column
 from nasharness.search import Backend, Problem
 from nasharness.search.testing import synthetic_table
-from nasharness.spaces.fbnet import BLOCKS, layers
+from nasharness.spaces.fbnet import BLOCKS
 
 #: published rows of HW-NAS-Bench's example: index, data set -> eyeriss latency, energy, intensity, fpga latency,
 #: energy; None where no form is known
@@ -209,7 +209,7 @@ def test_the_5000_networks_of_help_exactly(shared_data, operators):
     assert np.array_equal(np.round(1e6 * fbnet.params(archs, "cifar100")), table["params"])
     # their counter adds 2 an element of a normalisation, 1 of an activation and of a pooling
     more = np.full(len(archs), 3 * 16 * 32**2 + (3 + 1) * 1504 * 4**2)
-    for position, layer in enumerate(layers("cifar100")[0]):
+    for position, layer in enumerate(fbnet.setting("cifar100").macro.shapes(32)[0]):
         out = (layer.side // layer.stride) ** 2
         wide = np.array([layer.inward * int(block[4]) if block != "skip" else 0 for block in BLOCKS])
         moved = layer.stride > 1 or layer.inward != layer.outward

@@ -92,6 +92,9 @@ def test_what_decays():
     assert (decayed["weight_decay"], free["weight_decay"]) == (8e-5, 0.0)
     assert len(decayed["params"]) + len(free["params"]) == len(list(net.parameters()))
     assert len(optimisers.groups(net, 3e-5, decay_on="all")) == 1
+    decayed, free = optimisers.groups(net, 1e-5, decay_on="all-but-norms")
+    assert [tuple(weight.shape) for weight in free["params"]] == [(8,), (8,)]
+    assert len(decayed["params"]) == len(list(net.parameters())) - 2
 
 
 def test_warmup_and_cosine_by_the_formula():
@@ -105,6 +108,13 @@ def test_warmup_and_cosine_by_the_formula():
     cosine = schedules.make("cosine", 0.1, 200)
     assert (cosine(1), cosine(101)) == (0.1, pytest.approx(0.05))
     assert schedules.make("exponential", 0.1, 250)(3) == pytest.approx(0.1 * 0.97**2)
+
+
+def test_the_staircase_of_mnasnet():
+    """Down by 3 % every 2.4 epochs, counted from the start of the run, its warm-up too."""
+    rate = schedules.make("staircase", 0.064, 350, warmup=5)
+    assert [rate(e) / 0.064 for e in (1, 4, 5)] == pytest.approx([0.2, 0.8, 1.0])
+    assert [round(math.log(rate(e) / 0.064, 0.97)) for e in (6, 8, 9, 13, 350)] == [2, 2, 3, 5, 145]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 29, 30, 299, 300, 350])

@@ -25,7 +25,9 @@ TASKS = {
 @click.option("--winner", type=click.Path(path_type=Path), metavar="FILE", help="winner.json of nasharness run --out.")
 @click.option("--candidate", metavar="LABEL|N", help="Which of the candidates in it (default: the first).")
 @click.option(
-    "--network", metavar="NAME", help="A known network in its place: shrinkcnn-a, shrinkcnn-b, shrinkrnn, ..."
+    "--network",
+    metavar="NAME",
+    help="A known network in its place: shrinkcnn-a, spnasnet-100, shrinkrnn, ...",
 )
 @click.option("--task", required=True, metavar="imagenet|ptb", help="Images of any classes, or any text.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), metavar="DIR",
@@ -35,7 +37,8 @@ TASKS = {
               help="Folder for checkpoints, log.csv, retrained.json.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, if there is one; else begin.")
 @click.option("--recipe", metavar="NAME",
-              help="Images: shrinkcnn (default), darts or nats. Text: shrinkrnn (default) or small.")  # fmt: skip
+              help="Images: shrinkcnn (default), darts, nats or single-path. "
+                   "Text: shrinkrnn (default) or small.")  # fmt: skip
 @click.option("--epochs", type=int, metavar="N", help="Default: the recipe's; shorter warm-ups in proportion.")
 @click.option("--batch", type=int, metavar="N", help="Of a step, over all processes. Default: the recipe's.")
 @click.option("--lr", type=float,

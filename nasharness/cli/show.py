@@ -10,18 +10,22 @@ import click
 
 @click.command("show")
 @click.argument("arch", metavar="ARCH|INDEX|NAME")
-@click.option("--space", metavar="NAME", help="Search space: tss, sss, shrink-cnn or shrink-rnn; a NAME needs none.")
+@click.option("--space", metavar="NAME", help="Search space (nasharness list spaces); a NAME needs none.")
 @click.option("--table", metavar="NAME", help="Only this table's measurements (default: those of every table here).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it to FILE too (.png, .pdf, .svg).")
 def command(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:
     """Show everything known of an architecture: the cell drawn, its cost, its class, every measurement, every device.
 
-    NAME is one of AutoShrink's published networks: shrinkcnn-a, shrinkcnn-b, shrinkrnn.
+    NAME is a published network: shrinkcnn-a, shrinkcnn-b, shrinkrnn, spnasnet-100.
     """
     from nasharness import spaces
     from nasharness.cli.terminal import ascii_only
+    from nasharness.spaces import named, shrink_card
 
+    if space is None and arch not in shrink_card.names():
+        found = named.every().get(arch)
+        space = found.name if found is not None else None
     if space is None or space in spaces.graph_names():
         _graph(arch, space, table, as_json, png)
         return
@@ -35,7 +39,7 @@ def command(arch: str, space: str | None, table: str | None, as_json: bool, png:
     if png is not None:
         from nasharness.analysis.figures.pictures import write
 
-        write(space, known["index"], png)
+        write(space, known["index"] if known["index"] is not None else known["arch"], png)
     if as_json:
         click.echo(json.dumps(known))
         return
@@ -50,7 +54,7 @@ def _graph(arch: str, space: str | None, table: str | None, as_json: bool, png: 
     from nasharness import spaces
     from nasharness.cli.terminal import ascii_only
     from nasharness.errors import UsageError, unknown
-    from nasharness.spaces import shrink_card
+    from nasharness.spaces import named, shrink_card
 
     if table is not None:
         raise UsageError(f"--table {table}: no table measures {arch!r}; leave it out")
@@ -59,7 +63,7 @@ def _graph(arch: str, space: str | None, table: str | None, as_json: bool, png: 
     elif arch in shrink_card.names():
         known = shrink_card.card(arch)
     else:
-        error = unknown("network", arch, shrink_card.names())
+        error = unknown("network", arch, [*shrink_card.names(), *named.every()])
         raise UsageError(f"{error}; for an architecture of a search space add --space NAME (nasharness list spaces)")
     if png is not None:
         from nasharness.analysis.figures.pictures import write

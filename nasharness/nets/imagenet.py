@@ -9,6 +9,7 @@
   stride 2, 5 cells of 128, a residual block, 5 cells of 256, batch norm, ReLU, average, linear classifier.
 - ``sss``: the same stem, ending with 4 * c0 channels, and the table's own network with every width times 4.
 - ``darts-cnn``: a genotype in the ImageNet network of the DARTS paper, 48 channels and 14 cells.
+- ``mobile``, ``fbnet``: the published network, as it is for ImageNet.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from nasharness import spaces
 from nasharness.errors import UsageError, unknown
+from nasharness.nets import mbconv
 from nasharness.nets.blocks import Norm, convolution
 from nasharness.nets.genotypes import PUBLISHED, DartsNet, Genotype
 from nasharness.nets.initialise import seeded
@@ -28,7 +30,7 @@ from nasharness.nets.shrinkcnn import ShrinkCNN
 from nasharness.nets.skeleton import Network
 from nasharness.nets.sss import OFFERED
 from nasharness.nets.tss import one_hot
-from nasharness.spaces import shrink
+from nasharness.spaces import named, shrink
 from nasharness.spaces.shrink_macro import imagenet_macro
 from nasharness.spaces.sss import WIDTHS
 
@@ -43,7 +45,7 @@ Builder = Callable[[Mapping[str, Any], int, int, torch.Generator], nn.Module]
 
 def names() -> list[str]:
     """Networks that ``build`` knows by name."""
-    return [*_ACTIVATIONS, *PUBLISHED]
+    return [*_ACTIVATIONS, *PUBLISHED, *_named()]
 
 
 def build(
@@ -67,6 +69,8 @@ def build(
             return ShrinkCNN(shrink.SHRINKCNN, macro, classes, generator=draw)
         if winner in PUBLISHED:
             return _darts(PUBLISHED[winner].record(), classes, size, draw)
+        if winner in _named():
+            return _BUILDERS[_named()[winner]]({"arch": winner}, classes, size, draw)
         raise unknown("network", winner, names())
     space, chosen = winner.get("space"), winner.get("winner")
     if space not in _BUILDERS:
@@ -134,6 +138,20 @@ def _darts(chosen: Mapping[str, Any], classes: int, size: int, generator: torch.
     return DartsNet(genotype, classes, stem="imagenet", channels=DARTS_CHANNELS, cells=DARTS_CELLS, generator=generator)
 
 
+def _chain(space: str) -> Builder:
+    def build(chosen: Mapping[str, Any], classes: int, size: int, generator: torch.Generator) -> nn.Module:
+        if not isinstance(chosen.get("arch"), str):
+            raise UsageError(f"winner of space {space} {dict(chosen)!r:.120}: expected the key arch")
+        return mbconv.network(space, chosen["arch"], classes, generator=generator)
+
+    return build
+
+
+def _named() -> dict[str, str]:
+    """Published networks of the spaces above, and the space of each."""
+    return {name: space.name for name, space in named.every().items() if space.name in _BUILDERS}
+
+
 def _check_side(size: int, space: str) -> None:
     if size % 32:
         near = max(32, 32 * round(size / 32))
@@ -143,4 +161,11 @@ def _check_side(size: int, space: str) -> None:
 
 
 _ACTIVATIONS = {"shrinkcnn-a": "relu", "shrinkcnn-b": "swish"}
-_BUILDERS: dict[Any, Builder] = {"tss": _tss, "sss": _sss, "shrink-cnn": _shrink_cnn, "darts-cnn": _darts}
+_BUILDERS: dict[Any, Builder] = {
+    "tss": _tss,
+    "sss": _sss,
+    "shrink-cnn": _shrink_cnn,
+    "darts-cnn": _darts,
+    "mobile": _chain("mobile"),
+    "fbnet": _chain("fbnet"),
+}

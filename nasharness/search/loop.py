@@ -290,7 +290,9 @@ class _State:
         if self.limited:
             beyond = excess > 0
             self.refused += beyond.sum(axis=1)
-            low = self.evaluator.worst - max(1.0, abs(self.evaluator.worst)) * np.minimum(excess, 1e6)
+            # a backend's worst is minus infinity, of which there is no zero-fold
+            far = np.where(beyond, np.minimum(excess, 1e6), 1.0)
+            low = self.evaluator.worst - max(1.0, abs(self.evaluator.worst)) * far
             values = np.where(beyond, low, values)
         made = valid.sum(axis=1)
         self.trajectories.count += made

@@ -24,6 +24,7 @@ from nasharness.search.measure import Measure
 from nasharness.search.objective import Limit, Objective, parse_limit, reader, resolve
 from nasharness.search.start import OWN, Start
 from nasharness.spaces.base import Space
+from nasharness.spaces.operators import Summed
 from nasharness.tables import Table, candidates, open_table
 
 if TYPE_CHECKING:
@@ -181,12 +182,15 @@ class Problem:
 
     def check_limits(self) -> None:
         """Raise UsageError for a limit on a known quantity that nothing keeps, with the nearest value there is."""
-        if "index" not in self.space.offers:
-            return
         read = reader(self.table if isinstance(self.table, Table) else None, self.space, self.dataset)
-        everything = np.arange(self.space.size)
         for limit in [limit for limit in self.limits if limit.objective.known]:
-            values = read(limit.objective)(everything)
+            values_of = read(limit.objective)
+            if "index" in self.space.offers:
+                values = values_of(np.arange(self.space.size))
+            elif isinstance(values_of, Summed):
+                values = np.array([values_of.least(), values_of.most()])
+            else:
+                continue
             if not (limit.excess(values) == 0).any():
                 nearest = np.nanmin(values) if limit.most else np.nanmax(values)
                 raise UsageError(

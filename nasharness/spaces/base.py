@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import UsageError, unknown
 from nasharness.spaces.graph import LabelledGraph, Skeleton
+from nasharness.spaces.named import Named
 from nasharness.spaces.protocol import Protocol
 
 Indices = NDArray[np.int32]
@@ -70,6 +73,8 @@ class Space:
     skeleton: Skeleton | None = None
     #: quantities with a closed form, see ``closed_form``
     closed_forms: tuple[str, ...] = ()
+    #: architectures that were published under a name, which ``parse`` understands
+    named: Mapping[str, Named] = MappingProxyType({})
     #: shape and type of one architecture: a number, or a vector of choices
     arch_shape: tuple[int, ...] = ()
     arch_dtype: type[np.signedinteger[Any]] = np.int32
@@ -172,10 +177,12 @@ class Space:
         raise NotImplementedError
 
     def parse(self, value: Any) -> Any:
-        """Return the architecture meant by an index (any integer type), its digits as text, or a published string."""
+        """Return the architecture meant by an index (any integer type), its digits as text, a published string or a
+        name.
+        """
         if not isinstance(value, str):
             return self._one(value)
-        text = value.strip()
+        text = self._text(value)
         if _WHOLE_NUMBER.fullmatch(text):
             # Python refuses to convert thousands of digits; no index has more than ten.
             number = int(text) if len(text) <= 20 else None
@@ -183,6 +190,11 @@ class Space:
                 raise self._out_of_range(text if len(text) <= 40 else f"{text[:40]}...")
             return number
         return self.from_string(text)
+
+    def _text(self, value: str) -> str:
+        """The string of an architecture, of its name or of itself."""
+        text = value.strip()
+        return self.named[text].arch if text in self.named else text
 
     def _one(self, arch: object) -> int:
         try:

@@ -45,26 +45,38 @@ class Operators:
 
 
 class Summed:
-    """The sum of the prices of a network's operators, added in order, so that it equals a published sum to the bit."""
+    """The sum of the prices of a network's operators, added in order, so that it equals a published sum to the bit.
+
+    ``layers``: the prices of each position's options.
+    """
 
     def __init__(self, before: list[float], layers: tuple[Floats, ...], after: list[float]) -> None:
-        self._before, self._layers, self._after = before, layers, after
+        self._before, self.layers, self._after = before, layers, after
 
     def __call__(self, choices: ArrayLike) -> Floats:
         """Sums of networks ``[..., positions]``, float64 ``[...]``."""
         chosen = np.asarray(choices)
-        rows = chosen.reshape(-1, len(self._layers))
+        rows = chosen.reshape(-1, len(self.layers))
         total = np.full(len(rows), sum(self._before))
         price = np.empty(min(_CHUNK, len(rows)))
         for at in range(0, len(rows), _CHUNK):  # a part that stays in the cache
             part = rows[at : at + _CHUNK].T.astype(np.intp)
             here, one = total[at : at + _CHUNK], price[: part.shape[1]]
-            for options, prices in zip(part, self._layers, strict=True):
+            for options, prices in zip(part, self.layers, strict=True):
                 here += np.take(prices, options, out=one, mode="clip")
             for fixed in self._after:
                 here += fixed
         return total.reshape(chosen.shape[:-1])
 
+    @property
+    def fixed(self) -> float:
+        """The price of what is the same in all."""
+        return float(sum(self._before) + sum(self._after))
+
     def least(self) -> float:
         """The smallest sum that a network can have."""
-        return float(sum(self._before) + sum(prices.min() for prices in self._layers) + sum(self._after))
+        return self.fixed + float(sum(prices.min() for prices in self.layers))
+
+    def most(self) -> float:
+        """The largest."""
+        return self.fixed + float(sum(prices.max() for prices in self.layers))

@@ -87,7 +87,7 @@ class _Choosing(Space):
             raise UsageError(f"space {self.name} has no ladder of shrinking for the options {', '.join(options)}")
         table = np.full((len(options), max(map(len, self.ladder.values()))), -1, dtype=np.int8)
         for number, option in enumerate(options):
-            for slot, name in enumerate(self.ladder[option]):
+            for slot, name in enumerate(name for name in self.ladder[option] if name in options):
                 table[number, slot] = options.index(name)
         return table
 
@@ -249,8 +249,8 @@ class ChoiceSpace(_Choosing):
         return np.array(row, dtype=np.int8)
 
     def parse(self, value: Any) -> Choices:
-        """Return the choices meant by a vector of numbers or a published string."""
-        return self.from_string(value) if isinstance(value, str) else self.choices(value)
+        """Return the choices meant by a vector of numbers, a published string or a name."""
+        return self.from_string(self._text(value)) if isinstance(value, str) else self.choices(value)
 
     def sample(self, u: ArrayLike) -> Choices:
         """Return int8 ``[..., positions]`` from uniforms ``[..., positions]``."""

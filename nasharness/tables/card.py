@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from nasharness.tables.table import Column, Table
 
 
 def card(space: str, arch: str | int, table: str | None = None) -> dict[str, Any]:
-    """Return what is known of ``arch`` (an index or a published string) as plain values.
+    """Return what is known of ``arch`` (an index, a published string or a name) as plain values.
 
-    Keys: ``index``, ``arch``, ``isomorphism`` (lowest index of its class by each rule), ``params_millions`` and
-    ``flops_millions`` by data set, ``measurements``: a list with table, data set, metric, unit, schedule, epoch and
-    ``values`` by seed, the last stored epoch of every column; ``problems`` of tables
-    that cannot be read. Raises UsageError for an architecture that does not exist.
+    Keys: ``index``, ``arch``, ``named`` (name, note, and what was published, of a named one), ``isomorphism`` (lowest
+    index of its class by each rule), ``params_millions`` and ``flops_millions`` by data set, ``measurements``: a list
+    with table, data set, metric, unit, schedule, epoch and ``values`` by seed, the last stored epoch of every column;
+    ``problems`` of tables that cannot be read. Raises UsageError for an architecture that does not exist.
     """
     chosen = spaces.get(space)
     index = chosen.parse(arch)
@@ -32,11 +33,14 @@ def card(space: str, arch: str | int, table: str | None = None) -> dict[str, Any
                 raise
             problems[name] = str(error)
     one = np.asarray(index)
+    text = chosen.string(index)
+    names_of = [name for name, known in chosen.named.items() if chosen.string(chosen.from_string(known.arch)) == text]
     forms = {"params_millions": "params", "flops_millions": "macs"}
     return {
         "space": space,
         "index": index if not chosen.arch_shape else None,
-        "arch": chosen.string(index),
+        "arch": text,
+        "named": [{"name": name, **asdict(chosen.named[name])} for name in names_of],
         "isomorphism": {rule: int(chosen.canonical(one, rule)) for rule in ("published", "corrected")}
         if "index" in chosen.offers else {},
     } | {
@@ -83,6 +87,10 @@ def render(known: dict[str, Any], ascii: bool = False) -> str:  # noqa: A002 - a
     number = f"index {index} of space {space.name}" if index is not None else f"of space {space.name}"
     lines = [known["arch"], number, ""]
     lines += ["  " + line for line in space.draw(known["arch"], ascii=ascii).splitlines()] + [""]
+    for one in known["named"]:
+        lines += [f"{one['name']}, published"]
+        lines += [f"  {quantity}: {value} ({source})" for quantity, value, source in one["published"]]
+        lines += [f"  {one['note']}"] * bool(one["note"]) + [""]
     for rule, lowest in known["isomorphism"].items():
         alone = "lowest index of its class" if lowest == index else f"same network as index {lowest}"
         lines.append(f"isomorphism  {alone} ({space.classes(rule):,} classes, {rule} rule)")

@@ -91,13 +91,14 @@ def groups(network: nn.Module, weight_decay: float, *, decay_on: str) -> list[di
 
     ``decay_on``: ``"kernels"``: kernels of ordinary and pointwise convolutions and of linear layers, not of depthwise
     convolutions, nor biases and batch norm (docs/reproduction/training.md#imagenet); ``"all"``: every
-    weight (DARTS, NATS-Bench).
+    weight (DARTS, NATS-Bench); ``"all-but-norms"``: every weight that is not batch norm's (MnasNet, Single-Path NAS).
 
     Raises:
-        UsageError: ``decay_on`` is neither.
+        UsageError: ``decay_on`` is none of these.
     """
-    if decay_on not in ("kernels", "all"):
-        raise unknown("weight decay rule", decay_on, ("kernels", "all"))
+    rules = ("kernels", "all", "all-but-norms")
+    if decay_on not in rules:
+        raise unknown("weight decay rule", decay_on, rules)
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     seen: set[int] = set()
@@ -107,7 +108,9 @@ def groups(network: nn.Module, weight_decay: float, *, decay_on: str) -> list[di
                 continue
             seen.add(id(weight))
             kernel = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight" and not is_depthwise(module)
-            (decayed if decay_on == "all" or kernel else free).append(weight)
+            norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            decays = kernel if decay_on == "kernels" else decay_on == "all" or not norm
+            (decayed if decays else free).append(weight)
     made = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     return [group for group in made if group["params"]]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from nasharness.errors import UsageError, unknown
 
 Schedule = Callable[[int], float]
-SCHEDULES = ("warmup-cosine", "cosine", "exponential")
+SCHEDULES = ("warmup-cosine", "cosine", "exponential", "staircase")
 
 
 def warmup_cosine(base: float, epochs: int, warmup: int = 10) -> Schedule:
@@ -46,8 +46,19 @@ def exponential(base: float, epochs: int, factor: float = 0.97) -> Schedule:
     return lambda epoch: base * factor ** (epoch - 1)
 
 
+def staircase(base: float, epochs: int, warmup: int = 5, factor: float = 0.97, every: float = 2.4) -> Schedule:
+    """Return lr(e) = ``base factor^floor((e - 1) / every)``, e = 1 .. epochs; up to ``warmup``, ``base e / warmup``.
+
+    MnasNet's, and that of the networks found with its code: the rate falls every 2.4 epochs.
+    """
+    _check(base, epochs)
+    if not 0 <= warmup <= epochs:
+        raise UsageError(f"warm-up of {warmup} epochs: expected between 0 and the {epochs} epochs of the run")
+    return lambda epoch: base * epoch / warmup if epoch <= warmup else base * factor ** int((epoch - 1) / every)
+
+
 def make(name: str, base: float, epochs: int, *, warmup: int = 0, factor: float = 0.97) -> Schedule:
-    """Return the schedule of that name: ``warmup-cosine``, ``cosine`` or ``exponential``.
+    """Return the schedule of that name: ``warmup-cosine``, ``cosine``, ``exponential`` or ``staircase``.
 
     Raises:
         UsageError: unknown name, a base or number of epochs that is not positive, a warm-up longer than the run.
@@ -58,6 +69,8 @@ def make(name: str, base: float, epochs: int, *, warmup: int = 0, factor: float 
         return cosine(base, epochs)
     if name == "exponential":
         return exponential(base, epochs, factor)
+    if name == "staircase":
+        return staircase(base, epochs, warmup, factor)
     raise unknown("schedule", name, SCHEDULES)
 
 
