@@ -22,13 +22,17 @@ class RandomSearch(Algorithm):
     each layer's width amounts to (docs/reproduction/multi-trial.md#random-search). No settings.
     """
 
-    #: Architectures a step: enough to make Python's share vanish, few enough to stay in the processor's cache.
-    _CHUNK = 512
+    #: Architectures a step, of a run and of all of them: enough to make Python's share vanish, few enough to stay in
+    #: the processor's cache.
+    _CHUNK, _ALL = 512, 1 << 16
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self._k = min(self._CHUNK, task.evaluations or self._CHUNK)
+        self._k = max(1, min(self._CHUNK, self._ALL // self.runs))
         self._start = task.start(0, self._own_start)
+        self._left = max(0, (task.evaluations or 0) - self._start.shape[1])
+        self._each = self.space.uniforms_per_sample if self.space.arch_shape else 1
+        self.streams.expect(self._left * self._each)
 
     def _own_start(self) -> Indices:
         return self.task.nothing
@@ -37,10 +41,12 @@ class RandomSearch(Algorithm):
         if self._start.shape[1]:
             first, self._start = self._start, self._start[:, :0]
             return first
+        k = min(self._k, self._left) if self._left > 0 else self._k  # more than the budget where limits refuse some
+        self._left -= k
+        u = self.streams.uniform(k * self._each)
         if not self.space.arch_shape:
-            return self.space.sample_index(self.streams.uniform(self._k))
-        each = self.space.uniforms_per_sample
-        return np.asarray(self.space.sample(self.streams.uniform(self._k * each).reshape(self.runs, self._k, each)))
+            return self.space.sample_index(u)
+        return np.asarray(self.space.sample(u.reshape(self.runs, k, self._each)))
 
 
 @register(

@@ -45,6 +45,9 @@ class RegularizedEvolution(Algorithm):
                 raise UsageError(f"rea: {name} = {value}: expected 1 to 100,000")
         self._population = population
         self._sample = sample
+        if task.evaluations is not None:
+            children = max(0, task.evaluations - population) * (sample + self.space.mutation_uniforms)
+            self.streams.expect(population * self.space.uniforms_per_sample + children)
         self._start = task.start(population, self._random)
         self._members = max(population, self._start.shape[1])
         # The population is a ring: the oldest member sits where the next child goes. One row a member, so that a
@@ -68,9 +71,15 @@ class RegularizedEvolution(Algorithm):
         u = self.streams.uniform(self._sample + self.space.mutation_uniforms)
         # places in the population, its members and runs in one row: taking from a row is what numpy does fastest
         members = min(self._born, self._members)  # fewer after a small start, until the population has grown
-        drawn = (u[:, : self._sample].T * members).astype(np.intp) * self.runs + self._rows  # [sample, runs]
-        best = self._fitness.reshape(-1).take(drawn).argmax(axis=0)
-        chosen = drawn.reshape(-1).take(best * self.runs + self._rows)
+        drawn = (u[:, : self._sample].T * members).astype(np.intp)  # [sample, runs]
+        drawn *= self.runs
+        drawn += self._rows
+        chosen, *rivals = drawn
+        best, *values = self._fitness.reshape(-1).take(drawn)
+        for rival, value in zip(rivals, values, strict=True):  # of equals the first stays
+            better = value > best
+            np.copyto(best, value, where=better)
+            np.copyto(chosen, rival, where=better)
         parents = self._ids.reshape(-1, *self.space.arch_shape).take(chosen, axis=0)
         return self.space.mutate(parents, u[:, self._sample :])[:, None]
 

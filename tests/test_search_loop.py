@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import nasharness
+from nasharness import spaces
 from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError
 from nasharness.search import NOTHING, PAUSE, Algorithm, Interrupted, Problem, ScalarAlgorithm, loop
+from nasharness.search.backend import Backend
 from nasharness.search.streams import NOISE, generator
 from nasharness.search.testing import synthetic_problem, synthetic_table
 from nasharness.tables import Table, TableWriter
@@ -42,6 +44,25 @@ def test_the_quick_way_and_the_masked_way_agree(monkeypatch):
                     getattr(quick.trajectories, field), getattr(masked.trajectories, field), equal_nan=field != "ids"
                 ), (name, options, field)
             assert np.array_equal(quick.incumbent, masked.incumbent)
+
+
+def test_values_that_are_missing_are_never_the_incumbent():
+    """A function may answer NaN, in a step of several too: `random` asks for many at once."""
+    backend = Backend("gaps", lambda ids: np.where(ids % 2 == 0, np.nan, ids.astype(float)))
+    result = nasharness.run("random", space="tss", table=backend, evaluations=40, runs=3)
+    ids = result.trajectories.ids
+    assert np.array_equal(result.incumbent, np.where(ids % 2 == 0, -1, ids).max(axis=1))
+
+
+def test_limits_of_what_a_function_answers():
+    """Nothing is below every value of a function but minus infinity: no warning, and the limit is kept."""
+    backend = Backend("index", lambda ids: np.asarray(ids, dtype=float))
+    with np.errstate(all="raise"):
+        result = nasharness.run(
+            "rea", space="tss", dataset="cifar10", table=backend, limits=["macs <= 60"], evaluations=30, runs=3
+        )
+    assert (spaces.get("tss").flops(result.incumbent, "cifar10") <= 60).all()
+    assert (result.refused > 0).all()
 
 
 def test_trajectory_is_what_the_table_says():

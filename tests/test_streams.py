@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from nasharness.search.streams import NOISE, SEARCH, Streams, generator
 
 
-@given(st.lists(st.integers(1, 700), min_size=1, max_size=12))
-def test_lockstep_draws_equal_each_runs_own_generator(counts):
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=12), st.integers(0, 3000))
+def test_lockstep_draws_equal_each_runs_own_generator(counts, expected):
     seeds = [0, 7, 2**40]
     streams, own = Streams(seeds), [generator(seed) for seed in seeds]
+    streams.expect(expected)
     for count in counts:
         drawn = streams.uniform(count)
         assert drawn.shape == (3, count)

@@ -17,7 +17,7 @@ from nasharness.cli import cli
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
-from nasharness.search.loop import Trajectories
+from nasharness.search.trajectories import Trajectories
 from nasharness.studies.plan import Choice
 from nasharness.tables import Table, TableWriter
 from nasharness.tables.catalogue import table_path

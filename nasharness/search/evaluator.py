@@ -75,6 +75,7 @@ class Evaluator:
         self._flat = self._signal.reshape(-1)
         _, self._trials, self._n = self._signal.shape
         self._cost = _cost(table, signal, self.epochs)
+        self._flat_cost = None if self._cost is None else self._cost.reshape(-1)
         self.clocked = self._cost is not None
         self.worst = float(np.nanmin(self._signal))
         self.more = [each * measures.read_final(measure, table) for measure, each in more]
@@ -97,9 +98,9 @@ class Evaluator:
 
     def cost(self, ids: Indices, fidelity: int | Indices) -> Floats:
         """Simulated seconds of one evaluation of ``ids`` ``[...]``; NaN without times."""
-        if self._cost is None:
+        if self._flat_cost is None:
             return np.full(np.shape(ids), np.nan)
-        seconds: Floats = self._cost.reshape(-1).take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
+        seconds: Floats = self._flat_cost.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
         return seconds
 
     def cost_column(self, epochs: int) -> Floats:

@@ -17,7 +17,7 @@ from nasharness import fronts
 from nasharness.errors import UsageError
 from nasharness.search import measure as measures
 from nasharness.search.interval import summarise
-from nasharness.search.loop import Trajectories, present
+from nasharness.search.trajectories import Trajectories, present
 from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table
 

@@ -19,135 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import AlgorithmFailedError, UsageError
-from nasharness.search.algorithm import NOTHING, PAUSE, Algorithm, method
+from nasharness.search.algorithm import NOTHING, Algorithm, method
+from nasharness.search.asks import asked, beyond
 from nasharness.search.evaluator import Evaluator, Truth
 from nasharness.search.problem import Problem
 from nasharness.search.streams import NOISE, Streams
+from nasharness.search.trajectories import Trajectories, present
 from nasharness.spaces.base import Floats, Indices, Space
 
 #: A run that pauses or asks for free repeats only, this often in a row, will not come to an end by itself.
 STALL = 1_000
 _NONE = np.empty(0, dtype=np.intp)
-
-
-#: Columns of a trajectory, in the order of its fields.
-_FIELDS = ("ids", "signal", "clock", "epochs", "trials")
-
-
-def present(ids: Indices, space: Space) -> NDArray[np.bool_]:
-    """Which slots ``[runs, k]`` of ``ids [runs, k, *arch_shape]`` hold an architecture."""
-    return np.asarray((ids[..., 0] if space.arch_shape else ids) >= 0)
-
-
-@dataclass
-class Trajectories:
-    """The evaluations of a batch of runs in order; rows are padded behind ``count`` with -1 and NaN.
-
-    ``ids``: int32 ``[runs, steps]``, or int8 ``[runs, steps, positions]`` where the space has no indices. ``signal``:
-    float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
-    without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
-    shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations,
-    free repeats included.
-    """
-
-    ids: Indices
-    signal: Floats
-    clock: Floats
-    epochs: NDArray[np.int16]
-    trials: NDArray[np.int8] | None
-    count: NDArray[np.int64]
-
-    @classmethod
-    def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
-        """Room for ``steps`` evaluations a run, of indices where no ``space`` says otherwise."""
-        shape = (runs, steps)
-        return cls(
-            np.empty(shape, np.int32) if space is None else np.empty((*shape, *space.arch_shape), space.arch_dtype),
-            np.empty(shape),
-            np.empty(shape),
-            np.empty(shape, dtype=np.int16),
-            np.empty(shape, dtype=np.int8) if trials else None,
-            np.zeros(runs, dtype=np.int64),
-        )
-
-    @property
-    def steps(self) -> int:
-        """Room along the second axis."""
-        return int(self.ids.shape[1])
-
-    def made(self) -> NDArray[np.bool_]:
-        """Which places hold an evaluation: bool ``[runs, steps]``."""
-        return np.asarray(np.arange(self.steps) < self.count[:, None])
-
-    def padded(self) -> Trajectories:
-        """Itself, with the padding written: nothing behind ``count`` was ever initialised."""
-        if self.count.min(initial=self.steps) < self.steps:
-            behind = ~self.made()
-            for name, value in zip(_FIELDS, (NOTHING, np.nan, np.nan, 0, -1), strict=True):
-                if getattr(self, name) is not None:
-                    getattr(self, name)[behind] = value
-        return self
-
-    def resized(self, steps: int) -> Trajectories:
-        """A copy with room for ``steps`` evaluations, cut or longer."""
-        kept = min(steps, self.steps)
-        columns: list[Any] = []
-        for name in _FIELDS:
-            old = getattr(self, name)
-            new = None if old is None else np.empty((len(old), steps, *old.shape[2:]), dtype=old.dtype)
-            if new is not None:
-                new[:, :kept] = old[:, :kept]
-            columns.append(new)
-        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
-
-    @staticmethod
-    def concatenate(parts: list[Trajectories]) -> Trajectories:
-        """Stack batches of runs, padded to the longest."""
-        if len(parts) == 1:
-            return parts[0]
-        steps = max(part.steps for part in parts)
-        parts = [part if part.steps == steps else part.resized(steps).padded() for part in parts]
-        columns = [[getattr(part, name) for part in parts] for name in (*_FIELDS, "count")]
-        return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
-
-    def incumbents(self) -> Indices:
-        """The best architecture after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
-        improved, _ = self.improvements()
-        where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
-        ids = self.ids[np.arange(len(self.ids))[:, None], where]
-        ids[~self.made()] = NOTHING
-        return np.asarray(ids)
-
-    def improvements(self) -> tuple[NDArray[np.bool_], Floats]:
-        """Which evaluations became the incumbent, bool ``[runs, steps]``, and the best signal after each.
-
-        Of equals the first stays.
-        """
-        best = np.fmax.accumulate(np.where(self.made(), self.signal, -np.inf), axis=1)
-        improved = best > -np.inf
-        improved[:, 1:] &= best[:, 1:] > best[:, :-1]
-        return improved, best
-
-    def shown(
-        self, runs: NDArray[np.intp], ids: Indices, until: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64] | None:
-        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]``
-        evaluations.
-
-        int64 ``[len(runs)]``, one bit a trial; None where trials do not matter. ``runs``: places in the batch.
-        """
-        if self.trials is None:
-            return None
-        until = self.count[runs] if until is None else until
-        bits = np.zeros(len(runs), dtype=np.int64)
-        chunk = max(1, (1 << 22) // max(self.steps, 1))  # a few MB at a time
-        for at in range(0, len(runs), chunk):
-            part = slice(at, at + chunk)
-            run = runs[part]
-            same = (self.ids[run] == ids[part][:, None]) & (np.arange(self.steps) < until[part][:, None])
-            trials = self.trials[run]
-            bits[part] = np.bitwise_or.reduce(np.where(same, np.int64(1) << trials.astype(np.int64), 0), axis=1)
-        return bits
 
 
 @dataclass
@@ -173,14 +55,14 @@ def search(
     state = _State(problem, evaluator, seeds)
     several = algorithm.task.several
     with _one_blas_thread():
-        while state.alive.any():
-            ids, fidelity = _checked(algorithm, evaluator, len(seeds), problem.space)
+        while state.running:
+            ids, fidelity, full = asked(algorithm, evaluator, len(seeds), problem.space)
             if not (problem.start.own or algorithm.task.started):
                 raise AlgorithmFailedError(
                     f"{method(type(algorithm), 'ask')} begins without asking Task.start what to begin with, which is "
                     f'{problem.start} here; have it do so, or register it with no_start="the reason why it cannot"'
                 )
-            values, finished = state.evaluate(ids, fidelity)
+            values, finished = state.evaluate(ids, fidelity, full)
             algorithm.tell(ids, values if not several else state.objectives(ids, values))
             if len(finished):
                 state.finish(finished, algorithm)
@@ -212,10 +94,11 @@ class _State:
         self.evaluator = evaluator
         runs = len(seeds)
         self.rows = np.arange(runs)[:, None]
-        self.alive = np.ones(runs, dtype=bool)
+        self.alive, self.running = np.ones(runs, dtype=bool), runs
         self.space = problem.space
         self.known = problem.known()
         self.limited = self.known is not None and self.known.limited
+        self.epochs = np.asarray(evaluator.epochs, dtype=np.int16)
         # all runs alive and equally far: see _evaluate_level
         self.level = problem.repeats == "charged" and not self.limited
         self.used = np.zeros(runs, dtype=np.int64)
@@ -234,7 +117,7 @@ class _State:
         self.noise: Floats | None = None
         if evaluator.counts is not None:
             self.noise_streams = Streams(seeds, NOISE)
-            self.noise = np.array(self.noise_streams.uniform(self.trajectories.steps))
+            self.noise = self.noise_streams.uniform(self.trajectories.steps)
         self.seen: NDArray[np.int8] | None = None
         if problem.repeats == "free":
             # 0: never evaluated; otherwise the trial it yielded, plus one
@@ -244,13 +127,16 @@ class _State:
     def count(self) -> NDArray[np.int64]:
         return self.trajectories.count
 
-    def evaluate(self, ids: Indices, fidelity: int | Indices) -> tuple[Floats, NDArray[np.intp]]:
-        """Evaluate what the budget allows of ``ids`` ``[runs, k]``; return the values and the runs that end here."""
+    def evaluate(self, ids: Indices, fidelity: int | Indices, full: bool) -> tuple[Floats, NDArray[np.intp]]:
+        """Evaluate what the budget allows of ``ids`` ``[runs, k]``; return the values and the runs that end here.
+
+        ``full``: whether every slot holds an architecture.
+        """
         if self.level:
-            plain = self._evaluate_level(ids, fidelity)
+            plain = self._evaluate_level(ids, fidelity) if full else None
             if plain is not None:
                 return plain
-            self.level = False
+            self._rank_level()
         problem = self.problem
         wanted = present(ids, self.space) & self.alive[:, None]
         excess = self._excess(ids, wanted)
@@ -288,12 +174,12 @@ class _State:
         if self.trajectories.trials is not None and trials is not None:
             self.trajectories.trials[np.broadcast_to(self.rows, valid.shape)[valid], position[valid]] = trials[valid]
         if self.limited:
-            beyond = excess > 0
-            self.refused += beyond.sum(axis=1)
+            broken = excess > 0
+            self.refused += broken.sum(axis=1)
             # a backend's worst is minus infinity, of which there is no zero-fold
-            far = np.where(beyond, np.minimum(excess, 1e6), 1.0)
+            far = np.where(broken, np.minimum(excess, 1e6), 1.0)
             low = self.evaluator.worst - max(1.0, abs(self.evaluator.worst)) * far
-            values = np.where(beyond, low, values)
+            values = np.where(broken, low, values)
         made = valid.sum(axis=1)
         self.trajectories.count += made
         paid = charged & valid
@@ -316,21 +202,19 @@ class _State:
         Slices stand in for masks, which makes a step several times faster. Returns None, having changed nothing, where
         the case is another one; a test compares the two ways.
         """
-        problem = self.problem
-        start = int(self.trajectories.count[0])
-        asked = ids.shape[1]
-        if problem.evaluations is not None and start + asked > problem.evaluations:  # the budget ends within this step
+        problem, trajectories = self.problem, self.trajectories
+        start = int(trajectories.count[0])
+        k = ids.shape[1]
+        if problem.evaluations is not None and start + k > problem.evaluations:  # the budget ends within this step
             ids = ids[:, : problem.evaluations - start]
             fidelity = fidelity if isinstance(fidelity, int) else fidelity[:, : problem.evaluations - start]
-        if ids.min() < 0:
-            return None
-        k = ids.shape[1]
-        cost = self.evaluator.cost(ids, fidelity)
-        cost[:, 0] += self.clock
-        spent = cost if k == 1 else np.add.accumulate(cost, axis=1, out=cost)
+        end = start + ids.shape[1]
+        spent = self.evaluator.cost(ids, fidelity)
+        spent[:, 0] += self.clock
+        if k > 1:
+            np.add.accumulate(spent, axis=1, out=spent)
         if problem.seconds is not None and spent[:, -1].max() >= problem.seconds:
             return None
-        end = start + k
         self._make_room(end)
         trajectories = self.trajectories
         if self.noise is None:
@@ -343,24 +227,30 @@ class _State:
         trajectories.ids[:, start:end] = ids
         trajectories.signal[:, start:end] = values
         trajectories.clock[:, start:end] = spent
-        trajectories.epochs[:, start:end] = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
-        trajectories.count += k
-        self.used += k
-        self.clock = spent[:, -1].copy()
-        self._rank(values, ids)
+        if len(self.epochs) > 1:
+            trajectories.epochs[:, start:end] = self.epochs[fidelity]
+        trajectories.count[:] = self.used[:] = end
+        self.clock = spent[:, -1]
         if problem.evaluations is None or end < problem.evaluations:
             return values, _NONE
-        if k < asked:
-            values = np.concatenate([values, np.full((len(values), asked - k), np.nan)], axis=1)
+        self._rank_level()
+        if end < start + k:
+            values = np.concatenate([values, np.full((len(values), start + k - end), np.nan)], axis=1)
         return values, self.rows[:, 0]
+
+    def _rank_level(self) -> None:
+        """Leave the common case: find the incumbents, which nobody has asked for so far."""
+        self.level = False
+        made = int(self.count[0])
+        if made:
+            self._rank(self.trajectories.signal[:, :made], self.trajectories.ids[:, :made])
 
     def _rank(self, values: Floats, ids: Indices) -> None:
         """Let the incumbents give way to better values ``[runs, k]``, the first of equals."""
-        if values.shape[1] == 1:
-            top, chosen = values[:, 0], ids[:, 0]
-        else:
-            rows, slot = self.rows[:, 0], values.argmax(axis=1)
-            top, chosen = values[rows, slot], ids[rows, slot]
+        rows, slot = self.rows[:, 0], values.argmax(axis=1)
+        if np.isnan(values[rows, slot]).any():  # argmax takes no value for the highest
+            slot = np.fmax(values, -np.inf).argmax(axis=1)
+        top, chosen = values[rows, slot], ids[rows, slot]
         better = top > self.best
         np.copyto(self.best, top, where=better)
         where = better[:, None] if self.space.arch_shape else better
@@ -380,7 +270,7 @@ class _State:
         trajectories.ids[where] = ids[valid]
         trajectories.signal[where] = values[valid]
         trajectories.clock[where] = spent[:, 1:][valid]
-        epochs = np.asarray(self.evaluator.epochs, dtype=np.int16)[fidelity]
+        epochs = self.epochs[fidelity]
         trajectories.epochs[where] = epochs if epochs.ndim == 0 else epochs[valid]
         self._rank(np.where(valid, values, -np.inf), ids)
 
@@ -438,6 +328,7 @@ class _State:
     def finish(self, rows: NDArray[np.intp], algorithm: Algorithm) -> None:
         """Ask the runs that have just ended for their answers."""
         self.alive[rows] = False
+        self.running -= len(rows)
         if (self.count[rows] + self.refused[rows] == 0).any():
             raise AlgorithmFailedError(f"{method(type(algorithm), 'ask')} ended a run before anything was evaluated")
         answer = algorithm.recommend(rows)
@@ -445,7 +336,7 @@ class _State:
         if answer is not None:
             answer = np.asarray(answer)
             shape = (len(rows), *self.space.arch_shape)
-            if answer.shape != shape or answer.dtype.kind not in "iu" or _beyond(answer, self.space):
+            if answer.shape != shape or answer.dtype.kind not in "iu" or beyond(answer, self.space):
                 raise AlgorithmFailedError(
                     f"{method(type(algorithm), 'recommend')} returned {answer.dtype} {answer.shape}; "
                     f"expected int {shape} with architectures of space {self.space.name}"
@@ -459,6 +350,8 @@ class _State:
     def result(self) -> Searched:
         longest = int(self.count.max(initial=0))
         trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
+        if len(self.epochs) == 1:
+            trajectories.epochs[:] = self.epochs[0]
         clock = self.clock if self.evaluator.clocked else np.full(len(self.clock), np.nan)
         return Searched(trajectories.padded(), self.incumbent, self.recommended, self.refused, self.used, clock)
 
@@ -479,54 +372,3 @@ def expected_steps(problem: Problem, evaluator: Evaluator) -> int:
     if steps is None:
         raise UsageError("a problem needs a budget: evaluations, seconds or both")
     return steps
-
-
-def _beyond(ids: Indices, space: Space) -> bool:
-    """Whether an index or a choice is above all there are."""
-    if not ids.size:
-        return False
-    return bool((ids >= np.array(space.sizes)).any() if space.arch_shape else ids.max() >= space.size)
-
-
-def _checked(algorithm: Algorithm, evaluator: Evaluator, runs: int, space: Space) -> tuple[Indices, int | Indices]:
-    """Ask, and check what came: ids ``[runs, k]`` and the fidelity as an index into ``evaluator.epochs``."""
-    asked = algorithm.ask()
-    ids, epochs = asked if isinstance(asked, tuple) and len(asked) == 2 else (asked, evaluator.epochs[-1])
-    axes = "".join(f", {length}" for length in space.arch_shape)
-    expected = f"int [{runs}, k{axes}] with k >= 1, or (that, epochs)"
-    ids = _array(algorithm, ids, expected)
-    good = ids.ndim == 2 + len(space.arch_shape) and ids.shape[2:] == space.arch_shape and ids.dtype.kind in "iu"
-    if not good or len(ids) != runs or ids.shape[1] == 0:
-        raise _wrong(algorithm, f"returned {ids.dtype} {ids.shape}; expected {expected}")
-    if ids.min() < PAUSE or _beyond(ids, space):
-        most = f"to {space.size - 1}" if not space.arch_shape else f"to the last option of each of {axes[2:]} positions"
-        raise _wrong(algorithm, f"returned index {ids.min()} to {ids.max()}; expected {PAUSE} {most}")
-    known = ", ".join(map(str, evaluator.epochs))
-    if isinstance(epochs, (int, np.integer)):
-        if epochs not in evaluator.epochs:
-            raise _wrong(algorithm, f"wants {epochs} epochs; this problem has {known}")
-        return ids, evaluator.epochs.index(int(epochs))
-    epochs = _array(algorithm, epochs, f"epochs of {known}")
-    if epochs.dtype.kind not in "iu" or epochs.shape not in ((), ids.shape[:2]):
-        raise _wrong(
-            algorithm, f"returned epochs {epochs.dtype} {epochs.shape}; expected int {ids.shape[:2]}, of {known}"
-        )
-    epochs = np.broadcast_to(epochs, ids.shape[:2])
-    fidelity = np.searchsorted(evaluator.epochs, epochs)
-    fidelity = np.minimum(fidelity, len(evaluator.epochs) - 1)
-    wrong = (np.asarray(evaluator.epochs)[fidelity] != epochs) & present(ids, space)
-    if wrong.any():
-        raise _wrong(algorithm, f"wants {epochs[wrong][0]} epochs; this problem has {known}")
-    return ids, fidelity.astype(np.int32)
-
-
-def _wrong(algorithm: Algorithm, what: str) -> AlgorithmFailedError:
-    return AlgorithmFailedError(f"{method(type(algorithm), 'ask')} {what}")
-
-
-def _array(algorithm: Algorithm, value: Any, expected: str) -> NDArray[Any]:
-    """What ``ask`` returned as an array, unless its rows are of several lengths."""
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise _wrong(algorithm, f"returned a {type(value).__name__} that is no array; expected {expected}") from None

@@ -15,9 +15,10 @@ from nasharness.search import caveats
 from nasharness.search.caveats import Caveat
 from nasharness.search.front import Fronts, fronts_of
 from nasharness.search.interval import summarise
-from nasharness.search.loop import Trajectories, scores
+from nasharness.search.loop import scores
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record
+from nasharness.search.trajectories import Trajectories
 from nasharness.search.winner import Candidate, candidates
 from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table

@@ -20,7 +20,10 @@ SEARCH, NOISE, START = 0, 1, 2
 
 #: Philox makes four doubles for each value of its counter.
 _PER_COUNT = 4
-_BLOCK = 512
+#: Doubles of a run that are made ready for small draws, and at most where their number is known beforehand.
+_BLOCK, _MOST = 512, 1024
+#: Draws of as many are rows of a block; smaller ones its columns, so that what all runs draw at once lies together.
+_WIDE = 64
 #: Runs that are drawn before their doubles are put into a block.
 _RUNS = 32
 
@@ -40,55 +43,63 @@ class Streams:
 
     def __init__(self, seeds: Sequence[int] | NDArray[np.int64], purpose: int = SEARCH) -> None:
         self.runs = len(seeds)
-        self._keys = np.zeros((self.runs, 2), dtype=np.uint64)
-        self._keys[:, 0] = seeds
-        self._keys[:, 1] = purpose
+        self._keys = [(int(seed), purpose) for seed in seeds]
         self._philox = np.random.Philox(key=0)
         self._rng = np.random.Generator(self._philox)
         self._counter = 0
-        self._block = np.empty((0, self.runs))  # [drawn, runs]: a draw for all runs is one contiguous row
+        self._expected = 0
+        self._block = np.empty((self.runs, 0))
         self._next = 0
+
+    def expect(self, count: int) -> None:
+        """Say that a run will draw ``count`` uniforms, so that none are made in vain; what is drawn is the same."""
+        self._expected = count
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """Draw ``count`` uniforms in [0, 1) for every run: ``[runs, count]``."""
-        left = len(self._block) - self._next
-        if count > left:
-            if left == 0 and count >= _BLOCK // 2 and count % _PER_COUNT == 0:  # a large draw needs no block
-                out = np.empty((self.runs, count))
-                self._draw(out, 0)
-                self._counter += count // _PER_COUNT
-                return out
-            size = -(-max(_BLOCK, count - left) // _PER_COUNT) * _PER_COUNT
-            block = np.empty((left + size, self.runs))
-            block[:left] = self._block[self._next :]
+        start, self._next = self._next, self._next + count
+        if self._next > self._block.shape[1]:
+            self._refill(start, count)
+            start, self._next = 0, count
+        self._expected -= count
+        return self._block[:, start : self._next]
+
+    def _refill(self, start: int, count: int) -> None:
+        """Make a block that begins with what is left of the last one and is good for ``count`` more."""
+        rest = self._block[:, start:]
+        left = rest.shape[1]
+        ahead = min(self._expected, _MOST) if self._expected > 0 else _BLOCK if count < _WIDE else 0
+        size = -(-max(count - left, ahead - left) // _PER_COUNT) * _PER_COUNT
+        if count >= _WIDE:
+            block = np.empty((self.runs, left + size))
+            self._draw(block[:, left:], 0)
+        else:
+            block = np.empty((left + size, self.runs)).T
             some = np.empty((min(_RUNS, self.runs), size))  # turned over while it is in the processor's cache
             for first in range(0, self.runs, _RUNS):
                 part = some[: min(_RUNS, self.runs - first)]
                 self._draw(part, first)
-                block[left:, first : first + len(part)] = part.T
-            self._counter += size // _PER_COUNT
-            self._block, self._next = block, 0
-        start = self._next
-        self._next += count
-        return self._block[start : self._next].T
+                block[first : first + len(part), left:] = part
+        block[:, :left] = rest
+        self._counter += size // _PER_COUNT
+        self._block = block
 
     def _draw(self, out: NDArray[np.float64], first: int) -> None:
         """Fill ``out`` ``[some runs, count]`` with the next doubles of the streams from run ``first`` on.
 
         ``count`` is a multiple of four.
         """
-        counter = np.array([self._counter, 0, 0, 0], dtype=np.uint64)
-        inner: dict[str, Any] = {"counter": counter, "key": None}
+        inner: dict[str, Any] = {"counter": (self._counter, 0, 0, 0), "key": None}
         state: Any = {
             "bit_generator": "Philox",
             "state": inner,
-            "buffer": np.zeros(_PER_COUNT, dtype=np.uint64),
+            "buffer": (0,) * _PER_COUNT,
             "buffer_pos": _PER_COUNT,  # the buffer is used up: the next double comes from the counter
             "has_uint32": 0,
             "uinteger": 0,
         }
         philox, random = self._philox, self._rng.random
         for row, key in zip(out, self._keys[first : first + len(out)], strict=True):
-            inner["key"] = key
+            inner["key"] = key  # plain numbers are read twice as fast as arrays
             philox.state = state
             random(out=row)

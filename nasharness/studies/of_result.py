@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from nasharness.search import Problem, Record, Result
 from nasharness.search import winner as winners
-from nasharness.search.loop import Searched, Trajectories
+from nasharness.search.loop import Searched
+from nasharness.search.trajectories import Trajectories
 from nasharness.storage import atomically, write_json, writing
 from nasharness.studies.cells import Study
 from nasharness.studies.folder import Folder

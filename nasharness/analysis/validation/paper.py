@@ -15,7 +15,7 @@ from nasharness.analysis.validation.published import DATASETS, PROTOCOLS, STATUS
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
-from nasharness.search.loop import Trajectories
+from nasharness.search.trajectories import Trajectories
 from nasharness.tables import Table, candidates, open_table
 from nasharness.tables.importers.nats_official.anchors import FULL
 

@@ -1,0 +1,133 @@
+"""The evaluations of a batch of runs, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasharness.search.algorithm import NOTHING
+from nasharness.spaces.base import Floats, Indices, Space
+
+#: Columns of a trajectory, in the order of its fields.
+_FIELDS = ("ids", "signal", "clock", "epochs", "trials")
+
+
+def present(ids: Indices, space: Space) -> NDArray[np.bool_]:
+    """Which slots ``[runs, k]`` of ``ids [runs, k, *arch_shape]`` hold an architecture."""
+    return np.asarray((ids[..., 0] if space.arch_shape else ids) >= 0)
+
+
+@dataclass
+class Trajectories:
+    """The evaluations of a batch of runs in order; rows are padded behind ``count`` with -1 and NaN.
+
+    ``ids``: int32 ``[runs, steps]``, or int8 ``[runs, steps, positions]`` where the space has no indices. ``signal``:
+    float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
+    without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
+    shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations,
+    free repeats included.
+    """
+
+    ids: Indices
+    signal: Floats
+    clock: Floats
+    epochs: NDArray[np.int16]
+    trials: NDArray[np.int8] | None
+    count: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
+        """Room for ``steps`` evaluations a run, of indices where no ``space`` says otherwise."""
+        shape = (runs, steps)
+        return cls(
+            np.empty(shape, np.int32) if space is None else np.empty((*shape, *space.arch_shape), space.arch_dtype),
+            np.empty(shape),
+            np.empty(shape),
+            np.empty(shape, dtype=np.int16),
+            np.empty(shape, dtype=np.int8) if trials else None,
+            np.zeros(runs, dtype=np.int64),
+        )
+
+    @property
+    def steps(self) -> int:
+        """Room along the second axis."""
+        return int(self.ids.shape[1])
+
+    def made(self) -> NDArray[np.bool_]:
+        """Which places hold an evaluation: bool ``[runs, steps]``."""
+        return np.asarray(np.arange(self.steps) < self.count[:, None])
+
+    def padded(self) -> Trajectories:
+        """Itself, with the padding written: nothing behind ``count`` was ever initialised."""
+        if self.count.min(initial=self.steps) < self.steps:
+            behind = ~self.made()
+            for name, value in zip(_FIELDS, (NOTHING, np.nan, np.nan, 0, -1), strict=True):
+                if getattr(self, name) is not None:
+                    getattr(self, name)[behind] = value
+        return self
+
+    def resized(self, steps: int) -> Trajectories:
+        """A copy with room for ``steps`` evaluations, cut or longer."""
+        kept = min(steps, self.steps)
+        columns: list[Any] = []
+        for name in _FIELDS:
+            old = getattr(self, name)
+            new = None if old is None else np.empty((len(old), steps, *old.shape[2:]), dtype=old.dtype)
+            if new is not None:
+                new[:, :kept] = old[:, :kept]
+            columns.append(new)
+        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
+
+    @staticmethod
+    def concatenate(parts: list[Trajectories]) -> Trajectories:
+        """Stack batches of runs, padded to the longest."""
+        if len(parts) == 1:
+            return parts[0]
+        steps = max(part.steps for part in parts)
+        parts = [part if part.steps == steps else part.resized(steps).padded() for part in parts]
+        columns = [[getattr(part, name) for part in parts] for name in (*_FIELDS, "count")]
+        return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
+
+    def incumbents(self) -> Indices:
+        """The best architecture after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
+        improved, _ = self.improvements()
+        where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
+        ids = self.ids[np.arange(len(self.ids))[:, None], where]
+        ids[~self.made()] = NOTHING
+        return np.asarray(ids)
+
+    def improvements(self) -> tuple[NDArray[np.bool_], Floats]:
+        """Which evaluations became the incumbent, bool ``[runs, steps]``, and the best signal after each.
+
+        Of equals the first stays.
+        """
+        best = np.fmax.accumulate(np.where(self.made(), self.signal, -np.inf), axis=1)
+        improved = best > -np.inf
+        improved[:, 1:] &= best[:, 1:] > best[:, :-1]
+        return improved, best
+
+    def shown(
+        self, runs: NDArray[np.intp], ids: Indices, until: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64] | None:
+        """Which trials of architecture ``ids[i]`` run ``runs[i]`` has been shown, in its first ``until[i]``
+        evaluations.
+
+        int64 ``[len(runs)]``, one bit a trial; None where trials do not matter. ``runs``: places in the batch.
+        """
+        if self.trials is None:
+            return None
+        until = self.count[runs] if until is None else until
+        bits = np.zeros(len(runs), dtype=np.int64)
+        rows = max(1, (1 << 20) // max(self.steps, 1))  # a few MB at a time
+        for at in range(0, len(runs), rows):
+            part = runs[at : at + rows]
+            # few evaluations are of that architecture: found by one comparison, and looked at one by one
+            found = np.flatnonzero(self.ids[part] == ids[at : at + rows, None])
+            row, step = np.divmod(found, self.steps)
+            kept = step < until[at : at + rows][row]
+            row, step = row[kept], step[kept]
+            np.bitwise_or.at(bits, at + row, np.int64(1) << self.trials[part[row], step].astype(np.int64))
+        return bits
