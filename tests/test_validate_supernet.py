@@ -153,8 +153,8 @@ def test_other_images_may_judge_and_are_named(folder):
     [
         (["--supernet", "{folder}", "--space", "sss"], UsageError, "is a supernet of space 'tss', not 'sss'"),
         (["--supernet", "{folder}/nowhere"], UsageError, "nothing there; expected a checkpoint or the folder of a run"),
-        (["--supernet", "{folder}/study.json"], DataError, "is damaged, or holds more than tensors"),
-        (["--supernet", "{old}"], DataError, "not the checkpoint of a supernet that this version reads"),
+        (["--supernet", "{folder}/study.json"], DataError, "is not a checkpoint of nasharness"),
+        (["--supernet", "{old}"], DataError, "is not the checkpoint of this network"),
         (["--supernet", "{other}"], DataError, "is a checkpoint of kind 'retrain', not 'supernet'"),
         (["--supernet", "{empty}"], UsageError, "no checkpoint there"),
         (["--supernet", "{folder}", "--table", "mine"], UsageError, "unknown table of space 'tss' 'mine'"),
@@ -185,7 +185,7 @@ def test_bad_input_is_one_line(folder, tmp_path, data_home, arguments, kind, mes
         ({"channels": "many"}, {}, "channels"),
         ({"cells": -1}, {}, "cells"),
         ({"classes": 10.5}, {}, "classes"),
-        ({}, {"command": "x"}, "origin"),
+        ({}, {"command": "x"}, "command"),
     ],
 )
 def test_a_checkpoint_of_odd_contents_is_refused(folder, tmp_path, identity, origin, named):
@@ -193,7 +193,7 @@ def test_a_checkpoint_of_odd_contents_is_refused(folder, tmp_path, identity, ori
     state, made = checkpoint.load(whole, kind="supernet"), checkpoint.identity_of(whole, kind="supernet")
     odd = tmp_path / "odd.pt"
     checkpoint.save(odd, state | {"origin": state["origin"] | origin}, kind="supernet", identity=made | identity)
-    with pytest.raises(DataError, match=f"not the checkpoint of a supernet that this version reads .*{named}"):
+    with pytest.raises(DataError, match=f"is not the checkpoint of this network .*{named}"):
         invoke("--supernet", odd, *QUICK)
 
 

@@ -1,12 +1,14 @@
 """Files: written whole or not at all, by one writer, with a note of where they come from. Imports no numpy."""
 
 from nasharness.storage.files import (
+    allocate,
     append,
     as_json,
     atomically,
     file_sha256,
     reading,
     reason,
+    regular,
     sweep,
     write_json,
     writing,
@@ -15,6 +17,7 @@ from nasharness.storage.lock import folder_lock, only_writer
 from nasharness.storage.provenance import git_revision, provenance
 
 __all__ = [
+    "allocate",
     "append",
     "as_json",
     "atomically",
@@ -25,6 +28,7 @@ __all__ = [
     "provenance",
     "reading",
     "reason",
+    "regular",
     "sweep",
     "write_json",
     "writing",

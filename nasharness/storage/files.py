@@ -7,10 +7,11 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nasharness.errors import DataError, NasharnessError, UsageError
 
@@ -54,6 +55,32 @@ def append(path: Path, text: str) -> None:
         if path.exists():
             os.truncate(path, size)
         raise
+
+
+def regular(path: Path) -> IO[bytes]:
+    """Open a regular file for reading. Raises UsageError for a pipe, a device or a folder, which could block or never
+    end, and OSError where it cannot be opened.
+    """
+    # without blocking: a pipe that nobody writes to would hold this process
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"{path} is no regular file (a folder, a pipe or a device)")
+    return os.fdopen(descriptor, "rb")
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Reserve ``size`` bytes of the disk for an open file, so that a full disk is an error now and no crash later.
+
+    Raises OSError where there is no room; does nothing where the platform or the file system cannot reserve.
+    """
+    if not hasattr(os, "posix_fallocate") or size <= 0:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV):
+            raise
 
 
 def as_json(value: Mapping[str, Any]) -> str:

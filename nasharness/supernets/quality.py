@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from nasharness import spaces
 from nasharness.analysis.validation.proxies import KS, Interval, Quality, quality
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
+from nasharness.images.base import MOST_CLASSES
 from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
@@ -41,11 +43,31 @@ CURVE_ARCHS, CURVE_IMAGES = 100, 250
 #: Architectures and images of the ranking itself, unless asked for otherwise.
 SAMPLE, IMAGES, BATCH = 500, 1_000, 500
 PARTS = ("test", "validation")
-#: what must be known of the run
-_NEEDED = ("algorithm", "space", "dataset", "classes", "images", "channels", "cells", "epochs", "seed")
-_WHOLE = ("classes", "channels", "cells", "epochs", "seed")
-#: how a run was asked for its images
-_ORIGIN = {"images", "data", "validation", "split_file"}
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_CLASSES)]
+
+
+class _Run(msgspec.Struct):
+    """What must be known of the run."""
+
+    algorithm: str
+    space: str
+    dataset: str
+    images: str
+    classes: Count
+    channels: Count
+    cells: Count
+    epochs: int
+    seed: int
+
+
+class _Origin(msgspec.Struct, forbid_unknown_fields=True):
+    """How a run was asked for its images."""
+
+    images: str
+    data: str | None = None
+    validation: float | None = None
+    split_file: str | None = None
+
 
 Progress = Callable[[int, int, str], None]
 
@@ -65,19 +87,20 @@ class Weights:
         """Read a checkpoint, or weights that were kept along the way. Raises DataError for any other file."""
         state = checkpoint.load(path, kind=KIND)
         identity = checkpoint.identity_of(path, kind=KIND)
-        try:
-            missing = [key for key in _NEEDED if key not in identity]
+        with checkpoint.fitting(path):
+            run = msgspec.convert(identity, _Run)
             epoch = state["epoch"] if "epoch" in state else len(state["rows"])
-            found = cls(path, int(epoch), identity, dict(state["origin"]), dict(state["net"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: not the checkpoint of a supernet that this version reads ({error})") from error
-        if missing:
-            raise DataError(f"{path}: not the checkpoint of a supernet that this version reads (no {missing[0]!r})")
-        wrong = [key for key in _WHOLE if type(identity[key]) is not int or identity[key] < 0]
-        wrong += ["origin"] if set(found.origin) - _ORIGIN else []
-        if wrong:
-            raise DataError(f"{path}: not the checkpoint of a supernet that this version reads (its {wrong[0]!r})")
-        return found
+            net: dict[str, Any] = msgspec.convert(state["net"], dict[str, Any])
+            weights = sum(value.numel() for value in net.values())
+            if run.cells > len(net) or (run.space == "tss" and 500 * run.cells * run.channels**2 > weights):
+                raise ValueError("too few weights for so many cells and channels")  # before a network is made
+            return cls(
+                path,
+                msgspec.convert(epoch, Count),
+                identity,
+                msgspec.to_builtins(msgspec.convert(state["origin"], _Origin)),
+                net,
+            )
 
     def supernet(self, device: torch.device) -> Supernet:
         """The network with these weights. Raises DataError where they do not fit."""
@@ -89,10 +112,8 @@ class Weights:
             generator=torch.Generator(),
         )
         net.published = as_published(str(self.identity["algorithm"]))
-        try:
+        with checkpoint.fitting(self.path):
             net.load_state_dict(self.state)
-        except RuntimeError as error:
-            raise DataError(f"{self.path}: weights of another network: {' '.join(str(error).split())[:200]}") from error
         return net.to(device)
 
 

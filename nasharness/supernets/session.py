@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -180,17 +181,15 @@ class Session:
             "origin": self.origin,
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any], source: str | Path = "the checkpoint") -> None:
         """Go on from ``state()``. Raises DataError for a state that does not fit."""
-        try:
+        with checkpoint.fitting(source):
+            checkpoint.same_form(state, self.state() | {"origin": {}})
             self.net.load_state_dict(state["net"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            rows = [Epoch(**row) for row in state["rows"]]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"the checkpoint does not fit: {' '.join(str(error).split())[:200]}") from error
+            checkpoint.load_optimiser(self.optimiser, state["optimiser"])
+            self.rows = msgspec.convert(state["rows"], list[Epoch])
         with named(self.record):
             self.algorithm.load_state(state["algorithm"])
-        self.rows = rows
 
     def save(self, path: Path) -> None:
         """Write the checkpoint. Raises DataError where it cannot be written; the one before it stays."""
@@ -204,8 +203,8 @@ class Session:
         state = checkpoint.load(path, kind=KIND, identity=self.identity, device=self.device)
         if "optimiser" not in state:
             raise UsageError(f"{path} holds weights alone; resume from {CHECKPOINT}")
-        self.load_state(state)
-        return str(state.get("device", "cpu"))
+        self.load_state(state, path)
+        return str(state["device"])
 
     def save_weights(self, path: Path) -> None:
         """Write the shared weights alone: what ranking architectures takes."""

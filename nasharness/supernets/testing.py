@@ -16,10 +16,11 @@ harness on a tiny supernet and 96 made-up images, in seconds and without data.
 from __future__ import annotations
 
 import functools
-import io
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Gates
 from nasharness.supernets.build import SPACES
 from nasharness.supernets.recipe import Recipe
-from nasharness.supernets.session import Epoch, Session
+from nasharness.supernets.session import KIND, Epoch, Session
+from nasharness.training import checkpoint
 
 #: of every run; long enough for a warm-up and for something after it
 EPOCHS = 4
@@ -218,10 +220,8 @@ def check_derive(name: str) -> None:
 
 
 def _copy(state: dict[str, Any]) -> Any:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
+    with tempfile.TemporaryDirectory() as folder:
+        return checkpoint.load(checkpoint.save(Path(folder) / "state.pt", state, kind=KIND, identity={}), kind=KIND)
 
 
 class _Watched(OneShot):

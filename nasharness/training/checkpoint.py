@@ -1,18 +1,26 @@
-"""Checkpoints: written whole or not at all, read as data and never as code, the last few and the best kept."""
+"""Checkpoints: written whole or not at all, verified when they are read, the last few and the best kept."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
+from torch import Tensor
 
-from nasharness.errors import DataError, UsageError
+from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.storage import atomically, reason, sweep
+from nasharness.training import codec
 
-FORMAT = 1
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str
+    identity: dict[str, Any]
+    state: dict[str, Any]
 
 
 def save(path: Path | str, state: Mapping[str, Any], *, kind: str, identity: Mapping[str, Any]) -> Path:
@@ -22,27 +30,21 @@ def save(path: Path | str, state: Mapping[str, Any], *, kind: str, identity: Map
 
     Args:
         path: the file; its folder is made.
-        state: tensors, numbers, strings, None, and dicts, lists and tuples of these (what ``weights_only`` loads).
+        state: tensors, numbers, strings, None, and dicts, lists and tuples of these.
         kind: what the file is for (``"retrain"``); :func:`load` refuses another kind.
         identity: what must be equal for the state to be of use (network, data, ...): values that JSON holds.
 
     Raises:
         DataError: the file cannot be written; what was there before is untouched.
+        UsageError: the state holds something else.
     """
     path = Path(path)
-    record = {"format": FORMAT, "kind": kind, "identity": json.dumps(_plain(identity)), "state": dict(state)}
-
-    def whole(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            torch.save(record, file)
-
+    record = {"kind": kind, "identity": _plain(identity), "state": dict(state)}
     try:
-        atomically(path, whole)
-    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+        atomically(path, lambda temporary: codec.write(temporary, record))
+    except OSError as error:
         kept = "; the one written before it is whole" if path.exists() else ""
-        raise DataError(
-            f"cannot write checkpoint {path}: {_reason(error)}{kept}; free some space and resume"
-        ) from error
+        raise DataError(f"cannot write checkpoint {path}: {reason(error)}{kept}; free some space and resume") from error
     return path
 
 
@@ -53,7 +55,7 @@ def load(
     identity: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Read the state that :func:`save` wrote. Only tensors and plain values are admitted; nothing of the file is run.
+    """Read the state that :func:`save` wrote, after comparing its content with the SHA-256 it was written with.
 
     Args:
         path: the checkpoint.
@@ -65,18 +67,18 @@ def load(
         DataError: the file is absent, cannot be read, is damaged, or holds something else.
         UsageError: it was written with another identity; the message names what differs.
     """
-    record = _read(Path(path), device)
-    if record["kind"] != kind:
-        raise DataError(f"{path} is a checkpoint of kind {record['kind']!r}, not {kind!r}")
+    record = _read(Path(path), kind)
     if identity is not None:
-        different = _differences(json.loads(record["identity"]), _plain(identity))
+        different = _differences(record.identity, _plain(identity))
         if different:
             raise UsageError(
                 f"{path} belongs to another run; different: {', '.join(different)}; "
                 "give the settings it was started with, or another --out"
             )
-    state: dict[str, Any] = record["state"]
-    return state
+    if torch.device(device).type == "cpu":
+        return record.state
+    moved: dict[str, Any] = _to(record.state, device)
+    return moved
 
 
 def identity_of(path: Path | str, *, kind: str) -> dict[str, Any]:
@@ -85,11 +87,82 @@ def identity_of(path: Path | str, *, kind: str) -> dict[str, Any]:
     Raises:
         DataError: as :func:`load`.
     """
-    record = _read(Path(path), "cpu")
-    if record["kind"] != kind:
-        raise DataError(f"{path} is a checkpoint of kind {record['kind']!r}, not {kind!r}")
-    identity: dict[str, Any] = json.loads(record["identity"])
-    return identity
+    return _read(Path(path), kind).identity
+
+
+@contextlib.contextmanager
+def fitting(path: Path | str) -> Iterator[None]:
+    """Raise DataError for whatever a state that is not of this network and recipe makes raise inside the block."""
+    try:
+        yield
+    except (NasharnessError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError,
+            msgspec.MsgspecError) as error:  # fmt: skip
+        why = " ".join(str(error).split())[:160]
+        raise DataError(
+            f"{path} is not the checkpoint of this network and recipe that this version reads ({type(error).__name__}: "
+            f"{why}); start anew in another --out"
+        ) from error
+
+
+def same_form(found: Any, expected: Any, where: str = "state") -> None:
+    """Raise ValueError where ``found`` is not of the form of ``expected``, a state of the same kind at its beginning.
+
+    Tensors must agree in shape and dtype, dicts in their keys, all else in type. What is empty or None in ``expected``
+    may hold anything.
+    """
+    if expected is None or (not isinstance(expected, Tensor) and expected in ({}, [], ())):
+        return
+    if isinstance(expected, Tensor):
+        same = isinstance(found, Tensor) and found.shape == expected.shape and found.dtype == expected.dtype
+    elif isinstance(expected, Mapping):
+        same = isinstance(found, Mapping) and found.keys() == expected.keys()
+    elif isinstance(expected, list | tuple):
+        same = isinstance(found, list | tuple)
+    elif isinstance(expected, float):
+        same = type(found) in (int, float)
+    else:
+        same = type(found) is type(expected)
+    if not same:
+        raise ValueError(f"{where} is {_form(found)}, expected {_form(expected)}")
+    if isinstance(expected, Mapping):
+        for key, item in expected.items():
+            same_form(found[key], item, f"{where}.{key}")
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Take up an optimiser's state. Raises ValueError where settings or the moments of a weight are not its own."""
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
+    optimiser.load_state_dict(dict(state))
+    for group, expected in zip(optimiser.param_groups, own, strict=True):
+        different = [
+            key for key, value in expected.items() if key != "lr" and _listed(group.get(key)) != _listed(value)
+        ]
+        if different or type(group["lr"]) is not float:
+            raise ValueError(f"the optimiser's {(different or ['lr'])[0]} is another")
+    for weight, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape not in (weight.shape, torch.Size([])):
+                raise ValueError(f"the optimiser's {name} has shape {list(value.shape)}, expected {list(weight.shape)}")
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _form(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {list(value.shape)}"
+    return f"a dict of {', '.join(map(str, value))[:80]}" if isinstance(value, Mapping) else f"{value!r:.40}"
+
+
+def _to(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _to(item, device) for key, item in value.items()}
+    return type(value)(_to(item, device) for item in value) if isinstance(value, list | tuple) else value
 
 
 class Keeper:
@@ -142,19 +215,17 @@ class Keeper:
         sweep(self.folder)
 
 
-def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
+def _read(path: Path, kind: str) -> _Record:
     if not path.is_file():
         raise DataError(f"there is no checkpoint {path}")
     try:
-        record = torch.load(path, map_location=device, weights_only=True)
+        record = msgspec.convert(codec.read(path), _Record)
     except OSError as error:
         raise DataError(f"cannot read checkpoint {path}: {reason(error)}") from error
-    except Exception as error:  # a damaged file can break the parser anywhere; none of it reaches the user
-        raise DataError(f"checkpoint {path} is damaged, or holds more than tensors and plain values") from error
-    if not isinstance(record, dict) or not {"format", "kind", "identity", "state"} <= record.keys():
-        raise DataError(f"{path} is not a checkpoint of nasharness")
-    if record["format"] != FORMAT:
-        raise DataError(f"{path} has checkpoint format {record['format']!r}; this version reads {FORMAT}")
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is not a checkpoint of nasharness ({error})") from None
+    if record.kind != kind:
+        raise DataError(f"{path} is a checkpoint of kind {record.kind!r}, not {kind!r}")
     return record
 
 
@@ -179,8 +250,3 @@ def _differences(saved: Mapping[str, Any], given: Mapping[str, Any], within: str
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _reason(error: Exception) -> str:
-    cause = error if isinstance(error, OSError) else error.__context__
-    return reason(cause) if isinstance(cause, OSError) else str(error).splitlines()[0]

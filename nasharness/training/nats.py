@@ -16,19 +16,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nasharness import spaces
-from nasharness.errors import DataError, UsageError
+from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.nets.counts import macs, params
 from nasharness.nets.sss import SssNet
 from nasharness.nets.tss import TssNet
+from nasharness.training import checkpoint, optimisers, schedules
 from nasharness.training import device as devices
-from nasharness.training import optimisers, schedules
 from nasharness.training.batches import DeviceImages
 from nasharness.training.distributed import World
 from nasharness.training.evaluate import evaluate
@@ -161,13 +162,11 @@ class Training:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state()``. Raises DataError for a state that does not fit."""
-        try:
-            self.net.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.rows = [Epoch(**row) for row in state["rows"]]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"the checkpoint does not fit: {' '.join(str(error).split())[:200]}") from None
+        """Go on from ``state()``. Raises ValueError and its like for a state that does not fit."""
+        checkpoint.same_form(state, self.state())
+        self.net.load_state_dict(state["network"])
+        checkpoint.load_optimiser(self.optimiser, state["optimiser"])
+        self.rows = msgspec.convert(state["rows"], list[Epoch])
 
     def epochs(self, after_step: Callable[[int, float], None] | None = None) -> Iterator[Epoch]:
         """Train the epochs that are left; yield after each, when its state may be kept.

@@ -20,7 +20,7 @@ from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.tables.card import card
 from nasharness.training import device as devices
-from nasharness.training.checkpoint import Keeper
+from nasharness.training.checkpoint import Keeper, fitting
 from nasharness.training.log import Journal
 from nasharness.training.nats import CELLS, CHANNELS, Epoch, Recipe, Training
 from nasharness.training.record import write_json
@@ -136,7 +136,8 @@ def _take_up(training: Training, keeper: Keeper, out: Path, resume: bool) -> Non
     keeper.sweep()
     found = keeper.last(kind=KIND, identity=training.identity)
     if found is not None:
-        training.load_state(found[1])
+        with fitting(found[0]):
+            training.load_state(found[1])
 
 
 def _kept(training: Training, keeper: Keeper | None) -> str:

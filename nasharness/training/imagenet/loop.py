@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from torch import nn
 
 from nasharness.training.checkpoint import Keeper, save
@@ -110,12 +111,11 @@ class Loop:
     def resume(self, state: Mapping[str, Any]) -> None:
         """Take up a checkpoint's state."""
         self.trainer.load_state_dict(state["trainer"])
-        self.spent = float(state["seconds"])
-        self.evaluated = int(state["evaluated"])
+        self.spent = msgspec.convert(state["seconds"], float)
+        self.evaluated = msgspec.convert(state["evaluated"], int)
         if state["best"] is not None:
-            epoch, weights, scores = state["best"]
-            self.best = Best(epoch, weights, Scores(**scores))
-        self.last = {name: Scores(**scores) for name, scores in state["last"].items()}
+            self.best = Best(*msgspec.convert(state["best"], tuple[int, str, Scores]))
+        self.last = msgspec.convert(state["last"], dict[str, Scores])
         if self.journal is not None:
             self.journal.rewind(self.trainer.step - self._unevaluated)
 

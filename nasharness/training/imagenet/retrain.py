@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
@@ -16,7 +17,7 @@ from nasharness.extras import pip_install
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
 from nasharness.training import optimisers, schedules
-from nasharness.training.checkpoint import Keeper
+from nasharness.training.checkpoint import Keeper, fitting
 from nasharness.training.device import dtype_of, guarded
 from nasharness.training.distributed import World, join, peers
 from nasharness.training.evaluate import Scores, evaluate
@@ -228,16 +229,9 @@ class _Run:
         return self.keeper.last(kind=KIND, identity=identity)
 
     def _take_up(self, loop: Loop, path: Path, state: Mapping[str, Any]) -> None:
-        try:
+        with fitting(path):
             loop.resume(state)
-            self.bad.found = dict(state["bad"])
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{path} does not fit this network and recipe ({str(error).splitlines()[0]}): it is another "
-                "version's; give another --out"
-            ) from error
+            self.bad.found = msgspec.convert(state["bad"], dict[str, str])
 
     def _begin(self) -> None:
         if not self.world.main:

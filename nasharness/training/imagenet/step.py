@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasharness.training import optimisers
+from nasharness.training.checkpoint import load_optimiser, same_form
 from nasharness.training.device import autocast
 from nasharness.training.distributed import World, wrap
 from nasharness.training.imagenet.ema import MovingAverage
@@ -133,8 +134,9 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave, in every process."""
+        same_form(state, self.state_dict())
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.step = int(state["step"])

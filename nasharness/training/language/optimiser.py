@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
 from nasharness.errors import UsageError
+from nasharness.training.checkpoint import load_optimiser
 from nasharness.training.language.recipes import TextRecipe
 
 
@@ -105,6 +107,7 @@ class TextOptimiser:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
-        self.averaging, self.losses = bool(state["averaging"]), list(state["losses"])
+        self.averaging = msgspec.convert(state["averaging"], bool)
+        self.losses = msgspec.convert(state["losses"], list[float])
         self._make()
-        self.torch.load_state_dict(state["torch"])
+        load_optimiser(self.torch, state["torch"])

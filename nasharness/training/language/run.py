@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from nasharness.errors import UsageError
@@ -129,8 +130,10 @@ class TextRun:
         )
         if found is not None:
             path, state = found
-            self.trainer.load_state_dict(state["trainer"])
-            self.seconds, self.reloads = float(state["seconds"]), int(state["reloads"])
+            with checkpoint.fitting(path):
+                self.trainer.load_state_dict(state["trainer"])
+                self.seconds = msgspec.convert(state["seconds"], float)
+                self.reloads = msgspec.convert(state["reloads"], int)
             share = self.trainer.words / self.trainer.epoch_words
             self.say(f"going on from {path}: {self.trainer.epoch} epochs done, {100 * share:.0f} % of the next")
         elif self.world.main:
@@ -268,20 +271,25 @@ class TextRun:
         state = checkpoint.load(self.keeper.best, kind=MODEL_KIND, identity=self.identity)
         trainer = self.trainer
         losses = trainer.optimiser.losses
-        self.model.load_state_dict(state["model"])
-        trainer.optimiser.load_state_dict(state["optimiser"])
+        with checkpoint.fitting(self.keeper.best):
+            self.model.load_state_dict(state["model"])
+            trainer.optimiser.load_state_dict(state["optimiser"])
+            epoch = msgspec.convert(state["epoch"], int)
         trainer.optimiser.losses = losses
         trainer.epoch += 1
         trainer.begin_epoch()
-        self.say(f"{error}; going on from the best weights, of epoch {state['epoch']} ({self.reloads} of {RELOADS})")
-        return {"epoch": trainer.epoch, "segments": trainer.segments, "reloaded_from_epoch": state["epoch"]}
+        self.say(f"{error}; going on from the best weights, of epoch {epoch} ({self.reloads} of {RELOADS})")
+        return {"epoch": trainer.epoch, "segments": trainer.segments, "reloaded_from_epoch": epoch}
 
     def _measure(self, report: Report | None) -> dict[str, Any]:
         """Evaluate the best weights on the test text and write the record; only the first process does."""
         if not self.world.main:
             return {}
         best = checkpoint.load(self.keeper.best, kind=MODEL_KIND, identity=self.identity)
-        self.model.load_state_dict(best["model"])
+        with checkpoint.fitting(self.keeper.best):
+            self.model.load_state_dict(best["model"])
+            epoch, valid = msgspec.convert((best["epoch"], best["valid_loss"]), tuple[int, float])
+            weights = "averaged" if msgspec.convert(best["optimiser"]["averaging"], bool) else "raw"
 
         def progress(done: int, total: int) -> None:
             self._told(done, total)
@@ -307,8 +315,8 @@ class TextRun:
             "corpus": self.corpus.name,
             "tokens": dict(zip(PARTS, self.identity["tokens"], strict=True)),
             "vocabulary": len(self.corpus.vocabulary),
-            "best": {"epoch": best["epoch"], "weights": "averaged" if best["optimiser"]["averaging"] else "raw"},
-            "valid_perplexity": perplexity(best["valid_loss"]),
+            "best": {"epoch": epoch, "weights": weights},
+            "valid_perplexity": perplexity(valid),
             "valid_streams": self.recipe.valid_streams,
             "test_perplexity": perplexity(test),
             "test_streams": streams,

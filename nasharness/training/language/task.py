@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nasharness.errors import UsageError, unknown
 from nasharness.nets.shrinkrnn import Recurrence
 from nasharness.training import checkpoint
@@ -87,11 +89,16 @@ def load(run: Path | str) -> tuple[LanguageModel, Vocabulary]:
     Raises:
         DataError: there is no trained model in ``run``.
     """
-    best = checkpoint.load(Path(run) / CHECKPOINTS / "best.pt", kind=MODEL_KIND)
-    graph = best["graph"]
-    words = Vocabulary(tuple(best["words"]))
-    model = LanguageModel(None if graph is None else Recurrence(**graph), len(words), int(best["width"]))
-    model.load_state_dict(best["model"])
+    path = Path(run) / CHECKPOINTS / "best.pt"
+    best = checkpoint.load(path, kind=MODEL_KIND)
+    with checkpoint.fitting(path):
+        graph = msgspec.convert(best["graph"], Recurrence | None)
+        words = Vocabulary(msgspec.convert(best["words"], tuple[str, ...]))
+        width = msgspec.convert(best["width"], int)
+        if not {END} <= set(words.words) or list(best["model"]["embedding"].shape) != [len(words), width]:
+            raise ValueError(f"no words and weights of width {width}")  # before a network of any size is made
+        model = LanguageModel(graph, len(words), width)
+        model.load_state_dict(best["model"])
     return model.eval(), words
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed
 
 from nasharness.errors import UsageError
+from nasharness.training.checkpoint import same_form
 from nasharness.training.distributed import World
 from nasharness.training.language.data import Corpus, columns
 from nasharness.training.language.loss import tied_cross_entropy
@@ -170,6 +171,7 @@ class TextTrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave, also with another number of processes."""
+        same_form(state, self.state_dict() | {"optimiser": {}})
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.lengths.set_state(state["lengths"].cpu())
