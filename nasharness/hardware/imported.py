@@ -20,8 +20,9 @@ from nasharness.spaces import stored
 from nasharness.spaces.base import Indices, Space
 from nasharness.storage import file_sha256, reading
 from nasharness.tables.importers.nats_light.files import read_columns
-from nasharness.tables.table import Table, TableWriter
+from nasharness.tables.table import Table
 from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, loads
+from nasharness.tables.writer import TableWriter
 
 HW_NAS_BENCH = {
     "version": "v1.0",

@@ -1,7 +1,8 @@
 """Spaces that tables define: a folder with ``space.json`` and arrays, beside the tables of that space.
 
-``DATA/tables/NAME/space.json`` holds names and checksums; ``strings.npy`` the published strings, ``features.npy`` the
-options of each row, ``starts.npy`` and ``rows.npy`` its neighbours, where there are such. All are mapped, not read.
+``DATA/tables/NAME/space.json`` holds names and checksums; beside it lie the published strings, the options of each row
+(``features``), and its neighbours (``starts`` and ``rows``), where there are such, in files whose names hold a part of
+their SHA-256: so one renaming of ``space.json`` replaces a space. All are compared when they are opened, and mapped.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from nasharness import storage
 from nasharness.errors import DataError, UsageError
 from nasharness.spaces.base import Space
 from nasharness.spaces.listed import FilledSpace, ListedSpace
 from nasharness.storage.places import data_dir
+from nasharness.storage.sealed import read_sealed
+from nasharness.storage.verified import verify
 
-FORMAT = "nasharness-space/1"
+FORMAT = "nasharness-space/2"
 #: kind of a space of rows -> the module and class that it is made with
 _KINDS = {
     "product": ("nasharness.spaces.listed", "FilledSpace"),
@@ -35,7 +40,22 @@ PUBLISHED = {
     "nb101": "nasharness data import nasbench_only108.tfrecord",
     "tss-curves": "nasharness data fetch curves",
 }
-_ARRAYS = ("strings", "features", "starts", "rows")
+_AGAIN = "import its table again"
+
+
+class _Card(msgspec.Struct):
+    """What ``space.json`` must hold. ``arrays``: name -> SHA-256 of its file."""
+
+    format: Literal["nasharness-space/2"]
+    name: str
+    kind: Literal["product", "listed", "cells", "part"]
+    summary: str
+    positions: list[str]
+    options: list[list[str]]
+    ordinal: bool
+    checksum: str
+    arrays: dict[Literal["strings", "features", "starts", "rows"], str]
+    more: dict[str, Any] = {}
 
 
 def folder(name: str) -> Path:
@@ -61,22 +81,18 @@ def find(name: str) -> Space | None:
 
 
 def recorded_checksum(name: str) -> str:
-    """The checksum in ``space.json``; empty where no table defines that space."""
+    """The checksum in ``space.json``; empty where no table defines that space, or the file is damaged."""
     try:
-        card = json.loads((folder(name) / "space.json").read_text(encoding="utf-8"))
-        return str(card["checksum"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_sealed(folder(name) / "space.json", _Card, _AGAIN)["checksum"])
+    except DataError:
         return ""
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, stamp: int) -> Space:
-    again = "import its table again"
+    card = read_sealed(path, _Card, _AGAIN)
+    arrays = {name: _map(path.parent / array_file(name, digest), digest) for name, digest in card["arrays"].items()}
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if card["format"] != FORMAT:
-            raise DataError(f"{path}: format {card['format']!r}, expected {FORMAT!r}; {again}")
-        arrays = {name: _map(path.parent / f"{name}.npy") for name in _ARRAYS if name in card["arrays"]}
         near = {"near": (arrays["starts"], arrays["rows"])} if "starts" in arrays else {}
         module, made = _KINDS[card["kind"]]
         space: Space = getattr(importlib.import_module(module), made)(
@@ -92,11 +108,30 @@ def _read(path: Path, stamp: int) -> Space:
         )
         return space
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from None
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); {_AGAIN}") from None
 
 
-def _map(path: Path) -> NDArray[Any]:
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+def array_file(name: str, digest: str) -> str:
+    """The file of an array whose bytes have this SHA-256."""
+    return f"{name}-{digest[:16]}.npy"
+
+
+def sweep(place: Path) -> None:
+    """Remove arrays of a space that was there before; only who replaced it may call this."""
+    card = read_sealed(place / "space.json", _Card, _AGAIN)
+    kept = {array_file(name, digest) for name, digest in card["arrays"].items()}
+    storage.sweep(place)
+    for file in place.glob("*-*.npy"):
+        if file.name not in kept:
+            file.unlink(missing_ok=True)
+
+
+def _map(path: Path, digest: str) -> NDArray[Any]:
+    verify(path, digest, _AGAIN)
+    try:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}; {_AGAIN}") from None
     return mapped
 
 
@@ -122,7 +157,7 @@ def arrays_of(space: FilledSpace | ListedSpace) -> dict[str, NDArray[Any]]:
 
 
 def card_of(space: FilledSpace | ListedSpace) -> dict[str, Any]:
-    """The content of ``space.json``."""
+    """The content of ``space.json``, but for the SHA-256 of its arrays' files."""
     return {
         "format": FORMAT,
         "name": space.name,
@@ -133,6 +168,6 @@ def card_of(space: FilledSpace | ListedSpace) -> dict[str, Any]:
         "options": [list(names) for names in space.options],
         "ordinal": space.ordinal,
         "more": space.more(),
-        "arrays": list(arrays_of(space)),
+        "arrays": {},
         "checksum": checksum(space),
     }

@@ -10,6 +10,7 @@ from nasharness.storage.files import (
     reason,
     regular,
     sweep,
+    sync,
     write_json,
     writing,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "reason",
     "regular",
     "sweep",
+    "sync",
     "write_json",
     "writing",
 ]

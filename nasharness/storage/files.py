@@ -34,7 +34,7 @@ def atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> N
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def sweep(folder: Path) -> None:
@@ -124,10 +124,10 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _sync(folder: Path) -> None:
-    """Make a rename survive power loss, where the platform can open a folder."""
+def sync(path: Path) -> None:
+    """Make what was written to a file, or renamed in a folder, survive power loss, where the platform can."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return
     try:

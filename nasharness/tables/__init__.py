@@ -4,7 +4,8 @@ from nasharness.tables.catalogue import candidates, open_table, table_names, tab
 from nasharness.tables.importers.nats_official.live import from_nats_bench
 from nasharness.tables.own import from_frame
 from nasharness.tables.registry import register
-from nasharness.tables.table import Column, Table, TableWriter, column_name, seed_mean
+from nasharness.tables.table import Column, Table, column_name, seed_mean
+from nasharness.tables.writer import TableWriter
 
 __all__ = [
     "Column",

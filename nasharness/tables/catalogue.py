@@ -16,6 +16,7 @@ from nasharness.spaces import stored
 from nasharness.storage.places import data_dir
 from nasharness.tables import registry
 from nasharness.tables.table import Table
+from nasharness.tables.writer import recover
 
 ORDER = ("official", "light", "embedded")
 
@@ -48,6 +49,7 @@ def table_path(space: str, name: str) -> Path:
 def table_names(space: str) -> list[str]:
     """Names of the tables of ``space`` that exist here, in the order of look-up, then alphabetically."""
     folder = data_dir() / "tables" / space
+    recover(folder, stored.recorded_checksum(space) or None)
     found = {path.parent.name for path in folder.glob("*/table.json") if not path.parent.name.startswith(".")}
     if (table_path(space, "embedded") / "table.json").is_file():
         found.add("embedded")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,12 @@ from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces import stored
 from nasharness.spaces.base import Space
 from nasharness.spaces.listed import FilledSpace, ListedSpace
+from nasharness.storage import atomically, only_writer, writing
+from nasharness.storage.sealed import seal
 from nasharness.tables.catalogue import open_table, table_path
 from nasharness.tables.strings import space_of
-from nasharness.tables.table import COST, Table, TableWriter
+from nasharness.tables.table import COST, Table
+from nasharness.tables.writer import TableWriter
 
 #: One trial of a measurement that names none.
 ONLY = "0"
@@ -134,53 +140,57 @@ def from_frame(
     if (target / "table.json").is_file() and not force:
         raise UsageError(f"table {name!r} is in {target} already; replace it with --force, or choose another --name")
     own = chosen if isinstance(chosen, (FilledSpace, ListedSpace)) else None
-    if own is not None:
-        write_space(own, force)
-    protocol = {key: text for key, text in (("signal", signal), ("final", final)) if text}
-    with TableWriter(
-        target, space=chosen.name, name=name, version="imported", size=chosen.size, source=source, licence=licence,
-        citation=citation, provenance=provenance, protocol=protocol,
-        space_checksum="" if own is None else stored.checksum(own),
-    ) as writer:  # fmt: skip
-        _write(writer, specs, spread, set(minimise), units or {}, notes or {})
-        datasets = dict.fromkeys(spec.dataset for spec in specs.values())
-        for dataset in datasets:
-            for column, metric in free.items():
-                writer.add(
-                    dataset, metric, spread[column], unit=(units or {}).get(column, ""), dtype="float64",
-                    note=(notes or {}).get(column, ""), minimise=metric in minimise,
-                )  # fmt: skip
-            if cost:
-                note = (notes or {}).get(cost, "one evaluation")
-                writer.add(dataset, COST, spread[cost], unit="s", dtype="float64", note=note)
+    with contextlib.ExitStack() as locks:
+        for place in (target, *([] if own is None else [stored.folder(own.name) / "space.json"])):
+            locks.enter_context(only_writer(place))
+        switch = (lambda: None) if own is None else stage_space(own, force)
+        protocol = {key: text for key, text in (("signal", signal), ("final", final)) if text}
+        with TableWriter(
+            target, space=chosen.name, name=name, version="imported", size=chosen.size, source=source, licence=licence,
+            citation=citation, provenance=provenance, protocol=protocol,
+            space_checksum="" if own is None else stored.checksum(own), switch=switch,
+        ) as writer:  # fmt: skip
+            _write(writer, specs, spread, set(minimise), units or {}, notes or {})
+            datasets = dict.fromkeys(spec.dataset for spec in specs.values())
+            for dataset in datasets:
+                for column, metric in free.items():
+                    writer.add(
+                        dataset, metric, spread[column], unit=(units or {}).get(column, ""), dtype="float64",
+                        note=(notes or {}).get(column, ""), minimise=metric in minimise,
+                    )  # fmt: skip
+                if cost:
+                    note = (notes or {}).get(cost, "one evaluation")
+                    writer.add(dataset, COST, spread[cost], unit="s", dtype="float64", note=note)
     return Table.open(target) if destination is not None else open_table(chosen.name, name)
 
 
-def write_space(space: FilledSpace | ListedSpace, force: bool = False) -> None:
-    """Put the definition of a space of rows beside its tables; the same one again is left as it is.
+def stage_space(space: FilledSpace | ListedSpace, force: bool = False) -> Callable[[], None]:
+    """Put the arrays of a space of rows beside its tables; return what makes them the space, by one renaming.
 
     Raises UsageError where the folder holds another space of that name, unless ``force``.
     """
     folder = stored.folder(space.name)
     recorded = stored.recorded_checksum(space.name)
     if recorded == stored.checksum(space):
-        return
+        return lambda: None
     if recorded and not force:
         raise UsageError(
             f"space {space.name!r} is defined in {folder} with other architectures; --force, or another --name"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "space.json").unlink(missing_ok=True)  # it would vouch for arrays of another space
-        for array, values in stored.arrays_of(space).items():
-            temporary = folder / f".{array}.partial.npy"
-            np.save(temporary, np.ascontiguousarray(values), allow_pickle=False)
-            temporary.replace(folder / f"{array}.npy")
-        temporary = folder / ".space.partial"
-        temporary.write_text(json.dumps(stored.card_of(space)) + "\n", encoding="utf-8")
-        temporary.replace(folder / "space.json")
-    except OSError as error:
-        raise UsageError(f"cannot write a space to {folder}: {error.strerror or error}") from error
+    card = stored.card_of(space)
+    with writing(f"a space to {folder}", ""):
+        for name, values in stored.arrays_of(space).items():
+            content = io.BytesIO()
+            np.save(content, np.ascontiguousarray(values), allow_pickle=False)
+            digest = hashlib.sha256(content.getbuffer()).hexdigest()
+            card["arrays"][name] = digest
+            atomically(folder / stored.array_file(name, digest), content.getvalue())
+
+    def switch() -> None:
+        atomically(folder / "space.json", json.dumps(seal(card)) + "\n")
+        stored.sweep(folder)
+
+    return switch
 
 
 def _columns(frame: Any) -> dict[str, NDArray[Any]]:

@@ -8,24 +8,22 @@ that was never made is NaN, and asking for one is an error that says which exist
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.storage import file_sha256, only_writer
+from nasharness.storage.sealed import read_sealed
+from nasharness.storage.verified import verify
 
-FORMAT = "nasharness-table/1"
+FORMAT = "nasharness-table/2"
 #: Scalar column that holds the seconds of one evaluation, where they are no multiple of those of an epoch.
 COST = "cost_s"
 
@@ -66,46 +64,69 @@ def column_name(dataset: str, metric: str, schedule: int | None) -> str:
     return f"{dataset}.{metric}" + ("" if schedule is None else f"@{schedule}")
 
 
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
+class _Card(msgspec.Struct):
+    """What ``table.json`` must hold."""
+
+    format: Literal["nasharness-table/2"]
+    space: str
+    name: str
+    version: str
+    size: _Index
+    checksum: str
+    columns: list[Column]
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+    attribution: str = ""
+    provenance: dict[str, Any] = {}
+    protocol: dict[str, str] = {}
+    space_checksum: str = ""
+    rows: list[_Index] | None = None
+
+
 class Table:
     """A table opened for reading. Opening parses one small JSON file and maps nothing until a column is asked for."""
 
     def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
+        card = msgspec.convert(meta, _Card)
         self.path = path
         self.meta = meta
-        self.name: str = meta["name"]
-        self.space: str = meta["space"]
-        self.version: str = meta["version"]
-        self.size: int = meta["size"]
-        self.checksum: str = meta["checksum"]
-        self.columns: dict[str, Column] = {}
+        self.name, self.space, self.version = card.name, card.space, card.version
+        self.size, self.checksum = card.size, card.checksum
+        self.columns = {column.name: column for column in card.columns}
+        #: where only some architectures are stored: which
+        self._rows = None if card.rows is None else np.array(card.rows, dtype=np.int64)
         self._mapped: dict[str, NDArray[Any]] = {}
-        for entry in meta["columns"]:
-            fields = entry | {key: tuple(entry[key]) for key in ("epochs", "seeds", "shape")}
-            column = Column(**fields)
-            self.columns[column.name] = column
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Table:
         """Open the table in folder ``path``.
 
-        Raises DataError where there is no table, or one that another version of the format wrote.
+        Raises DataError where there is no table, one that another version of the format wrote, or one whose
+        ``table.json`` is not what was written.
         """
         folder = Path(path)
-        try:
-            meta = json.loads((folder / "table.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(
-                f"no table in {folder}: it has no table.json (nasharness list tables shows those there are)"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {folder / 'table.json'}: {error}; import the table again") from error
-        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            found = meta.get("format") if isinstance(meta, dict) else type(meta).__name__
-            raise DataError(f"{folder / 'table.json'}: format {found!r}, expected {FORMAT!r}; import the table again")
-        try:
-            return cls(folder, meta)
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{folder / 'table.json'} is damaged ({error}); import the table again") from error
+        file = folder / "table.json"
+        absent = DataError(f"no table in {folder}: it has no table.json (nasharness list tables shows those there are)")
+        meta = read_sealed(file, _Card, "import the table again", missing=absent)
+        table = cls(folder, meta)
+        wrong = table._wrong()
+        if wrong:
+            raise DataError(f"{file} is damaged: {wrong}; import the table again")
+        return table
+
+    def _wrong(self) -> str:
+        """What in the card contradicts itself, empty where nothing does."""
+        for name, column in self.columns.items():
+            shape = (max(1, len(column.epochs)), len(column.seeds), self.size) if column.seeds else (self.size,)
+            if column.shape != shape or "/" in name or "\0" in name or column.dtype not in ("<f4", "<f8"):
+                return f"column {name!r:.80} of {column.dtype!r:.20}, shape {column.shape!s:.40}"
+        if self._rows is not None and not ((np.diff(self._rows) > 0).all() and (self._rows < self.size).all()):
+            return "rows out of order"
+        return "" if table_checksum(self.meta["columns"]) == self.checksum else "the checksum over all columns differs"
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, space={self.space!r}, version={self.version!r}, columns={len(self.columns)})"
@@ -150,22 +171,26 @@ class Table:
         return self._map(self.column(dataset, metric, schedule).name)
 
     def _map(self, name: str) -> NDArray[Any]:
+        """A column, verified when it is first asked for. Raises DataError where it is not what was written."""
         if name in self._mapped:
             return self._mapped[name]
         column = self.columns[name]
         path = self.path / f"{name}.npy"
+        again = f"import table {self.name!r} again"
+        verify(path, column.sha256, again)
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path}: {error}; import table {self.name!r} again") from error
-        if array.shape != column.shape or array.dtype != np.dtype(column.dtype):
-            raise DataError(
-                f"{path}: {array.dtype} {array.shape}, expected {column.dtype} {column.shape}; "
-                f"import table {self.name!r} again"
-            )
-        mapped: NDArray[Any] = array
-        self._mapped[name] = mapped
-        return mapped
+            raise DataError(f"cannot read {path}: {error}; {again}") from error
+        shape = column.shape if self._rows is None else (*column.shape[:-1], len(self._rows))
+        if array.shape != shape or array.dtype != np.dtype(column.dtype):
+            raise DataError(f"{path}: {array.dtype} {array.shape}, expected {column.dtype} {shape}; {again}")
+        if self._rows is not None:
+            whole = np.full(column.shape, np.nan, dtype=array.dtype)
+            whole[..., self._rows] = array
+            array = whole
+        self._mapped[name] = array
+        return array
 
     def values(
         self, dataset: str, metric: str, schedule: int | None = None, *, epoch: int | None = None, seed: str = "mean"
@@ -203,13 +228,10 @@ class Table:
         """Compare every column's SHA-256 with the recorded one; return what is wrong, a line each (empty: all good)."""
         problems = []
         for name, column in self.columns.items():
-            path = self.path / f"{name}.npy"
-            if not path.is_file():
-                problems.append(f"{path}: missing")
-            elif file_sha256(path) != column.sha256:
-                problems.append(f"{path}: SHA-256 differs from table.json; import table {self.name!r} again")
-        if table_checksum(self.meta["columns"]) != self.checksum:
-            problems.append(f"{self.path / 'table.json'}: the checksum over all columns differs")
+            try:
+                verify(self.path / f"{name}.npy", column.sha256, f"import table {self.name!r} again", trust=False)
+            except DataError as error:
+                problems.append(str(error))
         return problems
 
 
@@ -220,128 +242,6 @@ def seed_mean(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.where(present, plane, 0.0).sum(axis=0)
     mean: NDArray[np.float64] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return mean
-
-
-class TableWriter:
-    """Writes a table into a temporary folder beside ``destination`` and renames it into place when all is well.
-
-    Used as a context manager. An exception leaves the destination as it was; a killed process leaves only a folder
-    whose name starts with ``.partial-``, which the next writer to the same place removes.
-    """
-
-    def __init__(
-        self,
-        destination: str | os.PathLike[str],
-        *,
-        space: str,
-        name: str,
-        version: str,
-        size: int,
-        source: str,
-        licence: str,
-        citation: str,
-        attribution: str = "",
-        provenance: Mapping[str, Any] | None = None,
-        protocol: Mapping[str, str] | None = None,
-        space_checksum: str = "",
-    ) -> None:
-        self.destination = Path(destination)
-        self.meta: dict[str, Any] = {
-            "format": FORMAT,
-            "space": space,
-            "name": name,
-            "version": version,
-            "size": size,
-            "source": source,
-            "licence": licence,
-            "citation": citation,
-            "attribution": attribution,
-            "provenance": dict(provenance or {}),
-        }
-        if protocol:
-            self.meta["protocol"] = dict(protocol)
-        if space_checksum:
-            self.meta["space_checksum"] = space_checksum
-        self._columns: dict[str, Column] = {}
-        self._open: dict[str, np.memmap[Any, Any]] = {}
-
-    def __enter__(self) -> TableWriter:
-        parent = self.destination.parent
-        self._lock = contextlib.ExitStack()
-        try:
-            self._lock.enter_context(only_writer(self.destination))
-            for stale in parent.glob(f".partial-{self.destination.name}-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".partial-{self.destination.name}-", dir=parent))
-        except OSError as error:
-            self._lock.close()
-            raise UsageError(f"cannot write a table under {parent}: {error.strerror or error}") from error
-        return self
-
-    def create(
-        self,
-        dataset: str,
-        metric: str,
-        *,
-        unit: str,
-        dtype: str = "float32",
-        schedule: int | None = None,
-        epochs: Sequence[int] = (),
-        seeds: Sequence[str] = (),
-        note: str = "",
-        minimise: bool = False,
-    ) -> np.memmap[Any, Any]:
-        """Create a column and return it mapped for writing, filled with NaN: ``[epochs, seeds, n]`` or ``[n]``."""
-        n = self.meta["size"]
-        shape = (max(1, len(epochs)), len(seeds), n) if seeds else (n,)
-        column = Column(
-            dataset, metric, unit, schedule, tuple(map(int, epochs)), tuple(seeds), np.dtype(dtype).str, shape, "",
-            note, minimise,
-        )  # fmt: skip
-        path = self._folder / f"{column.name}.npy"
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        array[...] = np.nan
-        self._columns[column.name] = column
-        self._open[column.name] = array
-        return array
-
-    def add(self, dataset: str, metric: str, values: ArrayLike, **options: Any) -> None:
-        """Create a column and fill it with ``values``; ``options`` are those of ``create``."""
-        array = self.create(dataset, metric, **options)
-        array[...] = np.asarray(values).reshape(array.shape)
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            with self._lock:
-                self._finish(kind is not None)
-        except OSError as problem:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            place = self.destination.parent
-            raise DataError(f"cannot write a table under {place}: {problem.strerror or problem}") from problem
-
-    def _finish(self, failed: bool) -> None:
-        if failed:
-            self._open.clear()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            return
-        entries = []
-        for name, column in self._columns.items():
-            self._open.pop(name).flush()
-            entry = asdict(column) | {"sha256": file_sha256(self._folder / f"{name}.npy")}
-            if not column.minimise:
-                del entry["minimise"]
-            entries.append(entry)
-        self.meta["columns"] = entries
-        self.meta["checksum"] = table_checksum(entries)
-        (self._folder / "table.json").write_text(json.dumps(self.meta, indent=1) + "\n", encoding="utf-8")
-        old = None
-        self._folder.chmod(0o755)  # mkdtemp makes it private; tables may be shared
-        if self.destination.exists():
-            old = self.destination.with_name(f".partial-{self.destination.name}-old-{os.getpid()}")
-            self.destination.rename(old)
-        self._folder.rename(self.destination)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def table_checksum(columns: Sequence[Mapping[str, Any]]) -> str:

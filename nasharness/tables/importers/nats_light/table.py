@@ -23,7 +23,8 @@ from nasharness.tables.catalogue import table_path
 from nasharness.tables.importers import CITATION
 from nasharness.tables.importers.nats_light.columns import kind, parse
 from nasharness.tables.importers.nats_light.files import Raw, read_columns
-from nasharness.tables.table import Table, TableWriter
+from nasharness.tables.table import Table
+from nasharness.tables.writer import TableWriter
 
 Values = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ is read wrongly; either way the table is not what its name promises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,11 @@ def costs(space: str, index: int) -> Iterator[tuple[str, float, float]]:
     return zip(VALID, *ANCHORS[space][index][4:], strict=True)
 
 
-def check_anchors(space: str, columns: Columns, what: str) -> int:
+def check_anchors(space: str, columns: Columns, what: str, rows: Sequence[int] | None = None) -> int:
     """Compare the architectures of ``ANCHORS`` with ``columns``; return how many values were compared.
 
     ``columns``: float64 ``[epochs, seeds, n]`` by (data set, metric, schedule), ``[n]`` with schedule 0 for a scalar.
+    ``rows``: which architectures these are, None for all.
     Raises DataError naming the first value that differs.
     """
     compared = 0
@@ -120,22 +121,25 @@ def check_anchors(space: str, columns: Columns, what: str) -> int:
             )
 
     for index in ANCHORS[space]:
+        if rows is not None and index not in rows:
+            continue
+        place = index if rows is None else rows.index(index)
         for dataset, metric, schedule, published in accuracies(space, index):
-            found = _value(columns, index, dataset, metric, schedule)
+            found = _value(columns, place, dataset, metric, schedule)
             check(index, f"{dataset} {metric} after {schedule} epochs", found, published, ACCURACY_TOLERANCE)
         for dataset, cost, ms in costs(space, index):
-            found = 12 * _value(columns, index, dataset, "train_s") + _value(columns, index, dataset, "val_s")
+            found = 12 * _value(columns, place, dataset, "train_s") + _value(columns, place, dataset, "val_s")
             check(index, f"{dataset} seconds of a 12-epoch run", found, cost, TIME_TOLERANCE * cost)
-            found = 1000 * _value(columns, index, dataset, "latency_s")
+            found = 1000 * _value(columns, place, dataset, "latency_s")
             check(index, f"{dataset} latency in ms", found, ms, TIME_TOLERANCE * ms)
     return compared
 
 
-def _value(columns: Columns, index: int, dataset: str, metric: str, schedule: int = 0) -> float:
+def _value(columns: Columns, place: int, dataset: str, metric: str, schedule: int = 0) -> float:
     """Mean over seeds at the last epoch; NaN where the archive has no such column."""
     column = columns.get((dataset, metric, schedule))
     if column is None:
         return float("nan")
-    values = column[-1, :, index] if schedule else column[index : index + 1]
+    values = column[-1, :, place] if schedule else column[place : place + 1]
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import only_writer, writing
@@ -28,10 +29,13 @@ from nasharness.tables.importers.nats_official.anchors import check_anchors
 from nasharness.tables.importers.nats_official.records import DATASETS, SCHEDULES, Curve, Shard, is_done
 from nasharness.tables.importers.nats_official.sources import SIZES, Archive, find_archive, space_in, tasks
 from nasharness.tables.importers.nats_official.workers import Task, read_all
-from nasharness.tables.table import Table, TableWriter
+from nasharness.tables.table import Table
+from nasharness.tables.writer import TableWriter
 
 LICENCE = "MIT"
 ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
+#: share of a space's architectures below which those that are present alone are stored
+SPARSE = 0.5
 #: records in one shard
 BLOCK = 128
 METRICS = tuple(
@@ -154,6 +158,8 @@ def assemble(
         "not_constant": {key: {"architectures": n, "spread": s} for key, (n, s) in sorted(spread.items())},
     }
     version = archive.name if complete else f"{archive.name}+partial.{count}"
+    present = sorted(index for shard in shards for index in shard.indices)
+    rows = present if count < SPARSE * size else None
     writer = TableWriter(
         target,
         space=space,
@@ -165,18 +171,19 @@ def assemble(
         citation=CITATION_201 if archive.kind == "pth" else CITATION,
         attribution=ATTRIBUTION,
         provenance=provenance,
+        rows=rows,
     )
-    written: dict[tuple[str, str, int], np.memmap[Any, Any]] = {}
+    written: dict[tuple[str, str, int], NDArray[Any]] = {}
     with writer:
         for key, curves in sorted(_columns(shards).items(), key=lambda item: _rank(item[0])):
-            written[key] = _column(writer, *key, curves, shards, spread)
+            written[key] = _column(writer, *key, curves, shards, spread, rows)
             _release(written[key])
         if anchors:
-            check_anchors(space, written, str(archive.path))
+            check_anchors(space, written, str(archive.path), rows)
     return Table.open(target)
 
 
-def _release(column: np.memmap[Any, Any]) -> None:
+def _release(column: NDArray[Any]) -> None:
     """Let go of a written column's pages; without this, a whole table would be held in memory until its end."""
     mapped = getattr(column, "_mmap", None)
     if hasattr(mmap, "MADV_DONTNEED") and mapped is not None:
@@ -222,7 +229,8 @@ def _column(
     curves: Sequence[Curve],
     shards: Sequence[Shard],
     spread: Mapping[str, tuple[int, float]],
-) -> np.memmap[Any, Any]:
+    rows: Sequence[int] | None,
+) -> NDArray[Any]:
     if not schedule:
         unit = "s per batch of 256" if metric == "latency_s" else "s per epoch" if metric == "train_s" else "s per pass"
         count, largest = spread.get(f"{dataset}.{metric}", (0, 0.0))
@@ -247,9 +255,10 @@ def _column(
     column = written.reshape(len(epochs), len(seeds), -1)
     place = {epoch: at for at, epoch in enumerate(epochs)}
     for shard in shards:
-        first, last = shard.indices[0], shard.indices[-1]
-        whole = shard.indices == list(range(first, last + 1))
-        where: slice | Sequence[int] = slice(first, last + 1) if whole else shard.indices
+        indices = shard.indices if rows is None else np.searchsorted(rows, shard.indices).tolist()
+        first, last = indices[0], indices[-1]
+        whole = indices == list(range(first, last + 1))
+        where: slice | Sequence[int] = slice(first, last + 1) if whole else indices
         for curve in curves:
             if curve not in shard.places:
                 continue
