@@ -622,5 +622,5 @@ def test_a_damaged_hardware_table_is_said(data_home, tmp_path):
     path = devices(tmp_path / "hw.parquet", {"x_lat_ms": [1.0, 2.0]})
     table = imported.import_files([path])[0]
     (table.path / "table.json").write_text("{")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="is damaged"):
         Problem.create(objectives=["raspi4_latency"])
