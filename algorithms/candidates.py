@@ -69,7 +69,7 @@ class PoolSearch(Algorithm):
     def ask(self) -> Asked:
         told = self.ids.shape[1]
         if told == 0:
-            ids = self._first()
+            ids = self.task.start(self._start, self._first)
         else:
             pool, spare = self._candidates(), self.streams.uniform(self._count(told))
             worth = self._worth(pool)

@@ -67,9 +67,9 @@ class Factor:
         self.n += k
 
     def posterior(self, rows: slice, cross: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation ``[some, m]`` from kernels ``cross [some, m, n]`` and observations ``y [some, n]``.
+        """Mean and standard deviation ``[some, m]``, rounded, so that decisions do not depend on the machine.
 
-        Rounded, so that decisions do not depend on the machine.
+        ``cross``: kernels with the points ``[some, m, n]``. ``y``: what was observed there ``[some, n]``.
         """
         inverse = self.inverse[rows]
         v = cross @ inverse.transpose(0, 2, 1)
@@ -78,7 +78,7 @@ class Factor:
         return np.round(mean, _DECIMALS), np.round(deviation, _DECIMALS)
 
     def likelihood(self, rows: slice, y: Floats) -> Floats:
-        """Log marginal likelihood of ``y [some, n]``, the prior's scale set to its best, up to a constant: ``[some]``."""
+        """Log marginal likelihood of ``y [some, n]`` at the best scale of the prior, up to a constant: ``[some]``."""
         inverse = self.inverse[rows]
         residual = (inverse @ y[:, :, None])[:, :, 0]
         spread = np.maximum((residual * residual).sum(axis=1), 1e-12)
@@ -196,4 +196,3 @@ class GaussianSearch(PoolSearch):
         self._form = np.argmax(fits, axis=0)
         self._factor.clear()
         self._extend(self._points[:, :0], self._points)
-

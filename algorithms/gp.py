@@ -20,7 +20,10 @@ KERNELS = ("product", "hamming")
     needs=NEEDS,
     learns_after="start",
     variants={
-        "hamming": ("Bayesian optimisation with a kernel that is linear in the Hamming distance", {"kernel": "hamming"}),
+        "hamming": (
+            "Bayesian optimisation with a kernel that is linear in the Hamming distance",
+            {"kernel": "hamming"},
+        ),
         "paper": (
             "Bayesian optimisation as the baseline of White et al. (2021): batches of 10 from 100 candidates",
             {"kernel": "hamming", "batch": 10},

@@ -70,7 +70,9 @@ def test_repeats_within_a_pool():
 def test_kernels_of_choices(kernel, theta):
     problem = Problem.create(table="embedded", evaluations=5)
     record = registry.get("gp")
-    search = record.build(make_task(record, problem, problem.evaluator(), np.arange(1)), record.settings({"kernel": kernel}))
+    search = record.build(
+        make_task(record, problem, problem.evaluator(), np.arange(1)), record.settings({"kernel": kernel})
+    )
     ids = np.random.default_rng(0).integers(15_625, size=(1, 30))
     found = search.kernel(ids, ids, np.zeros(1, dtype=int))[0]
     choices = problem.space.choices(ids[0])
