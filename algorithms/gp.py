@@ -31,8 +31,7 @@ KERNELS = ("product", "hamming")
     },
     meanings={
         "kernel": "of two architectures' choices; product (interactions of all orders) or hamming; ours",
-        "theta": "product: prior variance of an interaction relative to one of an order less; more than 0, at most 1e6; "
-        "ours",
+        "theta": "product: prior variance of an interaction over that of one of an order less; above 0 to 1e6; ours",
         "noise": "variance of a score's noise, relative to the prior's; 0.000001 to 1,000,000; ours",
         **{
             key: text.format(

@@ -1,4 +1,4 @@
-"""Searches over pools of candidates: their models against plain linear algebra and scipy, and what they must cope with."""
+"""Searches over pools of candidates: their models against plain linear algebra and scipy, and hard cases."""
 
 import numpy as np
 import pytest
