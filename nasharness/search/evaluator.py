@@ -82,13 +82,15 @@ class Evaluator:
 
     def signal(self, ids: Indices, fidelity: int | Indices) -> Floats:
         """Signal of ``ids`` ``[...]`` where there is one value; ``fidelity`` indexes ``epochs``."""
-        values: Floats = self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
-        return values
+        return np.asarray(self._flat.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids))
 
     def signal_of_trial(self, ids: Indices, fidelity: int | Indices, trials: NDArray[np.intp]) -> Floats:
         """Signal of given trials ``[...]``, counted among those that exist."""
-        values: Floats = self._flat.take((fidelity * self._trials + trials) * self._n + ids)
-        return values
+        where = trials * self._n
+        where += ids
+        if len(self.epochs) > 1:
+            where += np.asarray(fidelity * (self._trials * self._n))
+        return np.asarray(self._flat.take(where))
 
     def drawn(self, ids: Indices, noise: Floats) -> NDArray[np.intp]:
         """Which trial an evaluation of ``ids`` ``[...]`` shows, counted among those that exist."""
@@ -100,8 +102,7 @@ class Evaluator:
         """Simulated seconds of one evaluation of ``ids`` ``[...]``; NaN without times."""
         if self._flat_cost is None:
             return np.full(np.shape(ids), np.nan)
-        seconds: Floats = self._flat_cost.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids)
-        return seconds
+        return np.asarray(self._flat_cost.take(ids + fidelity * self._n if len(self.epochs) > 1 else ids))
 
     def cost_column(self, epochs: int) -> Floats:
         """Simulated seconds of every architecture ``[n]`` at ``epochs``; NaN without times."""

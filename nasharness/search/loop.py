@@ -211,8 +211,11 @@ class _State:
         end = start + ids.shape[1]
         spent = self.evaluator.cost(ids, fidelity)
         spent[:, 0] += self.clock
-        if k > 1:
+        if k > len(spent):
             np.add.accumulate(spent, axis=1, out=spent)
+        else:  # the same sums, all runs at once
+            for slot in range(1, end - start):
+                spent[:, slot] += spent[:, slot - 1]
         if problem.seconds is not None and spent[:, -1].max() >= problem.seconds:
             return None
         self._make_room(end)
@@ -247,14 +250,11 @@ class _State:
 
     def _rank(self, values: Floats, ids: Indices) -> None:
         """Let the incumbents give way to better values ``[runs, k]``, the first of equals."""
-        rows, slot = self.rows[:, 0], values.argmax(axis=1)
-        if np.isnan(values[rows, slot]).any():  # argmax takes no value for the highest
-            slot = np.fmax(values, -np.inf).argmax(axis=1)
-        top, chosen = values[rows, slot], ids[rows, slot]
-        better = top > self.best
-        np.copyto(self.best, top, where=better)
-        where = better[:, None] if self.space.arch_shape else better
-        np.copyto(self.incumbent, chosen, where=where, casting="same_kind")
+        top = np.fmax.reduce(values, axis=1)  # no value is below all
+        rows = np.flatnonzero(top > self.best)
+        slot = (values == top[:, None])[rows].argmax(axis=1)
+        self.best[rows] = top[rows]
+        self.incumbent[rows] = ids[rows, slot]
 
     def _record(
         self,
@@ -350,8 +350,9 @@ class _State:
     def result(self) -> Searched:
         longest = int(self.count.max(initial=0))
         trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
-        if len(self.epochs) == 1:
-            trajectories.epochs[:] = self.epochs[0]
+        if len(self.epochs) == 1:  # one number, seen everywhere, until there is padding to tell it from
+            same = np.broadcast_to(self.epochs[0], trajectories.epochs.shape)
+            trajectories.epochs = same if self.count.min(initial=longest) == longest else same.copy()
         clock = self.clock if self.evaluator.clocked else np.full(len(self.clock), np.nan)
         return Searched(trajectories.padded(), self.incumbent, self.recommended, self.refused, self.used, clock)
 
