@@ -33,6 +33,7 @@ class LocalSearch(Algorithm):
 
     The defaults were chosen on 12-epoch validation of tss at 25 to 1,000 evaluations: ``first`` beat ``best``, which
     evaluates whole neighbourhoods as White et al. do, at every budget; 10 starts beat 1 and 5, and 20 are as good.
+    (docs/reproduction/multi-trial.md#not-in-that-comparison)
     """
 
     def __init__(self, task: Task, *, move: str = "first", starts: int = 10) -> None:

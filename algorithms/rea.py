@@ -32,7 +32,7 @@ class RegularizedEvolution(Algorithm):
 
     ``population`` random architectures first, or the best of what the problem starts with; then, forever: draw
     ``sample`` members with replacement, mutate the best of them, evaluate the child, drop the oldest member, as
-    NATS-Bench's script does.
+    NATS-Bench's script does (docs/reproduction/multi-trial.md#regularised-evolution).
 
     With several objectives the best of a tournament is the one on the lowest non-dominated rank of the population, the
     loneliest of equals by crowding distance (Deb et al., NSGA-II, IEEE TEC 2002; the combination is ours).

@@ -1,11 +1,19 @@
-"""References lead somewhere: from the code into docs/, and from page to page."""
+"""The documentation: references lead somewhere, the reference is complete, the site builds, notebooks run."""
 
 import functools
+import importlib
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import nasharness
+from nasharness.cli import COMMANDS
+from nasharness.search import registry
+from nasharness.search.caveats import CODES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -74,3 +82,76 @@ def test_links_between_pages_lead_somewhere():
             if not goal.exists() or (place and place not in anchors(goal)):
                 wrong.append(f"{path.relative_to(ROOT)}: {target}")
     assert not wrong
+
+
+def test_every_caveat_is_explained():
+    text = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    assert [code for code in CODES if f"| `{code}` |" not in text] == []
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_setting_has_a_meaning_a_range_and_a_source(name):
+    record = registry.get(name)
+    assert sorted(record.meanings) == sorted(record.defaults)
+    for key, told in record.meanings.items():
+        assert len([part for part in told.split(";") if part.strip()]) >= 2, f"{name}: {key}: {told}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site: any warning, such as a dead link, is an error."""
+    pytest.importorskip("mkdocs", reason="needs pip install '.[docs]'")
+    pytest.importorskip("mkdocstrings", reason="needs pip install '.[docs]'")
+    out = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml", "--site-dir", str(out)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+@pytest.mark.slow
+def test_the_reference_is_complete(site):
+    """Every public name of the packages that users import is on its page, and so is every command and algorithm."""
+    rooms = ("comparison", "figures", "report", "statistics", "validation")
+    packages = ("search", "spaces", "tables", "studies", *(f"analysis.{room}" for room in rooms))
+    for package in ("nasharness", *(f"nasharness.{name}" for name in packages)):
+        page = (site / "reference" / "python" / package / "index.html").read_text(encoding="utf-8")
+        module = importlib.import_module(package)
+        own = [
+            name
+            for name, thing in vars(module).items()
+            if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", "") == package
+        ]
+        names = getattr(module, "__all__", own)
+        assert names
+        assert [name for name in names if f'id="{package}.{name}"' not in page] == []
+    commands = (site / "reference" / "cli" / "index.html").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f'id="nasharness-{name}"' not in commands] == []
+    for name in registry.names():
+        record = registry.get(name)
+        family = min((other for other in registry.names() if registry.get(other).cls is record.cls), key=len)
+        page = (site / "reference" / "algorithms" / family / "index.html").read_text(encoding="utf-8")
+        assert name in page
+        assert all(f"<code>{key}</code>" in page for key in record.defaults), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("notebook", sorted((DOCS / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs(notebook, tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient", reason="needs pip install '.[docs]'")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel", reason="needs pip install '.[docs]'")
+    pytest.importorskip("torch")
+    monkeypatch.setenv("NASHARNESS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    cells = nbformat.read(notebook, as_version=4)
+    assert all(not cell.get("outputs") for cell in cells.cells), "outputs are not kept"
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(cells, timeout=300, kernel_name="python3", resources=where).execute()
+
+
+def test_the_citation_names_this_version():
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {nasharness.__version__}\n" in cited
+    assert "\nlicense: MIT\n" in cited
