@@ -79,6 +79,8 @@ def test_links_between_pages_lead_somewhere():
                 continue
             name, _, place = target.partition("#")
             goal = (path.parent / name).resolve() if name else path
+            if (DOCS / "reference") in goal.parents:
+                continue  # written when the site is built, which checks these
             if not goal.exists() or (place and place not in anchors(goal)):
                 wrong.append(f"{path.relative_to(ROOT)}: {target}")
     assert not wrong

@@ -38,7 +38,7 @@ PACKAGES = {
     "nasharness.hardware": "hardware",
     "nasharness.errors": "errors",
 }
-#: a link as docstrings write it: docs/PAGE.md#PLACE, or PAGE.md#PLACE of a reproduction note
+#: a link as docstrings write it: a page's path from the root, or a reproduction note's name, and a place in it
 LINK = re.compile(
     r"\b(?P<page>docs/[\w/-]+\.md|(?:autoshrink|nats-bench|one-shot|multi-trial|training)\.md)(?P<place>#[\w-]+)?"
 )
