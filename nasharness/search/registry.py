@@ -37,6 +37,7 @@ _OFFERS = {
     "neighbours": "a space whose architectures have neighbours",
     "product": "a product space, in which any option may stand at any position",
     "ladder": "a space that says how an option is made weaker (ordered options, or a ladder of operations)",
+    "nested": "a space whose options are parts of one another (ordered options, or decisions that lead to each)",
 }
 
 Class = type[Algorithm] | type[ScalarAlgorithm] | type[OneShot]

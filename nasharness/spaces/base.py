@@ -24,7 +24,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 #: Rules by which two architectures count as the same network (see ``isomorphism.py``).
 RULES = ("corrected", "published", "skip")
 #: What an algorithm may need of a space: see ``Space.offers``.
-OFFERS = ("index", "neighbours", "product", "ladder")
+OFFERS = ("index", "neighbours", "product", "ladder", "nested")
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
@@ -67,7 +67,8 @@ class Space:
     uniforms_per_sample: int = 1
     mutation_uniforms: int = 1
     #: which of OFFERS this space has: ``index`` (it can be enumerated), ``neighbours``, ``product`` (any option may
-    #: stand at any position), ``ladder`` (an option can be made weaker: AutoShrink's home ground)
+    #: stand at any position), ``ladder`` (an option can be made weaker: AutoShrink's home ground),
+    #: ``nested`` (options are parts of one another: Single-Path NAS's)
     offers: frozenset[str] = frozenset({"index", "neighbours"})
     #: which edge of a cell each position is, where every architecture has the same ones
     skeleton: Skeleton | None = None

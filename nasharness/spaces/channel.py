@@ -36,7 +36,7 @@ class ChannelSpace(CodedSpace):
     ordinal = True
     alphabet = "1234"
     string_form = "seven digits from 1 to 4, quarters of the full width of each layer"
-    offers = CodedSpace.offers | {"ladder"}
+    offers = CodedSpace.offers | {"ladder", "nested"}
     closed_forms = ("params", "macs")
     protocol = Protocol(datasets=("cifar10",))
 

@@ -50,6 +50,13 @@ class FBNetSpace(MBConvSpace):
         "cifar10": Setting(_macro(1504, large=False), 32, 10),
     }
     linear_bias = False
+    decisions = {"skip": {"kept": False}} | {
+        f"k{kernel}_e{expansion}": {"kept": True, "ring": kernel == 5, "beyond e1": expansion > 1}
+        | ({"beyond e3": expansion == 6} if expansion > 1 else {})
+        for kernel in (3, 5)
+        for expansion in (1, 3, 6)
+    }
+    offers = MBConvSpace.offers | {"nested"}
     separator = "_"
     protocol = Protocol(datasets=tuple(settings))
     no_table = (

@@ -113,7 +113,7 @@ class FilledSpace(_Rows, ProductSpace):
     @property
     def offers(self) -> frozenset[str]:  # type: ignore[override]
         """Ordered options are a ladder."""
-        return ProductSpace.offers | ({"ladder"} if self.ordinal else set())
+        return ProductSpace.offers | ({"ladder", "nested"} if self.ordinal else set())
 
     def _order(self) -> Indices:
         if self.features is None:

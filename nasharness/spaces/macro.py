@@ -47,7 +47,12 @@ class MacroSpace(CodedSpace):
     alphabet = "012"
     string_form = "eight digits, each 0 (identity), 1 (MB3x3-e3) or 2 (MB5x5-e6)"
     ladder = {"MB5x5-e6": ("MB3x3-e3",), "MB3x3-e3": ("identity",), "identity": ()}
-    offers = CodedSpace.offers | {"ladder"}
+    decisions = {
+        "identity": {"block": False},
+        "MB3x3-e3": {"block": True, "large": False},
+        "MB5x5-e6": {"block": True, "large": True},
+    }
+    offers = CodedSpace.offers | {"ladder", "nested"}
     closed_forms = ("params", "macs")
     protocol = Protocol(datasets=("cifar10",))
 

@@ -58,6 +58,14 @@ class MobileSpace(MBConvSpace):
         "3x3-e3": ("skip",),
         "skip": (),
     }
+    decisions = {
+        "skip": {"kept": False},
+        "3x3-e3": {"kept": True, "ring": False, "second half": False},
+        "3x3-e6": {"kept": True, "ring": False, "second half": True},
+        "5x5-e3": {"kept": True, "ring": True, "second half": False},
+        "5x5-e6": {"kept": True, "ring": True, "second half": True},
+    }
+    offers = MBConvSpace.offers | {"nested"}
     named = {
         "spnasnet-100": Named(
             "3x3-e3,3x3-e3,3x3-e3,skip,5x5-e6,3x3-e3,3x3-e3,3x3-e3,5x5-e6,3x3-e3,3x3-e3,3x3-e3,"

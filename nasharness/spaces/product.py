@@ -19,6 +19,10 @@ class _Choosing(Space):
 
     #: option -> the next weaker ones, from the strongest option to the weakest; empty for ordered options
     ladder: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    #: option -> what is decided on the way to it, of which a part is a part of the other options: whether there is a
+    #: convolution at all, and whether it has the ring around its centre; empty for ordered options. An option that is
+    #: part of no other is left out
+    decisions: Mapping[str, Mapping[str, bool]] = MappingProxyType({})
 
     @property
     def uniforms_per_sample(self) -> int:  # type: ignore[override]
@@ -89,6 +93,26 @@ class _Choosing(Space):
         for number, option in enumerate(options):
             for slot, name in enumerate(name for name in self.ladder[option] if name in options):
                 table[number, slot] = options.index(name)
+        return table
+
+    def paths(self, position: int) -> NDArray[np.int8]:
+        """What is decided on the way to each option of a position: int8 ``[options, decisions]``.
+
+        1 for yes, -1 for no, 0 where it is not asked; all 0 for an option that no decisions lead to. Ordered options
+        are decided one step after the other. Raises UsageError for a space with neither.
+        """
+        options = self.options[position]
+        if self.ordinal:
+            steps = np.arange(len(options) - 1)
+            taken = np.arange(len(options))[:, None]
+            return np.where(steps < taken, 1, np.where(steps == taken, -1, 0)).astype(np.int8)
+        if not self.decisions:
+            raise UsageError(f"space {self.name} does not say what is decided on the way to {', '.join(options)}")
+        names = list(dict.fromkeys(name for path in self.decisions.values() for name in path))
+        table = np.zeros((len(options), len(names)), dtype=np.int8)
+        for number, option in enumerate(options):
+            for name, on in self.decisions.get(option, {}).items():
+                table[number, names.index(name)] = 1 if on else -1
         return table
 
     def fullest(self) -> list[int]:

@@ -31,7 +31,7 @@ class SizeSpace(NatsSpace):
     ordinal = True
     string_form = f"c0:c1:c2:c3:c4 with each width one of {', '.join(_NAMES)}"
 
-    offers = NatsSpace.offers | {"ladder"}
+    offers = NatsSpace.offers | {"ladder", "nested"}
     protocol = protocol(90, nats={"cifar10": 20_000.0, "cifar100": 40_000.0, "ImageNet16-120": 60_000.0})
 
     def strings(self) -> list[str]:

@@ -40,7 +40,13 @@ class MicroSpace(ProductSpace):
         "skip_connect": ("none",),
         "none": (),
     }
-    offers = ProductSpace.offers | {"ladder"}
+    decisions = {
+        "none": {"conv": False, "skip": False},
+        "skip_connect": {"conv": False, "skip": True},
+        "nor_conv_1x1": {"conv": True, "ring": False},
+        "nor_conv_3x3": {"conv": True, "ring": True},
+    }
+    offers = ProductSpace.offers | {"ladder", "nested"}
     skeleton = Skeleton(("0", "1", "2", "3"), EDGES, OPERATIONS.index("none"))
 
     def strings(self) -> list[str]:

@@ -47,7 +47,13 @@ class TopologySpace(NatsSpace):
         "skip_connect": ("none",),
         "none": (),
     }
-    offers = NatsSpace.offers | {"ladder"}
+    decisions = {
+        "none": {"conv": False, "skip": False},
+        "skip_connect": {"conv": False, "skip": True},
+        "nor_conv_1x1": {"conv": True, "ring": False},
+        "nor_conv_3x3": {"conv": True, "ring": True},
+    }
+    offers = NatsSpace.offers | {"ladder", "nested"}
     skeleton = Skeleton(("0", "1", "2", "3"), EDGES, OPERATIONS.index("none"))
     protocol = protocol(
         200,
