@@ -33,6 +33,15 @@ class AlgorithmFailedError(NasharnessError):
     exit_code = 1
 
 
+def printable(text: str, most: int = 2_000) -> str:
+    """``text`` on one line and of bounded length, with whatever a terminal would obey, or cannot show, escaped."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} ... {text[-most // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def where(error: BaseException, files: Collection[str] = ()) -> str:
     """Say an error in a line: where it was raised (in one of ``files`` if it passed through them), and what it says."""
     text = " ".join(f"{type(error).__name__}: {error}".split())

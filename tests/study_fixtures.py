@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,9 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nasharness.storage import write_json
+from nasharness.storage.sealed import seal
 from nasharness.studies import Plan
-from nasharness.studies.cells import FORMAT
-from nasharness.studies.shard import NAMES, SCHEMA
+from nasharness.studies.cells import FORMAT, identity_of
+from nasharness.studies.shard import NAMES, SCHEMA, noted
 
 OPTIMUM = {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}
 
@@ -98,7 +99,7 @@ def write_study(folder: Path, made: list[dict] | None = None, strength: dict[str
     """Write a whole synthetic study; `strength` maps an algorithm to how fast it is."""
     made = cells() if made is None else made
     plan = {"algorithms": sorted({cell["algorithm"] for cell in made}), "space": "tss", "runs": made[0]["runs"]}
-    identity = hashlib.sha256(json.dumps([plan, made]).encode()).hexdigest()
+    identity = identity_of({}, made)
     (folder / "shards").mkdir(parents=True)
     meta = {
         "format": FORMAT,
@@ -108,13 +109,12 @@ def write_study(folder: Path, made: list[dict] | None = None, strength: dict[str
         "cells": made,
         "provenance": {},
     }
-    (folder / "study.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "study.json", seal(meta))
     for cell in made:
         rows = frame(cell, (strength or {}).get(cell["algorithm"], 0.0))
         table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
         shard = f"{cell['id']}-00000"
-        note = {"nasharness": json.dumps({"study": identity, "shard": shard})}
-        pq.write_table(table.replace_schema_metadata(note), folder / "shards" / f"{shard}.parquet")
+        pq.write_table(noted(table, identity, shard, cell["runs"]), folder / "shards" / f"{shard}.parquet")
     return folder
 
 
@@ -133,7 +133,7 @@ def same(one: Path, other: Path) -> bool:
         files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
         found = {name: path.read_bytes() for name, path in files.items() if name != Path("study.json")}
         meta = json.loads((folder / "study.json").read_text())
-        meta.pop("provenance")
+        del meta["provenance"], meta["sha256"]  # what seals it all
         return found, meta
 
     return content(one) == content(other)

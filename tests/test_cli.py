@@ -218,8 +218,8 @@ def test_a_damaged_table_hides_no_other(cli, data_home):
     known = json.loads(cli("run", "--algo", "random", "--space", "tss", "--json").stdout)
     assert "'official' was passed over" in known["notes"][0]
     for arguments in (("list", "tables"), ("list", "datasets"), ("show", "0", "--space", "tss"), ("data", "status")):
-        assert "cannot read" in cli(*arguments).stdout
-    assert "cannot read" in cli("run", "--algo", "random", "--space", "tss", "--table", "official", code=1).stderr
+        assert "is damaged" in cli(*arguments).stdout
+    assert "is damaged" in cli("run", "--algo", "random", "--space", "tss", "--table", "official", code=1).stderr
 
 
 def test_a_search_that_sees_its_score_says_so(cli):

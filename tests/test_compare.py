@@ -18,7 +18,10 @@ from nasharness.analysis.comparison.text import render  # noqa: E402
 from nasharness.analysis.statistics.significance import holm, wilcoxon  # noqa: E402
 from nasharness.cli import cli  # noqa: E402
 from nasharness.errors import DataError, NasharnessError, UsageError  # noqa: E402
+from nasharness.storage import write_json  # noqa: E402
+from nasharness.storage.sealed import seal  # noqa: E402
 from nasharness.studies import load  # noqa: E402
+from nasharness.studies.cells import identity_of  # noqa: E402
 from tests.study_fixtures import cells, write_study  # noqa: E402
 
 THREE = ("random", "rea", "bohb")
@@ -254,7 +257,7 @@ def test_half_a_study_is_refused(tmp_path):
 def test_an_empty_study_is_refused(tmp_path):
     study = write_study(tmp_path / "study", cells(runs=5))
     meta = json.loads((study / "study.json").read_text())
-    (study / "study.json").write_text(json.dumps(meta | {"cells": []}))
+    write_json(study / "study.json", seal(meta | {"cells": [], "identity": identity_of({}, [])}))
     with pytest.raises(NasharnessError, match="empty"):
         run(study)
 

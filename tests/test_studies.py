@@ -184,7 +184,7 @@ def test_folder_of_something_else(tmp_path):
     with pytest.raises(UsageError, match="no study.json"):
         run_study(small(), tmp_path)
     (tmp_path / "study.json").write_text("{")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match=r"study\.json is damaged"):
         run_study(small(), tmp_path)
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nasharness.errors import printable
 from nasharness.version import __version__
 
 
@@ -18,7 +19,7 @@ def provenance(**more: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "git_revision": git_revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [printable(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])],
     } | more
 
 

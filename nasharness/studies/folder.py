@@ -9,40 +9,69 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage import atomically, folder_lock, sweep, write_json, writing
-from nasharness.studies.cells import FORMAT
-from nasharness.studies.shard import schema_like
+from nasharness.storage import atomically, folder_lock, regular, sweep, write_json, writing
+from nasharness.storage.sealed import read_sealed, seal
+from nasharness.studies.cells import MOST_SHARDS, identity_of
+from nasharness.studies.shard import content_sha256, schema_like
 
-#: What a cell of study.json holds, and the type of each; ``object`` is anything.
-_CELL: dict[str, type] = {
-    "id": str,
-    "algorithm": str,
-    "name": str,
-    "kind": str,
-    "clock": object,
-    "settings": dict,
-    "changed": dict,
-    "needs": list,
-    "space": str,
-    "dataset": str,
-    "table": dict,
-    "protocol": dict,
-    "optimum": object,
-    "runs": int,
-    "seed": int,
-    "shard_runs": int,
-    "shards": int,
-}
-_TABLE = ("source", "version", "checksum")
-_PROTOCOL = ("signal", "final", "evaluations", "seconds", "repeats")
+_AGAIN = "start the study again in another folder, or go on with its plan: nasharness study PLAN --resume --out DIR"
+
+
+class _Table(msgspec.Struct):
+    source: str
+    version: str
+    checksum: str
+
+
+class _Protocol(msgspec.Struct):
+    signal: str | None
+    final: str | None
+    evaluations: int | None
+    seconds: float | None
+    repeats: str
+
+
+class _Cell(msgspec.Struct):
+    """A cell of study.json. ``id`` and ``shards`` name files."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^c[0-9]{3,6}$")]
+    algorithm: str
+    name: str
+    kind: str
+    clock: str | None
+    settings: dict[str, Any]
+    changed: dict[str, Any]
+    needs: list[str]
+    space: str
+    dataset: str
+    table: _Table
+    protocol: _Protocol
+    optimum: float | None
+    runs: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+    shard_runs: Annotated[int, msgspec.Meta(ge=1)]
+    shards: Annotated[int, msgspec.Meta(ge=0, le=MOST_SHARDS)]
+
+
+class _Meta(msgspec.Struct):
+    """What study.json must hold."""
+
+    format: Literal["nasharness-study/2"]
+    identity: str
+    plan: dict[str, Any]
+    versions: dict[str, str]
+    cells: list[_Cell]
+    provenance: dict[str, Any] = {}
 
 
 #: Files of other results, which a study must not join: each with what it is of.
@@ -83,7 +112,7 @@ class Folder:
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Write study.json."""
-        write_json(self.path / "study.json", meta)
+        write_json(self.path / "study.json", seal(meta))
 
     def write(self, name: str, data: bytes) -> None:
         """Write a shard."""
@@ -107,56 +136,27 @@ class Folder:
 def read_meta(path: Path) -> dict[str, Any]:
     """Read study.json of the folder ``path``. Raises DataError where it is absent, damaged or of another format."""
     file = path / "study.json"
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"no study in {path}: it has no study.json (nasharness study --algo ... --out {path} makes one)"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {file}: {error}; start the study again in another folder") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        found = meta.get("format") if isinstance(meta, dict) else type(meta).__name__
-        raise DataError(f"{file}: format {found!r}, expected {FORMAT!r}")
-    missing = [key for key in ("identity", "plan", "versions", "cells") if key not in meta]
-    if missing:
-        raise DataError(f"{file} lacks {', '.join(missing)}; start the study again in another folder")
-    for key, kind in (("identity", str), ("plan", dict), ("versions", dict), ("cells", list)):
-        if not isinstance(meta[key], kind):
-            raise DataError(f"{file} is damaged: {key} is no {kind.__name__}; start the study again in another folder")
-    for number, cell in enumerate(meta["cells"]):
-        wrong = _wrong_keys(cell)
-        if wrong:
-            raise DataError(
-                f"{file} is damaged: cell {number} lacks {', '.join(wrong)}, or holds something else there; "
-                "start the study again in another folder"
-            )
+    command = f"nasharness study --algo ... --out {shlex.quote(str(path))}"
+    absent = DataError(f"no study in {path}: it has no study.json ({command} makes one)")
+    meta = read_sealed(file, _Meta, _AGAIN, missing=absent)
+    if identity_of(meta["versions"], meta["cells"]) != meta["identity"]:
+        raise DataError(f"{file} is damaged: its cells are not those of its identity; {_AGAIN}")
+    if sum(cell["shards"] for cell in meta["cells"]) > MOST_SHARDS:
+        raise DataError(f"{file} is damaged: more than {MOST_SHARDS:,} shards; {_AGAIN}")
     return meta
-
-
-def _wrong_keys(cell: Any) -> list[str]:
-    """Keys that a cell of study.json lacks, or that hold a value of another type."""
-    if not isinstance(cell, dict):
-        return list(_CELL)
-    wrong = [key for key, kind in _CELL.items() if key not in cell or not isinstance(cell[key], kind)]
-    if "table" not in wrong:
-        wrong += [f"table.{key}" for key in _TABLE if not isinstance(cell["table"].get(key), str)]
-    if "protocol" not in wrong:
-        wrong += [f"protocol.{key}" for key in _PROTOCOL if key not in cell["protocol"]]
-    return wrong
 
 
 def read_shard(path: Path) -> pa.Table:
     """Read all of a shard; a page that is not what was written raises OSError or pyarrow.ArrowException."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read()
+    with regular(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        return parquet.read()
 
 
 def shard_note(table: pa.Table) -> dict[str, Any]:
-    """What a shard says of itself: ``study``, ``shard`` and ``runs``; empty where it says nothing."""
+    """What a shard says of itself: ``study``, ``shard``, ``runs``, ``sha256``; empty where it says nothing."""
     try:
         note = json.loads((table.schema.metadata or {})[b"nasharness"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
 
@@ -165,8 +165,8 @@ def is_whole(path: Path, study: str) -> bool:
     """Whether ``path`` is the shard of ``study`` that its name says, every byte of it readable."""
     try:
         table = read_shard(path)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UsageError):
         return False
     note = shard_note(table)
-    good = note.get("study") == study and note.get("shard") == path.stem
+    good = note.get("study") == study and note.get("shard") == path.stem and note.get("sha256") == content_sha256(table)
     return bool(good and table.schema.equals(schema_like(table.schema)))

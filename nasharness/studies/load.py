@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,7 +172,7 @@ def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
     names = shard_names(meta["cells"])
     files = [path / "shards" / f"{name}.parquet" for name in names]
     missing = sum(not file.is_file() for file in files)
-    command = f"nasharness study --resume --out {path}"
+    command = f"nasharness study --resume --out {shlex.quote(str(path))}"
     if missing == len(files):
         raise DataError(
             f"study {path} is empty: none of its {count(len(files), 'shard')} is there; go on with: {command}"
@@ -186,7 +187,7 @@ def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
             continue
         try:
             table = read_shard(file)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UsageError) as error:
             raise DataError(
                 f"{file} is truncated or damaged ({str(error).splitlines()[0]}); compute it again: {command}"
             ) from error

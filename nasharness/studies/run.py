@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nasharness import storage
-from nasharness.errors import NasharnessError, UsageError
+from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.storage import reason, writing
 from nasharness.studies.cells import Study, differences
-from nasharness.studies.folder import Folder, read_meta, refuse_others
+from nasharness.studies.folder import Folder, is_whole, read_meta, refuse_others
 from nasharness.studies.local import in_process, in_processes
 from nasharness.studies.plan import Plan, share
 from nasharness.studies.shard import Shard
@@ -74,19 +74,30 @@ def run_study(
 def begin(folder: Folder, study: Study, resume: bool) -> None:
     """Write study.json, or check that the one there is of this study."""
     check(folder.path, study, resume)
-    meta = study.meta()
-    there = read_meta(folder.path) if (folder.path / "study.json").exists() else None
-    if there is not None and there["cells"] == meta["cells"]:
-        return
-    with writing(f"a study to {folder.path}"):  # cells that are not those of their identity are damage, and known again
-        folder.write_meta(meta | {"provenance": (there or {}).get("provenance") or provenance(study)})
+    if not (folder.path / "study.json").exists() or _known(folder.path, study) is None:
+        with writing(f"a study to {folder.path}"):
+            folder.write_meta(study.meta() | {"provenance": provenance(study)})
 
 
 def tables_there(path: Path) -> dict[str, str]:
     """Names of the tables by data set of the study in ``path``; empty where there is none."""
-    if not (path / "study.json").exists():
+    try:
+        return {cell["dataset"]: cell["table"]["source"] for cell in read_meta(path)["cells"]}
+    except DataError:  # said by ``check``, or mended by ``begin``
         return {}
-    return {cell["dataset"]: cell["table"]["source"] for cell in read_meta(path)["cells"]}
+
+
+def _known(path: Path, study: Study) -> dict[str, Any] | None:
+    """What study.json holds; None where it is damaged, and shards of ``study`` beside it say that it is this one's.
+
+    Raises DataError where it is damaged and nothing says whose it is.
+    """
+    try:
+        return read_meta(path)
+    except DataError:
+        if any(is_whole(file, study.identity) for file in sorted((path / "shards").glob("*.parquet"))):
+            return None
+        raise
 
 
 def check(path: Path, study: Study, resume: bool) -> None:
@@ -97,7 +108,8 @@ def check(path: Path, study: Study, resume: bool) -> None:
         if shards.is_dir() and any(shards.iterdir()):
             raise UsageError(f"{shards} holds files but there is no study.json; choose another --out")
         return
-    found = differences(read_meta(path), study.meta())
+    there = _known(path, study) if resume else read_meta(path)
+    found = [] if there is None else differences(there, study.meta())
     if found:
         raise UsageError(
             f"{path} holds another study, and mixing is refused. What differs: {'; '.join(found)}. "

@@ -6,6 +6,7 @@ makes the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,12 +104,34 @@ def encoded(
     arrays = [pa.DictionaryArray.from_arrays(np.zeros(size, dtype=np.int32), pa.array([label])) for label in labels] + [
         array(columns[column], schema.field(column).type) for column in schema.names[len(NAMES) :]
     ]
-    note = {"nasharness": json.dumps({"study": study, "shard": name, "runs": runs})}
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.table(arrays, schema=schema.with_metadata(note)), sink, compression="zstd", write_page_checksum=True
-    )
+    table = noted(pa.table(arrays, schema=schema), study, name, runs)
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())
+
+
+def noted(table: pa.Table, study: str, name: str, runs: int) -> pa.Table:
+    """``table`` with a note of whose shard it is, and the SHA-256 of its content."""
+    note = {"study": study, "shard": name, "runs": runs, "sha256": content_sha256(table)}
+    return table.replace_schema_metadata({"nasharness": json.dumps(note)})
+
+
+def content_sha256(table: pa.Table) -> str:
+    """SHA-256 over names, types and values of all columns, however the file lays them out."""
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name} {column.type} {len(column)} {column.null_count}\n".encode())
+        for chunk in column.unify_dictionaries().chunks:
+            values = chunk
+            if pa.types.is_dictionary(values.type):
+                digest.update(json.dumps(values.dictionary.to_pylist(), default=str).encode())
+                values = values.indices
+            while pa.types.is_nested(values.type):
+                if not pa.types.is_fixed_size_list(values.type):
+                    digest.update(values.value_lengths().to_numpy(zero_copy_only=False).tobytes())
+                values = values.flatten()
+            digest.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).tobytes())
+    return digest.hexdigest()
 
 
 def schema_of(space: Space) -> pa.Schema:
