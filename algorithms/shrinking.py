@@ -11,12 +11,14 @@ Here it is in percentage points, so that a weight of 0.1 takes 10 points per ten
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
 from nasharness.search import NOTHING, Algorithm, Task
-from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.spaces.base import Floats, Indices, Space, frozen
 from nasharness.spaces.product import product
 
 
@@ -112,9 +114,11 @@ def dense_start(space: Space) -> int:
     return int(product(space).index(product(space).fullest()))
 
 
+@functools.lru_cache(maxsize=8)
 def demotions(space: Space, keep_path: bool) -> Indices:
     """What every architecture can be shrunk to by one removal: int32 ``[n, slots]``, -1 where there is nothing.
 
+    Computed once a space; read-only.
     One removal replaces one option by a weaker one (``weaker`` of the space); then edges that leave nodes no longer
     reached from the input are removed too, AutoShrink's forward pruning. ``keep_path`` leaves out removals that cut the
     input off from the output.
@@ -138,7 +142,7 @@ def demotions(space: Space, keep_path: bool) -> Indices:
         result[repeated, slot] = NOTHING
     if keep_path:
         result[(result >= 0) & space.is_constant(np.maximum(result, 0))] = NOTHING
-    return result
+    return frozen(result)
 
 
 def kept(space: Space, excess: Floats) -> NDArray[np.bool_]:
