@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nasharness.analysis import figures
 from nasharness.analysis.figures import curves, finals, landscape, pictures, shrinking
-from nasharness.analysis.figures.source import Source
+from nasharness.analysis.figures.source import StudyView
 from nasharness.analysis.figures.style import COLOURS, algorithm_looks, looks, themed_svg
 from nasharness.cli import cli, main
 from nasharness.errors import DataError, UsageError
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(folder):
-    return Source(load(folder))
+    return StudyView(load(folder))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def drawn(source):
 def reference():
     """Every figure of the committed reference study."""
     with looks():
-        source = Source(load(ROOT / "results" / "tss-embedded"))
+        source = StudyView(load(ROOT / "results" / "tss-embedded"))
         return {name: figures.render(source, name) for name in figures.KINDS}
 
 
@@ -130,7 +130,7 @@ def test_curves_are_means_of_the_incumbents_of_the_runs(source):
 
 
 def test_medians_have_the_middle_half_as_band(source):
-    data = curves.incumbent(Source(source.results, "median"), "step")
+    data = curves.incumbent(StudyView(source.results, "median"), "step")
     values = source.panels[0].runs[0].at("step", data["step"].to_numpy()[:1])
     assert data["median"].iloc[0] == np.median(values)
     assert data["low"].iloc[0] == np.quantile(values, 0.25)
@@ -268,7 +268,7 @@ def test_the_command_writes_png_pdf_and_csv(folder, tmp_path):
     ]
     for name in ("rank", "final-ecdf"):
         with looks():
-            _, data = figures.render(Source(load(folder)), name)
+            _, data = figures.render(StudyView(load(folder)), name)
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"{name}.csv"), data, check_dtype=False, rtol=1e-14)
     assert (tmp_path / "rank.pdf").read_bytes().startswith(b"%PDF")
     png = (tmp_path / "rank.png").read_bytes()
@@ -303,7 +303,7 @@ def test_another_table_under_the_same_name_is_refused(folder):
     for cell in results.cells:
         cell["table"] = cell["table"] | {"checksum": "f" * 64}
     with looks(), pytest.raises(DataError, match="is another one than the study's"):
-        figures.render(Source(results), "pareto")
+        figures.render(StudyView(results), "pareto")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_long_labels_leave_room_for_the_picture(tmp_path):
     with looks():
         for name in ("final-runs", "critical-difference", "rank"):
             folder = tmp_path / name
-            figure, data = figures.render(Source(load(write_study(folder, made_up_cells(labels, runs=4)))), name)
+            figure, data = figures.render(StudyView(load(write_study(folder, made_up_cells(labels, runs=4)))), name)
             assert figure.axes[0].get_position().width > 0.3
             assert set(data["algorithm"]) == set(labels)
 
@@ -395,7 +395,7 @@ def test_studies_of_both_spaces_share_their_figures(folder, tmp_path, data_home)
     spans = pd.read_csv(tmp_path / "out" / "shrinking.csv")
     assert {"64", "8"} <= set(spans[spans["panel"] == "CIFAR-10 (sss)"]["option"].astype(str))
     with looks():
-        source = Source(results)
+        source = StudyView(results)
         check_texts(figures.render(source, "shrinking")[0])
 
 
@@ -404,7 +404,7 @@ def test_studies_that_cannot_be_ranked_say_why(tmp_path):
         load(write_study(tmp_path / name, made_up_cells(algorithms=(algorithm,), seed=seed)))
         for name, algorithm, seed in (("a", "random", 0), ("b", "rea", 5_000))
     ]
-    source = Source(load([tmp_path / "a", tmp_path / "b"]))
+    source = StudyView(load([tmp_path / "a", tmp_path / "b"]))
     assert len(apart) == 2
     with pytest.raises(DataError, match="no seed in common"), looks():
         figures.render(source, "rank")
@@ -423,7 +423,7 @@ def test_budgets_are_not_mixed(tmp_path):
     for name, evaluations in (("a", 50), ("b", 100)):
         write_study(tmp_path / name, made_up_cells(evaluations=evaluations))
     with pytest.raises(DataError, match="differ in evaluations"):
-        Source(load([tmp_path / "a", tmp_path / "b"]))
+        StudyView(load([tmp_path / "a", tmp_path / "b"]))
 
 
 @pytest.mark.parametrize("option", ["--only", "--format"])

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from nasharness.analysis import figures, report
 from nasharness.analysis.comparison import compare
-from nasharness.analysis.figures.source import Source
+from nasharness.analysis.figures.source import StudyView
 from nasharness.cli.run import command
 from nasharness.cli.run_one_shot import Watch as Watch_
 from nasharness.errors import DataError, UsageError
@@ -34,8 +34,8 @@ from nasharness.studies import Plan, load, run_study, write
 torch = pytest.importorskip("torch")
 
 from nasharness.supernets.judge import Judge  # noqa: E402
-from nasharness.supernets.recipe import FAST, Recipe  # noqa: E402
-from nasharness.supernets.request import Request  # noqa: E402
+from nasharness.supernets.recipe import FAST, SupernetRecipe  # noqa: E402
+from nasharness.supernets.request import OneShotRequest  # noqa: E402
 from nasharness.supernets.run import Interrupted, execute  # noqa: E402
 from nasharness.supernets.session import CHECKPOINT, KIND, entropy  # noqa: E402
 from nasharness.supernets.tss import EdgeGates  # noqa: E402
@@ -139,7 +139,7 @@ def test_real_weights_meet_the_table(tmp_path):
     assert sorted(row.algorithm for row in compared.sections[0].rows) == sorted(labels)
     assert any("random.supernet: a supernet was trained" in note for note in compared.sections[0].notes)
     assert compared.sections[0].protocol["signal"] == "val@200:random"
-    source = Source(results)
+    source = StudyView(results)
     assert "random.supernet: supernets; evaluations are epochs, seconds real ones." in source.note
     drawn = figures.draw(source, tmp_path / "figures", formats=["svg"])
     assert {"incumbent-time", "incumbent-evaluations", "final-runs", "landscape", "pareto"} <= {
@@ -178,7 +178,7 @@ def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
     for name in registry.names(kind="one-shot"):
         record = registry.get(name)
         for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
-            recipe = Recipe.of(record, space)
+            recipe = SupernetRecipe.of(record, space)
             paper = (5 if space == "tss" else 1, 100, 0.025, 0.001)
             assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (
                 paper if name.endswith(".paper") else (1, FAST["epochs"], FAST["lr"], FAST["lr_end"])
@@ -435,7 +435,7 @@ def test_an_algorithm_that_derives_nonsense_is_told_so(plug):
 @pytest.mark.parametrize("name", ["rsps", "gdas"])
 def test_the_table_is_out_of_reach_of_an_algorithm(name):
     judge = Judge(synthetic_problem())
-    request = Request.create(name, images=few_digits(), device="cpu", **TINY)
+    request = OneShotRequest.create(name, images=few_digits(), device="cpu", **TINY)
     session = request.session(0, "cpu")
     for epoch in session.train():
         assert judge.final(epoch.arch) is not None
@@ -526,7 +526,7 @@ def test_without_a_table_the_search_is_done_and_says_that_nobody_can_judge(tmp_p
     assert loaded.cells[0]["optimum"] is None
     assert loaded.frame["final"].isna().all()
     with pytest.raises(DataError, match="random.supernet on sss/cifar10: no final metric"):
-        Source(loaded)
+        StudyView(loaded)
     assert result.summary()["final"] is None
     assert "no table can judge" in str(result)
     json.dumps(result.summary(), allow_nan=False)
@@ -543,7 +543,7 @@ def test_entropy_is_the_mean_over_positions():
 
 
 def test_the_rate_falls_along_a_cosine():
-    recipe = Recipe.of(registry.get("rsps"), "tss", lr=0.2)
+    recipe = SupernetRecipe.of(registry.get("rsps"), "tss", lr=0.2)
     assert (recipe.rate(0), recipe.rate(0.5), recipe.rate(1)) == pytest.approx((0.2, 0.1, 0.0))
 
 
@@ -596,7 +596,7 @@ def test_results_of_a_request_sent_elsewhere_are_the_same():
     """A request is all that a run needs, and travels."""
     import pickle
 
-    request = Request.create("rsps", images=few_digits(), device="cpu", **TINY)
+    request = OneShotRequest.create("rsps", images=few_digits(), device="cpu", **TINY)
     judge = Judge.find("tss", "cifar10")
     sent = pickle.loads(pickle.dumps(request))  # noqa: S301 - our own
     assert execute(request, judge).winner == execute(sent, judge).winner
@@ -675,7 +675,9 @@ def test_every_weight_is_treated_alike_whichever_were_sampled(plug):
             return {}
 
     plug(Once)
-    request = Request.create("plugged.shot", images=few_digits(), device="cpu", **TINY | {"epochs": 1, "batch": 128})
+    request = OneShotRequest.create(
+        "plugged.shot", images=few_digits(), device="cpu", **TINY | {"epochs": 1, "batch": 128}
+    )
     session = request.session(0, "cpu")
     for _ in session.train():
         pass

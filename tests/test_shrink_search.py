@@ -29,7 +29,7 @@ from nasharness.training.proxy_search import (  # noqa: E402
 )
 from nasharness.training.proxy_search.journal import Journal  # noqa: E402
 from nasharness.training.proxy_search.randomness import seed_of  # noqa: E402
-from nasharness.training.proxy_search.run import Request, search  # noqa: E402
+from nasharness.training.proxy_search.run import ShrinkRequest, search  # noqa: E402
 from nasharness.training.proxy_search.settings import SETTINGS, ImageSettings, TextSettings  # noqa: E402
 from nasharness.training.proxy_search.shrink import Job, Outcome, shrink  # noqa: E402
 from nasharness.training.proxy_search.text import TextProxy  # noqa: E402
@@ -485,7 +485,7 @@ TINY = {"k": 2, "epochs": 1, "keep_fraction": 0.9, "train_per_class": 4, "val_pe
 
 
 def test_search_on_images_end_to_end(tmp_path):
-    request = Request.create(
+    request = ShrinkRequest.create(
         "autoshrink", "shrink-cnn", out=tmp_path, images="digits", settings=TINY, jobs=1, device="cpu"
     )
     seen = []
@@ -526,7 +526,7 @@ def test_search_on_images_end_to_end(tmp_path):
 
 def test_search_on_text_end_to_end(tmp_path, corpus):
     settings = {"k": 2, "epochs": 1, "keep_fraction": 0.8, "hidden": 6, "batch": 10, "val_streams": 6}
-    request = Request.create(
+    request = ShrinkRequest.create(
         "autoshrink", "shrink-rnn", out=tmp_path, text=corpus, settings=settings, jobs=1, device="cpu"
     )
     found = search(request)
@@ -538,7 +538,7 @@ def test_search_on_text_end_to_end(tmp_path, corpus):
 def test_what_cannot_be_searched_is_said(tmp_path, corpus):
     def refused(why, space="shrink-cnn", algorithm="autoshrink", error=UsageError, **options):
         with pytest.raises(error, match=why):
-            Request.create(algorithm, space, out=tmp_path / "x", device="cpu", **options)
+            ShrinkRequest.create(algorithm, space, out=tmp_path / "x", device="cpu", **options)
         assert not (tmp_path / "x").exists()
 
     refused("add --images NAME")
@@ -551,12 +551,12 @@ def test_what_cannot_be_searched_is_said(tmp_path, corpus):
     refused("1 to 256", images="digits", jobs=0)
     refused("no folder", space="shrink-rnn", text=corpus / "none", error=DataError)
     with pytest.raises(UsageError, match="nearest: shrink-"):
-        Request.create("autoshrink", "shrink-gnn", out=tmp_path)
+        ShrinkRequest.create("autoshrink", "shrink-gnn", out=tmp_path)
 
 
 def test_operations_of_the_nodes(tmp_path):
     def start(algorithm="autoshrink", seed=0, space="shrink-cnn", **changed):
-        request = Request.create(
+        request = ShrinkRequest.create(
             algorithm, space, out=tmp_path, images="digits", settings=TINY | changed, jobs=1, device="cpu", seed=seed
         )
         return request.start.operations

@@ -20,18 +20,18 @@ from nasharness.tables import open_table
 from nasharness.training import nats, nats_run, schedules
 from nasharness.training.batches import DeviceImages
 from nasharness.training.checkpoint import Keeper
-from nasharness.training.nats import Recipe, Training
-from nasharness.training.nats_run import Request, Watcher, beside, train
+from nasharness.training.nats import NatsRecipe, Training
+from nasharness.training.nats_run import TrainRequest, Watcher, beside, train
 from nasharness.training.signals import Stopped
 from nasharness.training.watch import Diverged
 
 ARCH = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
-TINY = Recipe(epochs=3, batch=128, channels=2, cells=1)
+TINY = NatsRecipe(epochs=3, batch=128, channels=2, cells=1)
 CPU = torch.device("cpu")
 
 
 def request(**options):
-    return Request(**{"space": "tss", "arch": ARCH, "images": "digits", "recipe": TINY, "device": "cpu"} | options)
+    return TrainRequest(**{"space": "tss", "arch": ARCH, "images": "digits", "recipe": TINY, "device": "cpu"} | options)
 
 
 def made_up(name="mine", side=8, count=60, classes=10, published=False):
@@ -117,15 +117,15 @@ def test_an_epoch_is_the_plain_loop_of_the_recipe():
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nasharness.training.nats import Recipe
-from nasharness.training.nats_run import Request, Watcher, train
+from nasharness.training.nats import NatsRecipe
+from nasharness.training.nats_run import TrainRequest, Watcher, train
 
 def step(done, total, loss):
     if done == total // 2 + 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
-recipe = Recipe(epochs=3, batch=128, channels=2, cells=1)
-train(Request("tss", sys.argv[2], "digits", recipe, device="cpu", out=Path(sys.argv[1]), split="validation"),
+recipe = NatsRecipe(epochs=3, batch=128, channels=2, cells=1)
+train(TrainRequest("tss", sys.argv[2], "digits", recipe, device="cpu", out=Path(sys.argv[1]), split="validation"),
       Watcher(lambda *_: None, step, lambda _: None))
 """
 
@@ -197,7 +197,7 @@ def test_a_signal_stops_it_and_says_how_to_go_on(tmp_path):
 
 def test_the_size_space_and_half_of_the_test_images():
     images = made_up("cifar100", classes=100, count=200, published=True)
-    recipe = Recipe(epochs=1, batch=50)
+    recipe = NatsRecipe(epochs=1, batch=50)
     run = Training("sss", 0, images, split(images), recipe, device=CPU)
     (row,) = run.epochs()
     assert row.val_acc is not None
@@ -209,7 +209,7 @@ def test_the_size_space_and_half_of_the_test_images():
 def test_the_table_s_number_beside(data_home):
     images = made_up("cifar10", published=True)
     halves = split(images, scheme="halves")
-    run = Training("tss", 1234, images, halves, Recipe(epochs=200), device=CPU)
+    run = Training("tss", 1234, images, halves, NatsRecipe(epochs=200), device=CPU)
     table = beside(run, images, halves)
     (row,) = table["rows"]
     values = open_table("tss", "embedded").array("cifar10-valid", "val_acc", 200)[-1, :, 1234]
@@ -217,7 +217,7 @@ def test_the_table_s_number_beside(data_home):
     assert (row["table"], row["metric"], row["schedule"]) == ("embedded", "val_acc", 200)
     assert table["same"]
     assert table["notes"] == []
-    short = Training("tss", 1234, images, halves, Recipe(epochs=2, batch=64, cells=1), device=CPU)
+    short = Training("tss", 1234, images, halves, NatsRecipe(epochs=2, batch=64, cells=1), device=CPU)
     notes = beside(short, replace(images, published=False), halves)["notes"]
     assert [" ".join(note.split()[:3]) for note in notes] == [
         "the images are", "no table here", "the network is", "batch or learning",

@@ -156,13 +156,13 @@ def test_the_keeper_keeps_the_last(tmp_path):
 
 
 def test_a_journal_survives_a_torn_last_line(tmp_path):
-    journal = log.Journal(tmp_path)
+    journal = log.Log(tmp_path)
     for step in range(1, 5):
         journal.write({"step": step, "loss": step / 10})
     with journal.jsonl.open("a") as file:
         file.write('{"step": 5, "lo')
     assert len(log.read(tmp_path)) == 4
-    again = log.Journal(tmp_path)
+    again = log.Log(tmp_path)
     assert [row["step"] for row in again.rows] == [1, 2, 3, 4]
     assert again.rewind(2) == 2
     again.write({"step": 3, "loss": 0.7, "note": "a, b"})
@@ -172,7 +172,7 @@ def test_a_journal_survives_a_torn_last_line(tmp_path):
 
 
 def test_a_journal_on_a_full_disk_keeps_whole_rows(tmp_path, monkeypatch):
-    journal = log.Journal(tmp_path)
+    journal = log.Log(tmp_path)
     journal.write({"step": 1, "loss": 0.5})
     with monkeypatch.context() as patch:
         full_disk(patch, after=5)
@@ -186,19 +186,19 @@ def test_a_journal_on_a_full_disk_keeps_whole_rows(tmp_path, monkeypatch):
 def test_a_damaged_journal_names_the_line(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"step": 1}\nrubbish\n{"step": 2}\n')
     with pytest.raises(DataError, match="line 2"):
-        log.Journal(tmp_path)
+        log.Log(tmp_path)
 
 
 def test_tensorboard_that_is_not_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="--tensorboard needs the package tensorboard: pip install"):
-        log.Journal(tmp_path / "run", tensorboard=True)
+        log.Log(tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    journal = log.Journal(tmp_path, tensorboard=True)
+    journal = log.Log(tmp_path, tensorboard=True)
     journal.write({"step": 1, "loss": 0.5, "note": "text"})
     journal.close()
     assert list((tmp_path / "tensorboard").glob("events.*"))

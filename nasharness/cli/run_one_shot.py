@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def train(
     algorithm: str, space: str, dataset: str, judged: dict[str, Any], asked: dict[str, Any], as_json: bool
 ) -> None:
-    """Do what ``nasharness run --images`` says; ``judged``, ``asked``: as for ``Judge.find``, ``Request.create``."""
+    """Do what ``nasharness run --images`` says; ``judged``, ``asked``: of ``Judge.find``, ``OneShotRequest.create``."""
     use_processors()
     from nasharness.supernets.judge import Judge
-    from nasharness.supernets.request import Request
+    from nasharness.supernets.request import OneShotRequest
     from nasharness.supernets.run import Interrupted, execute
     from nasharness.supernets.text import header, render
     from nasharness.training.signals import Stopped, preemptible
 
-    request = Request.create(algorithm, space, dataset, **asked)
+    request = OneShotRequest.create(algorithm, space, dataset, **asked)
     judge = Judge.find(space, dataset, **judged)
     if not as_json:
         click.echo(header(request, judge))

@@ -48,11 +48,11 @@ def command(
     validate, --split test-halves); halves trains on half of them, as the table's cifar10-valid.
     """  # noqa: D301 - click reads it
     use_processors()
-    from nasharness.training.nats import Recipe
-    from nasharness.training.nats_run import Request, Watcher, render, train
+    from nasharness.training.nats import NatsRecipe
+    from nasharness.training.nats_run import TrainRequest, Watcher, render, train
 
     show = _Show(as_json)
-    request = Request(recipe=Recipe(epochs, batch, lr, channels, cells), out=out, **given)
+    request = TrainRequest(recipe=NatsRecipe(epochs, batch, lr, channels, cells), out=out, **given)
     try:
         made = train(request, Watcher(show.begin, show.step, show.epoch))
     finally:

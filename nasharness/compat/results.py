@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nasharness.compat.source import NotInTableError, Seed, Source, mean, total
+from nasharness.compat.source import Backing, NotInTableError, Seed, mean, total
 from nasharness.errors import UsageError
 from nasharness.spaces.nats import DATASETS
 from nasharness.tables.importers.nats_official.records import SETS
@@ -33,7 +33,7 @@ class Answers(dict[str, Any]):
 
 
 def metrics(
-    source: Source, index: int, dataset: str, part: str, schedule: int, epoch: int, seed: Seed | None, strict: bool
+    source: Backing, index: int, dataset: str, part: str, schedule: int, epoch: int, seed: Seed | None, strict: bool
 ) -> Answers:
     """Loss, accuracy and times of ``part`` (``train``, ``val``, ...) after ``epoch`` (from 1).
 
@@ -62,7 +62,7 @@ def metrics(
 
 
 def _missing(
-    source: Source, index: int, dataset: str, metric: str, schedule: int, epoch: int, seed: Seed | None
+    source: Backing, index: int, dataset: str, metric: str, schedule: int, epoch: int, seed: Seed | None
 ) -> NotInTableError:
     of = "" if seed is None else f" of trial {seed}"
     what = f"{metric} on {dataset} after {epoch} of {schedule} epochs{of}"
@@ -74,7 +74,7 @@ class ResultsCount:
 
     net_state_dict = None
 
-    def __init__(self, source: Source, index: int, dataset: str, schedule: int, key: Seed) -> None:
+    def __init__(self, source: Backing, index: int, dataset: str, schedule: int, key: Seed) -> None:
         self._source, self._index, self._key = source, index, key
         self.name = dataset
         self.epochs = schedule
@@ -146,7 +146,7 @@ class ArchResults:
 
     clear_net_done = True
 
-    def __init__(self, source: Source, index: int, schedule: int) -> None:
+    def __init__(self, source: Backing, index: int, schedule: int) -> None:
         self._source, self._schedule = source, schedule
         self.arch_index = index
         self.arch_str = source.space.string(index)
@@ -225,7 +225,7 @@ class ArchResults:
         return f"ArchResults(arch-index={self.arch_index}, arch={self.arch_str}, {runs} runs, clear=True)"
 
 
-def trials_of(source: Source, index: int, dataset: str, schedule: int) -> tuple[Seed, ...]:
+def trials_of(source: Backing, index: int, dataset: str, schedule: int) -> tuple[Seed, ...]:
     """The trials of an architecture. Raises `NotInTableError` where the table has none."""
     source.sets(dataset)
     seeds = source.trials(index, dataset, schedule)
@@ -236,7 +236,7 @@ def trials_of(source: Source, index: int, dataset: str, schedule: int) -> tuple[
     return seeds
 
 
-def costs(source: Source, index: int, dataset: str, schedule: int) -> Answers:
+def costs(source: Backing, index: int, dataset: str, schedule: int) -> Answers:
     """See `ArchResults.get_compute_costs`."""
     source.sets(dataset)
     count = len(source.trials(index, dataset, schedule)) or 1
@@ -251,7 +251,7 @@ def costs(source: Source, index: int, dataset: str, schedule: int) -> Answers:
     return ordered
 
 
-def times(source: Source, index: int, dataset: str, schedule: int, count: int) -> Answers:
+def times(source: Backing, index: int, dataset: str, schedule: int, count: int) -> Answers:
     """Seconds of an epoch and of all of them, of training and every evaluation set; means over ``count`` trials."""
     found = Answers()
     for name, part in (("train", "train"), *SETS[dataset].items()):
@@ -267,7 +267,7 @@ def times(source: Source, index: int, dataset: str, schedule: int, count: int) -
     return found
 
 
-def net_config(source: Source, index: int, dataset: str) -> dict[str, Any]:
+def net_config(source: Backing, index: int, dataset: str) -> dict[str, Any]:
     """What a network is built from, as the records of the space hold it."""
     source.sets(dataset)
     arch, classes = source.space.string(index), DATASETS[dataset][0]

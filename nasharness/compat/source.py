@@ -56,16 +56,16 @@ def choose(table: str | None) -> None:
     _chosen[0] = table
 
 
-_sources: dict[tuple[str, str], Source] = {}
+_sources: dict[tuple[str, str], Backing] = {}
 
 
-def source(space: str, name: str | None) -> Source:
+def source(space: str, name: str | None) -> Backing:
     """The source for ``space``: its table called ``name``, else the best one here. One object a table."""
     table = candidates(space)[0][0] if name is None else open_table(space, name)
-    return _sources.setdefault((str(table.path), table.checksum), Source(space, table))
+    return _sources.setdefault((str(table.path), table.checksum), Backing(space, table))
 
 
-def announced(space: str) -> Source:
+def announced(space: str) -> Backing:
     """The source for ``space``. The first time, says on standard error which table it is and what to know of it."""
     found = source(space, _chosen[0])
     if not found.announced:
@@ -74,7 +74,7 @@ def announced(space: str) -> Source:
     return found
 
 
-class Source:
+class Backing:
     """Answers about the architectures of one space, from one table."""
 
     def __init__(self, space: str, table: Table) -> None:

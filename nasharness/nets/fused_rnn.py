@@ -26,7 +26,7 @@ Groups = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Source:
+class Fanout:
     """A node and the nodes its edges lead to, in the order of the columns of their common weight.
 
     ``edges``: the numbers of those edges. ``groups``: (activation, first, last + 1) over ``targets``, which are sorted
@@ -43,7 +43,7 @@ class Source:
 class Plan:
     """In what order a cell is computed. ``incoming``: edges into each node."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[Fanout, ...]
     incoming: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -60,7 +60,7 @@ class Plan:
             if leaving:
                 names = [order(edge)[0] for edge in leaving]
                 sources.append(
-                    Source(
+                    Fanout(
                         node,
                         tuple(target for _, target in leaving),
                         tuple(graph.edges.index(edge) for edge in leaving),

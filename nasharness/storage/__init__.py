@@ -14,6 +14,7 @@ from nasharness.storage.files import (
     write_json,
     writing,
 )
+from nasharness.storage.lines import read_lines
 from nasharness.storage.lock import folder_lock, only_writer
 from nasharness.storage.provenance import git_revision, provenance
 
@@ -27,6 +28,7 @@ __all__ = [
     "git_revision",
     "only_writer",
     "provenance",
+    "read_lines",
     "reading",
     "reason",
     "regular",

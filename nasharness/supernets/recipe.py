@@ -24,7 +24,7 @@ def as_published(algorithm: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SupernetRecipe:
     """SGD on the shared weights, its rate ``lr`` falling to ``lr_end`` along a cosine, step by step.
 
     ``channels``, ``cells``: of the supernet; ``channels`` of tss alone, sss has its widths. ``batch``: images for the
@@ -43,7 +43,7 @@ class Recipe:
     weight_decay: float
 
     @classmethod
-    def of(cls, record: Record, space: str, **changes: Any) -> Recipe:
+    def of(cls, record: Record, space: str, **changes: Any) -> SupernetRecipe:
         """The recipe of NATS-Bench for the variant ``paper`` of an algorithm, else FAST; ``changes`` that are not None.
 
         A stage has one cell in both where widths are searched. Raises UsageError for a value that cannot be.
@@ -66,7 +66,7 @@ class Recipe:
         return asdict(self)
 
 
-_WHOLE = {field.name for field in fields(Recipe) if field.type == "int"}
+_WHOLE = {field.name for field in fields(SupernetRecipe) if field.type == "int"}
 
 
 def _checked(key: str, value: Any) -> Any:

@@ -19,7 +19,7 @@ from nasharness.search.registry import ONE_SHOT, Record
 from nasharness.spaces.nats import DATASETS
 from nasharness.studies.folder import read_meta, refuse_others
 from nasharness.supernets.build import check_space
-from nasharness.supernets.recipe import Recipe
+from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.supernets.session import CHECKPOINT, Session
 from nasharness.training import device as devices
 
@@ -30,8 +30,8 @@ SIGNAL = "accuracy of the derived architecture with the shared weights, on image
 
 
 @dataclass(frozen=True)
-class Request:
-    """Build one with ``Request.create``; it can be sent to another process. No table is part of it.
+class OneShotRequest:
+    """Build one with ``OneShotRequest.create``; it can be sent to another process. No table is part of it.
 
     ``seeds``: one run each. ``devices``: where they run; with several, as many runs go on side by side.
     ``keep_every``: epochs between the weights that are kept for later ranking. ``origin``: how images and split were
@@ -44,7 +44,7 @@ class Request:
     dataset: str
     images: ImageSet
     split: Split
-    recipe: Recipe
+    recipe: SupernetRecipe
     seeds: tuple[int, ...]
     devices: tuple[str, ...]
     precision: str
@@ -76,13 +76,13 @@ class Request:
         keep_every: int | None = None,
         derive_every: int | None = None,
         **recipe: Any,
-    ) -> Request:
+    ) -> OneShotRequest:
         """Check everything, read and split the images.
 
         ``images``: a name, a path or an ImageSet, ``data`` where its files are. ``validation``: share of the training
         images that judge architectures; ``split_file``: a published split instead. ``device``: a name, or several with
         commas between them; None for every GPU there is, as far as runs need them. ``out``: folder of the run.
-        ``recipe``: fields of Recipe (``epochs``, ``batch``, ``lr``, ``channels``, ...), None for the default.
+        ``recipe``: fields of SupernetRecipe (``epochs``, ``batch``, ``lr``, ``channels``, ...), None for the default.
         Raises UsageError for what cannot be asked, DataError for images that are not here or damaged.
         """
         record = registry.get(algorithm)
@@ -102,7 +102,7 @@ class Request:
             raise UsageError(
                 f"--channels {recipe['channels']}: {space} has none, widths are what it searches; use --cells"
             )
-        asked = Recipe.of(record, space, **recipe)
+        asked = SupernetRecipe.of(record, space, **recipe)
         where = _devices(device, runs)
         for name in where:
             devices.dtype_of(torch.device(name), precision)
@@ -200,7 +200,7 @@ def load_images(
     validation: float | None = None,
     split_file: str | None = None,
 ) -> tuple[ImageSet, Split]:
-    """Read and split images, as ``Request.create`` is asked to. Raises UsageError and DataError."""
+    """Read and split images, as ``OneShotRequest.create`` is asked to. Raises UsageError and DataError."""
     if validation is not None and split_file is not None:
         raise UsageError("--validation and --split-file both split the images; give one of them")
     if validation is not None and not 0 < validation < 1:

@@ -18,7 +18,7 @@ from nasharness.search.result import provenance
 from nasharness.search.winner import Candidate, candidates
 from nasharness.spaces.base import Indices
 from nasharness.supernets.judge import Judge, Standing
-from nasharness.supernets.request import SIGNAL, Request
+from nasharness.supernets.request import SIGNAL, OneShotRequest
 from nasharness.supernets.session import Epoch
 from nasharness.tables import Table
 
@@ -60,7 +60,7 @@ UNDECIDED = 0.95
 class OneShotResult:
     """What ``run_one_shot`` returns: the runs, in the order of their seeds, and the judge of what they derived."""
 
-    request: Request
+    request: OneShotRequest
     judge: Judge
     runs: list[Trained]
 

@@ -16,11 +16,11 @@ import torch
 
 from nasharness.errors import DataError
 from nasharness.supernets.judge import Judge
-from nasharness.supernets.request import Request
+from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult, Trained
 from nasharness.supernets.session import CHECKPOINT, Epoch, Session
 from nasharness.training import device as devices
-from nasharness.training.log import Journal
+from nasharness.training.log import Log
 
 #: seconds between looks at what the processes have done
 LOOK_SECONDS = 0.2
@@ -53,15 +53,15 @@ def run_one_shot(
 ) -> OneShotResult:
     """Train supernets with ``algorithm``, derive an architecture from each, judge them by the table.
 
-    ``images`` and ``options``: as for ``Request.create``. ``table``, ``final``: as for ``Problem.create``. With
+    ``images`` and ``options``: as for ``OneShotRequest.create``. ``table``, ``final``: as for ``Problem.create``. With
     ``out``, every run has a folder in it (``seed-0``, ...) with a checkpoint an epoch; the result is not written: call
     ``write``. Raises UsageError, DataError, and Interrupted on Ctrl-C.
     """
-    request = Request.create(algorithm, space, dataset, images=images, **options)
+    request = OneShotRequest.create(algorithm, space, dataset, images=images, **options)
     return execute(request, Judge.find(space, dataset, table=table, final=final), watcher)
 
 
-def execute(request: Request, judge: Judge, watcher: Watcher | None = None) -> OneShotResult:
+def execute(request: OneShotRequest, judge: Judge, watcher: Watcher | None = None) -> OneShotResult:
     """Do what is requested. The judge looks at what has been derived; no session knows of it."""
     side_by_side = len(request.devices) > 1 and len(request.seeds) > 1
     trained: dict[int, Trained] = {}
@@ -90,7 +90,7 @@ class Event:
     epoch: Epoch
 
 
-def train(request: Request, seed: int, device: str, watcher: Watcher | None = None) -> Iterator[Event | Trained]:
+def train(request: OneShotRequest, seed: int, device: str, watcher: Watcher | None = None) -> Iterator[Event | Trained]:
     """One run: yield every epoch that is trained now, and last what the whole run has trained."""
     folder = request.folder(seed)
     with _saying_what_is_kept(folder):
@@ -102,7 +102,7 @@ def train(request: Request, seed: int, device: str, watcher: Watcher | None = No
             if path.exists():
                 made_on = session.load(path)
                 elsewhere = made_on if made_on != session.device.type else ""
-            journal = Journal(folder, key="epoch")
+            journal = Log(folder, key="epoch")
             journal.rewind(session.done)
         current = session.done + 1
         step = None if watcher is None else lambda done, steps: watcher.step(seed, current, done, steps)
@@ -131,12 +131,12 @@ def _keep(session: Session, folder: Path, every: int) -> None:
         session.save_weights(folder / f"epoch-{session.done:05d}.pt")
 
 
-def _in_turn(request: Request, watcher: Watcher | None) -> Generator[Event | Trained]:
+def _in_turn(request: OneShotRequest, watcher: Watcher | None) -> Generator[Event | Trained]:
     for seed in request.seeds:
         yield from train(request, seed, request.devices[0], watcher)
 
 
-def _apart(request: Request) -> Generator[Event | Trained]:
+def _apart(request: OneShotRequest) -> Generator[Event | Trained]:
     """One process a device; a process takes the next run when it has finished one."""
     spawn = multiprocessing.get_context("spawn")
     with spawn.Manager() as manager:
@@ -173,7 +173,7 @@ def _begin(free: Any, told: Any, threads: int) -> None:
     _mine = free.get(), told
 
 
-def _one(request: Request, seed: int) -> None:
+def _one(request: OneShotRequest, seed: int) -> None:
     if _mine is None:
         raise RuntimeError("this process has no device")
     device, told = _mine

@@ -31,7 +31,7 @@ from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.build import build
 from nasharness.supernets.ranking import rank
-from nasharness.supernets.recipe import Recipe, as_published
+from nasharness.supernets.recipe import SupernetRecipe, as_published
 from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
@@ -93,7 +93,7 @@ class Session:
         dataset: str,
         images: ImageSet,
         split: Split,
-        recipe: Recipe,
+        recipe: SupernetRecipe,
         seed: int,
         device: torch.device,
         precision: str = "auto",

@@ -38,7 +38,7 @@ from nasharness.search.testing import assert_out_of_reach, check_record, synthet
 from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Gates
 from nasharness.supernets.build import SPACES
-from nasharness.supernets.recipe import Recipe
+from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.supernets.session import KIND, Epoch, Session
 from nasharness.training import checkpoint
 
@@ -74,7 +74,8 @@ def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, deriv
     changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 8, "validation_batch": 32}
     return Session(
         record, record.settings({}), space=space, dataset="cifar10", images=images, split=parts,
-        recipe=Recipe.of(record, space, **changes), seed=seed, device=torch.device("cpu"), derive_every=derive_every,
+        recipe=SupernetRecipe.of(record, space, **changes), seed=seed, device=torch.device("cpu"),
+        derive_every=derive_every,
     )  # fmt: skip
 
 

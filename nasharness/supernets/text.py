@@ -9,12 +9,12 @@ from nasharness.search.text import pairs, spread
 from nasharness.search.winner import lines as other_candidates
 from nasharness.search.winner import words
 from nasharness.supernets.judge import Judge
-from nasharness.supernets.request import Request
+from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult
 from nasharness.supernets.session import Epoch
 
 
-def header(request: Request, judge: Judge) -> str:
+def header(request: OneShotRequest, judge: Judge) -> str:
     """What is about to be run: images, supernet, training, table, algorithm with the settings that are changed."""
     space, recipe, record = spaces.get(request.space), request.recipe, request.record
     changed = record.changed(request.settings)

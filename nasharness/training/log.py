@@ -12,12 +12,12 @@ from typing import Any
 
 from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
-from nasharness.storage import append, atomically, reading, reason
+from nasharness.storage import append, atomically, read_lines, reading, reason
 
 NAME = "log.jsonl"
 
 
-class Journal:
+class Log:
     """Rows of numbers and short texts in ``folder``: ``log.jsonl`` is the record, ``log.csv`` the same as a table.
 
     A row is written with one call and flushed to the disk; a last line that a crash has cut is dropped when the journal
@@ -126,24 +126,8 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
     """Return the whole rows and whether something was cut off behind them."""
     if not path.exists():
         return [], False
-    rows: list[dict[str, Any]] = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        last = number == len(lines)
-        if last and not line:
-            return rows, False
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if last:
-            return rows, True  # no line end: cut, whatever it says
-        if not isinstance(row, dict):
-            if all(not rest for rest in lines[number:]):
-                return rows, True
-            raise DataError(f"{path}, line {number}: not a row of a training log; move the file away to start afresh")
-        rows.append(row)
-    return rows, False
+    rows, whole = read_lines(path, "row of a training log", "move the file away to start afresh")
+    return rows, whole < path.stat().st_size
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:

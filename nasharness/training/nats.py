@@ -47,7 +47,7 @@ WHAT_TO_LOWER = "--batch"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class NatsRecipe:
     """What may be chosen; the defaults are NATS-Bench's. ``channels``, ``cells``: of a network that is made smaller."""
 
     epochs: int
@@ -90,7 +90,7 @@ class Training:
         arch: int | str,
         images: ImageSet,
         split: Split,
-        recipe: Recipe,
+        recipe: NatsRecipe,
         *,
         seed: int = 0,
         device: torch.device,

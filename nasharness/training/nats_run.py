@@ -21,8 +21,8 @@ from nasharness.images import ImageSet, Split
 from nasharness.tables.card import card
 from nasharness.training import device as devices
 from nasharness.training.checkpoint import Keeper, fitting
-from nasharness.training.log import Journal
-from nasharness.training.nats import CELLS, CHANNELS, Epoch, Recipe, Training
+from nasharness.training.log import Log
+from nasharness.training.nats import CELLS, CHANNELS, Epoch, NatsRecipe, Training
 from nasharness.training.record import write_json
 from nasharness.training.signals import Stop, Stopped
 from nasharness.version import __version__
@@ -33,7 +33,7 @@ CHECKPOINTS = 2
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainRequest:
     """One training as asked for.
 
     ``images``: a name or a path, ``data`` where its files are. ``split``: None for the whole training set, and for
@@ -45,7 +45,7 @@ class Request:
     space: str
     arch: str | int
     images: str | Path
-    recipe: Recipe
+    recipe: NatsRecipe
     data: Path | None = None
     split: str | None = None
     split_file: Path | None = None
@@ -67,7 +67,7 @@ class Watcher:
     epoch: Callable[[Epoch], None]
 
 
-def train(request: Request, watcher: Watcher | None = None) -> dict[str, Any]:
+def train(request: TrainRequest, watcher: Watcher | None = None) -> dict[str, Any]:
     """Train and return the record, which ``result.json`` in ``request.out`` holds as well.
 
     Raises UsageError for what cannot be asked, for a folder that holds another run and for a checkpoint of another
@@ -94,7 +94,7 @@ def train(request: Request, watcher: Watcher | None = None) -> dict[str, Any]:
         _take_up(training, keeper, out, request.resume)
     if watcher is not None:
         watcher.begin(training, images, split)
-    journal = None if out is None else Journal(out, key="epoch")
+    journal = None if out is None else Log(out, key="epoch")
     try:
         if journal is not None:
             journal.rewind(training.done)
@@ -109,9 +109,7 @@ def train(request: Request, watcher: Watcher | None = None) -> dict[str, Any]:
     return made
 
 
-def _loop(
-    training: Training, keeper: Keeper | None, journal: Journal | None, stop: Stop, watcher: Watcher | None
-) -> None:
+def _loop(training: Training, keeper: Keeper | None, journal: Log | None, stop: Stop, watcher: Watcher | None) -> None:
     def after_step(step: int, loss: float) -> None:
         if stop.code:
             raise Stopped(f"stopped in epoch {training.done + 1}{_kept(training, keeper)}", stop.code)
@@ -148,7 +146,7 @@ def _kept(training: Training, keeper: Keeper | None) -> str:
     return f"; epoch {training.done} is kept in {keeper.folder}, and the same command with --resume goes on from it"
 
 
-def _split(request: Request, images: ImageSet) -> Split:
+def _split(request: TrainRequest, images: ImageSet) -> Split:
     scheme = request.split
     if scheme is None:
         scheme = "test-halves" if images.published and images.name in ("cifar100", "ImageNet16-120") else "full"
@@ -237,7 +235,7 @@ def beside(training: Training, images: ImageSet, split: Split) -> dict[str, Any]
         notes.append(f"no table here has a run of {training.recipe.epochs} epochs")
     if rows and (training.recipe.channels != CHANNELS or training.cells != CELLS[training.space.name]):
         notes.append("the network is smaller or larger than the table's")
-    if rows and (training.recipe.batch != Recipe(1).batch or training.recipe.lr != Recipe(1).lr):
+    if rows and (training.recipe.batch != NatsRecipe(1).batch or training.recipe.lr != NatsRecipe(1).lr):
         notes.append("batch or learning rate are not the table's")
     if not rows:
         notes.append(f"no table here has {dataset}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nasharness.analysis.figures import curves, finals, landscape, shrinking
 from nasharness.analysis.figures.files import FORMATS, as_csv, check_formats, write_figure
-from nasharness.analysis.figures.source import Source
+from nasharness.analysis.figures.source import StudyView
 from nasharness.analysis.figures.style import looks
 from nasharness.errors import DataError, UsageError, unknown
 
@@ -35,8 +35,8 @@ class Kind:
     """One figure: its title, how its numbers are computed, and how they are drawn."""
 
     title: str
-    data: Callable[[Source], pd.DataFrame]
-    draw: Callable[[Source, pd.DataFrame], Figure]
+    data: Callable[[StudyView], pd.DataFrame]
+    draw: Callable[[StudyView, pd.DataFrame], Figure]
 
 
 def _incumbent(title: str, axis: str) -> Kind:
@@ -72,7 +72,7 @@ def names(only: Sequence[str] | None = None) -> list[str]:
     return list(KINDS) if not only else [name for name in KINDS if name in only]
 
 
-def render(source: Source, name: str) -> tuple[Figure, pd.DataFrame]:
+def render(source: StudyView, name: str) -> tuple[Figure, pd.DataFrame]:
     """One figure and the numbers that it draws. Call within ``style.looks()``.
 
     Raises UsageError or DataError where the study cannot give it: nothing shrinks, or its table is not here.
@@ -83,7 +83,7 @@ def render(source: Source, name: str) -> tuple[Figure, pd.DataFrame]:
 
 
 def draw(
-    results: StudyResults | Source,
+    results: StudyResults | StudyView,
     out: str | os.PathLike[str],
     *,
     only: Sequence[str] | None = None,
@@ -94,12 +94,12 @@ def draw(
     """Write figures into the folder ``out``: NAME.csv with the numbers, and NAME.png (300 dpi), NAME.pdf, NAME.svg.
 
     ``only``: some of ``KINDS``; a figure asked for by name that cannot be drawn is an error, else it is left out.
-    ``average``: of curves, mean or median; a Source has its own. Raises UsageError for an unknown figure or format, or
-    a folder that cannot be written.
+    ``average``: of curves, mean or median; a StudyView has its own. Raises UsageError for an unknown figure or
+    format, or a folder that cannot be written.
     """
     wanted = names(only)
     check_formats(formats)
-    source = results if isinstance(results, Source) else Source(results, average)
+    source = results if isinstance(results, StudyView) else StudyView(results, average)
     done = Drawn()
     with looks():
         for number, name in enumerate(wanted):
@@ -116,4 +116,4 @@ def draw(
     return done
 
 
-__all__ = ["FORMATS", "KINDS", "Drawn", "Source", "draw", "names", "render"]
+__all__ = ["FORMATS", "KINDS", "Drawn", "StudyView", "draw", "names", "render"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis import statistics
-from nasharness.analysis.figures.source import Floats, Panel, Runs, Source
+from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
 from nasharness.analysis.figures.style import MUTED, sheet
 from nasharness.errors import DataError
 from nasharness.search.interval import t_quantile
@@ -28,7 +28,7 @@ AVERAGE_NOTES = {
 RANK_NOTE = "Lines: mean rank over runs with equal seeds, 1 the best; bands: 95 % interval of the mean."
 
 
-def incumbent(source: Source, axis: str) -> pd.DataFrame:
+def incumbent(source: StudyView, axis: str) -> pd.DataFrame:
     """Final metric of the incumbent over the budget: dataset, algorithm, budget, mean or median, low, high, runs."""
     parts = []
     for panel in source.panels:
@@ -71,7 +71,7 @@ def _interval(values: Floats, centre: Floats) -> tuple[Floats, Floats]:
     return centre - half, centre + half
 
 
-def draw_incumbent(source: Source, data: pd.DataFrame, axis: str) -> Figure:
+def draw_incumbent(source: StudyView, data: pd.DataFrame, axis: str) -> Figure:
     """One panel a data set, logarithmic in the budget."""
     key = {"step": "evaluations", "simulated_seconds": "seconds"}[axis]
     cells = [cell for panel in source.panels for runs in panel.runs for cell in runs.cells]
@@ -105,7 +105,7 @@ def _zoom(rows: pd.DataFrame, axis: str, average: str, optimum: float) -> tuple[
     return worst - 0.08 * span, optimum + 0.06 * span
 
 
-def _lines(axes: Axes, source: Source, rows: pd.DataFrame, axis: str, column: str) -> None:
+def _lines(axes: Axes, source: StudyView, rows: pd.DataFrame, axis: str, column: str) -> None:
     for label, own in rows.groupby("algorithm", observed=True, sort=False):
         look = source.looks[str(label)]
         x = own[axis].to_numpy()
@@ -156,13 +156,13 @@ def _plain(value: float) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
-def rank_axis(source: Source) -> str:
+def rank_axis(source: StudyView) -> str:
     """Ranks are taken at equal simulated time where that is the budget, else at equal numbers of evaluations."""
     timed = all(cell["protocol"]["seconds"] for panel in source.panels for runs in panel.runs for cell in runs.cells)
     return "simulated_seconds" if timed else "step"
 
 
-def ranks(source: Source) -> pd.DataFrame:
+def ranks(source: StudyView) -> pd.DataFrame:
     """Mean rank over the budget: dataset, algorithm, budget, rank, low, high, runs."""
     axis = rank_axis(source)
     parts = []
@@ -195,7 +195,7 @@ def shared_seeds(panel: Panel) -> set[int]:
     return shared
 
 
-def draw_ranks(source: Source, data: pd.DataFrame) -> Figure:
+def draw_ranks(source: StudyView, data: pd.DataFrame) -> Figure:
     """One panel a data set; rank 1 on top."""
     axis = rank_axis(source)
     made = sheet(len(source.panels), legend=source.legend, note=f"{RANK_NOTE} {source.note}")

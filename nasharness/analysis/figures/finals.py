@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis.figures.curves import shared_seeds
-from nasharness.analysis.figures.source import Panel, Source
+from nasharness.analysis.figures.source import Panel, StudyView
 from nasharness.analysis.figures.style import MUTED, TEXT, sheet, shortened
 from nasharness.errors import UsageError
 
@@ -24,7 +24,7 @@ RUNS_NOTE = (
 )
 
 
-def ecdf(source: Source) -> pd.DataFrame:
+def ecdf(source: StudyView) -> pd.DataFrame:
     """Distribution of the final metric: dataset, algorithm, final, share of runs up to it."""
     import pandas as pd
 
@@ -44,7 +44,7 @@ def ecdf(source: Source) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def draw_ecdf(source: Source, data: pd.DataFrame) -> Figure:
+def draw_ecdf(source: StudyView, data: pd.DataFrame) -> Figure:
     """One panel a data set; the lowest hundredth of all runs may lie left of it."""
     made = sheet(len(source.panels), legend=source.legend, note=f"{ECDF_NOTE} {source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
@@ -82,7 +82,7 @@ def _limits(panel: Panel) -> tuple[float, float]:
     return low - 0.04 * span, high + 0.03 * span
 
 
-def final_runs(source: Source) -> pd.DataFrame:
+def final_runs(source: StudyView) -> pd.DataFrame:
     """Final metric of runs, by ``part``: 5%, 25%, 50%, 75%, 95% and mean of an algorithm; ``run`` for each dot."""
     import pandas as pd
 
@@ -104,7 +104,7 @@ def final_runs(source: Source) -> pd.DataFrame:
     return made
 
 
-def draw_final_runs(source: Source, data: pd.DataFrame) -> Figure:
+def draw_final_runs(source: StudyView, data: pd.DataFrame) -> Figure:
     """Boxes and dots, the best mean on top; names once, since the order is that of the first data set."""
     first = data[(data["panel"] == source.panels[0].title) & (data["part"] == "mean")]
     order = first.sort_values("final", ascending=False, kind="stable")["algorithm"].tolist()
@@ -156,7 +156,7 @@ def _box(axes: Axes, row: int, own: pd.DataFrame, colour: str) -> None:
     axes.plot(mark["mean"], row, "D", markersize=2.6, color=colour, zorder=6)
 
 
-def critical_difference(source: Source) -> pd.DataFrame:
+def critical_difference(source: StudyView) -> pd.DataFrame:
     """Mean ranks over all blocks (data set x seed), Friedman's p, Nemenyi's critical difference and the groups.
 
     ``groups``: numbers of the bars that an algorithm is part of: those under one bar are not told apart at 5 %.
@@ -211,7 +211,7 @@ def _groups(ordered: Any, difference: float) -> list[tuple[int, int]]:
     return found
 
 
-def draw_critical_difference(source: Source, data: pd.DataFrame) -> Figure:
+def draw_critical_difference(source: StudyView, data: pd.DataFrame) -> Figure:
     """Demsar's diagram (JMLR 2006): ranks on a line, names left and right, bars join what is not told apart."""
     count = len(data)
     difference, p = float(data["critical_difference"].iloc[0]), float(data["friedman_p"].iloc[0])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasharness.analysis.figures.source import Floats, Panel, Runs, Source
+from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
 from nasharness.analysis.figures.style import MUTED, PAPER, TEXT, Look, sheet
 from nasharness.analysis.statistics.correlation import kendall
 from nasharness.errors import DataError
@@ -32,7 +32,7 @@ PARETO_NOTE = (
 )
 
 
-def landscape(source: Source) -> pd.DataFrame:
+def landscape(source: StudyView) -> pd.DataFrame:
     """Rows by ``part``: ``bin`` (x0, x1, y0, y1, count), ``top`` (index, signal, final), ``optimum``, ``best_signal``,
     ``algorithm`` (means of its incumbents) and ``kendall`` (in x0: of all, in y0: of the top). Signals are those of
     each architecture's first trial. Raises DataError where the table is not here.
@@ -84,7 +84,7 @@ def _wide(span: tuple[float, float]) -> tuple[float, float]:
     return span if span[1] > span[0] else (span[0] - 0.5, span[1] + 0.5)
 
 
-def draw_landscape(source: Source, data: pd.DataFrame) -> Figure:
+def draw_landscape(source: StudyView, data: pd.DataFrame) -> Figure:
     """Two rows: everything, and the top enlarged."""
     made = sheet(
         len(source.panels), 2, legend=source.legend, note=f"{LANDSCAPE_NOTE} {source.note}", lines=False, row_gap=0.5
@@ -113,7 +113,7 @@ def _cloud(axes: Axes, bins: pd.DataFrame) -> None:
     axes.add_collection(PolyCollection(list(polygons), facecolors=MUTED, alpha=shade, edgecolors="none", zorder=1.5))
 
 
-def _enlarged(axes: Axes, source: Source, rows: pd.DataFrame) -> None:
+def _enlarged(axes: Axes, source: StudyView, rows: pd.DataFrame) -> None:
     top = rows[rows["part"] == "top"]
     axes.scatter(top["signal"], top["final"], s=2.2, color=MUTED, alpha=0.55, linewidths=0, zorder=2)
     for part, marker, size in (("optimum", "*", 42), ("best_signal", "o", 30)):
@@ -133,7 +133,7 @@ def _mark(axes: Axes, look: Look, x: float, y: float) -> None:
     axes.plot(x, y, look.marker, color=look.colour, markersize=4.4 * look.size, zorder=6, **edge)  # type: ignore[arg-type]
 
 
-def pareto(source: Source) -> pd.DataFrame:
+def pareto(source: StudyView) -> pd.DataFrame:
     """Rows by ``part``: ``bin`` (x0, x1, y0, y1, count), ``front`` (index, macs, final), ``algorithm`` (means and
     quartiles of its incumbents' MACs and final metric). MACs in millions. Raises DataError as ``landscape`` does.
     """
@@ -176,7 +176,7 @@ def front(cost: Floats, value: Floats) -> list[int]:
     return [int(index) for index in order[kept]]
 
 
-def draw_pareto(source: Source, data: pd.DataFrame) -> Figure:
+def draw_pareto(source: StudyView, data: pd.DataFrame) -> Figure:
     """One panel a data set, from somewhat below the lowest quartile of any algorithm up to the optimum."""
     made = sheet(len(source.panels), legend=source.legend, note=f"{PARETO_NOTE} {source.note}", lines=False, height=1.9)
     for axes, panel in zip(made.panels[0], source.panels, strict=True):

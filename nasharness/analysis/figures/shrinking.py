@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasharness.analysis.figures.source import Runs, Source, budget_text
+from nasharness.analysis.figures.source import Runs, StudyView, budget_text
 from nasharness.analysis.figures.style import GRID, MUTED, Look, option_colours, sheet, shortened
 from nasharness.errors import UsageError
 from nasharness.search import registry
@@ -69,7 +69,7 @@ def watch(algorithm: str, settings: dict[str, Any], problem: Problem, seed: int)
     return watched.seen
 
 
-def shrinking(source: Source) -> pd.DataFrame:
+def shrinking(source: StudyView) -> pd.DataFrame:
     """Spans: dataset, algorithm, seed, position, option, held from and until how many evaluations, removed or not.
 
     Raises UsageError where no algorithm of the study shrinks.
@@ -89,7 +89,7 @@ def shrinking(source: Source) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _shrinkers(source: Source) -> list[Runs]:
+def _shrinkers(source: StudyView) -> list[Runs]:
     found: dict[str, Runs] = {}
     for panel in source.panels:
         for runs in panel.runs:
@@ -122,7 +122,7 @@ def _spans(space: Space, seen: list[tuple[int, NDArray[np.bool_]]]) -> list[dict
     return rows
 
 
-def draw_shrinking(source: Source, data: pd.DataFrame) -> Figure:
+def draw_shrinking(source: StudyView, data: pd.DataFrame) -> Figure:
     """A row of panels for each algorithm that shrinks; in a panel a band a position and in it a line an option."""
     algorithms = list(dict.fromkeys(data["algorithm"]))
     spaces = {panel.space.name: panel.space for panel in source.panels}

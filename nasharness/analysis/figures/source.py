@@ -144,7 +144,7 @@ class Panel:
         )
 
 
-class Source:
+class StudyView:
     """A study (or several) as figures see it. ``looks``: how each algorithm is drawn; ``controls``, such as random
     search, are first. ``average``: what curves show, one of AVERAGES.
 

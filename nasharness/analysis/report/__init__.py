@@ -15,7 +15,7 @@ from nasharness import spaces
 from nasharness.analysis import figures
 from nasharness.analysis.comparison import Comparison, Row, Section, compare
 from nasharness.analysis.figures import pictures
-from nasharness.analysis.figures.source import Panel, Source, budget_text
+from nasharness.analysis.figures.source import Panel, StudyView, budget_text
 from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
 from nasharness.analysis.report import training
 from nasharness.analysis.report.page import document, header, scrolling, table
@@ -75,7 +75,7 @@ def render(
         name = title or ", ".join(training.name for training in trainings)
         top = header(name, f"{count(len(trainings), 'full training')}.", "", [])
         return document(name, top, [training.section(trainings)])
-    source = Source(results, average)
+    source = StudyView(results, average)
     compared = compare(results.frame, results.cells)
     name = title or ", ".join(path.resolve().name for path in results.paths)
     sections = [_boards(source, compared), _figures(source, progress), _winners(source)]
@@ -85,7 +85,7 @@ def render(
     return document(name, _header(source, name, bool(trainings)), sections)
 
 
-def _header(source: Source, name: str, trained: bool) -> str:
+def _header(source: StudyView, name: str, trained: bool) -> str:
     links = [("leaderboard", "Leaderboard"), ("figures", "Figures"), ("winners", "Winners")]
     links += [("training", "Full training")] if trained else []
     links += [("settings", "Settings"), ("provenance", "Provenance")]
@@ -124,7 +124,7 @@ def _columns(section: Section) -> list[Column]:
     ]
 
 
-def _boards(source: Source, compared: Comparison) -> str:
+def _boards(source: StudyView, compared: Comparison) -> str:
     titles = {(panel.space.name, panel.dataset): panel.title for panel in source.panels}
     parts = ['<h2 id="leaderboard">Leaderboard</h2><p>Click a heading to sort. Small print: 95 % intervals, stratified '
              "bootstrap over runs. Evaluations and seconds to a target are medians over all runs.</p>"]  # fmt: skip
@@ -145,7 +145,7 @@ def _boards(source: Source, compared: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _board(source: Source, section: Section, title: str) -> str:
+def _board(source: StudyView, section: Section, title: str) -> str:
     columns = _columns(section)
     head = '<th scope="col" aria-sort="none" data-kind="text" data-first="ascending">' + _button("algorithm") + "</th>"
     head += "".join(
@@ -183,7 +183,7 @@ def _button(words: str) -> str:
     return f'<button type="button">{_(words)}</button>'
 
 
-def _swatch(source: Source, label: str) -> str:
+def _swatch(source: StudyView, label: str) -> str:
     look = source.looks.get(label)
     name = next((name for name, pair in COLOURS.items() if look is not None and pair[0] == look.colour), None)
     return f'<span class="swatch" style="background:var(--c-{name})"></span>' if name else ""
@@ -211,7 +211,7 @@ def _p_value(p: float, prefix: str = "") -> str:
 # ---- figures and winners
 
 
-def _figures(source: Source, progress: Callable[[int, int], None] | None) -> str:
+def _figures(source: StudyView, progress: Callable[[int, int], None] | None) -> str:
     parts = ['<h2 id="figures">Figures</h2>']
     left_out = []
     with looks():
@@ -232,7 +232,7 @@ def _figures(source: Source, progress: Callable[[int, int], None] | None) -> str
     return "\n".join(parts)
 
 
-def _winners(source: Source) -> str:
+def _winners(source: StudyView) -> str:
     parts = [
         '<h2 id="winners">Winners</h2><p>What each algorithm recommends most often. An edge that carries nothing from '
         "input to output is dotted.</p>"
@@ -274,7 +274,7 @@ def _box(panel: Panel, number: int, place: int, winner: tuple[str, float, list[s
 # ---- settings and provenance
 
 
-def _settings(source: Source) -> str:
+def _settings(source: StudyView) -> str:
     protocols = []
     for panel in source.panels:
         cell = panel.cell

@@ -20,8 +20,8 @@ from nasharness.storage import writing
 from nasharness.training.distributed import World
 from nasharness.training.imagenet.augment import COLUMNS, draw
 from nasharness.training.imagenet.decode import BadImage, central, decode
-from nasharness.training.imagenet.recipes import Recipe
-from nasharness.training.imagenet.sources import Source
+from nasharness.training.imagenet.recipes import ImageRecipe
+from nasharness.training.imagenet.sources import ImageSource
 from nasharness.training.signals import ignore_in_worker
 
 
@@ -103,7 +103,9 @@ class Images(Dataset[Item]):
     with weight 0 and the reason.
     """
 
-    def __init__(self, source: Source, recipe: Recipe, *, size: int, seed: int, training: bool, shift: int = 0) -> None:
+    def __init__(
+        self, source: ImageSource, recipe: ImageRecipe, *, size: int, seed: int, training: bool, shift: int = 0
+    ) -> None:
         self.source, self.recipe, self.size, self.seed = source, recipe, size, seed
         self.training, self.shift = training, shift
 

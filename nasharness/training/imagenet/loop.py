@@ -17,7 +17,7 @@ from nasharness.training.evaluate import Scores
 from nasharness.training.imagenet.loader import Order
 from nasharness.training.imagenet.statistics import settled
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.log import Journal
+from nasharness.training.log import Log
 from nasharness.training.options import Report
 from nasharness.training.schedules import Schedule
 from nasharness.training.signals import Stop, Stopped
@@ -68,7 +68,7 @@ class Loop:
         validate: Callable[[nn.Module], Scores],
         keeper: Keeper,
         identity: Mapping[str, Any],
-        journal: Journal | None,
+        journal: Log | None,
         minutes: float,
         extra: Callable[[], dict[str, Any]],
         stop: Stop,

@@ -41,7 +41,7 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ImageRecipe:
     """A full training run.
 
     Attributes:
@@ -96,7 +96,7 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
+        ImageRecipe(
             name="shrinkcnn",
             source="AutoShrink's training code as released (docs/reproduction/training.md#imagenet). Ours: a "
             "crop's area and aspect are uniform, drawn a hundred times at most until it fits; the place of the erased "
@@ -112,7 +112,7 @@ RECIPES = {
                 jitter="inception", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, erase=0.5,
             ),
         ),
-        Recipe(
+        ImageRecipe(
             name="darts",
             source="Liu et al., DARTS, ICLR 2019, section 3.3 and its released ImageNet training code: SGD 0.1 x 0.97 "
             "an epoch, batch 128, weight decay 3e-5, clip 5. Left out: the auxiliary head (weight 0.4), which needs a "
@@ -121,14 +121,14 @@ RECIPES = {
             smoothing=0.1, clip=5.0,
             augment=Augment(jitter="blend", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
         ),
-        Recipe(
+        ImageRecipe(
             name="nats",
             source="NATS-Bench's recipe on small images (docs/reproduction/nats-bench.md#splits-and-recipe): Nesterov "
             "SGD 0.1, cosine over the whole run, batch 256, weight decay 5e-4 on every weight. Ours, for photographs: "
             "crops of 8 to 100 % of the image in place of shifted crops, evaluation on the central 87.5 %.",
             epochs=200, batch=256, lr=0.1, schedule="cosine", optimiser="nesterov", weight_decay=5e-4,
         ),
-        Recipe(
+        ImageRecipe(
             name="single-path",
             source="Stamoulis et al., Single-Path NAS, arXiv 1904.02877, as its released code trains the network it "
             "found, with MnasNet's recipe: RMSProp 0.016 for 256 images, decay and momentum 0.9, epsilon 1e-3, x 0.97 "
@@ -144,7 +144,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def get(name: str) -> Recipe:
+def get(name: str) -> ImageRecipe:
     """Return the recipe of that name.
 
     Raises:
@@ -156,9 +156,9 @@ def get(name: str) -> Recipe:
 
 
 def changed(
-    recipe: Recipe, *, ema: float | None = None, mixup: float | None = None, erase: float | None = None,
+    recipe: ImageRecipe, *, ema: float | None = None, mixup: float | None = None, erase: float | None = None,
     lr: float | None = None,
-) -> Recipe:  # fmt: skip
+) -> ImageRecipe:  # fmt: skip
     """Return the recipe with some values replaced; None leaves one as it is.
 
     Raises:

@@ -35,7 +35,7 @@ from nasharness.training.imagenet.loader import (
 )
 from nasharness.training.imagenet.loop import KIND, Loop
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.log import Journal
+from nasharness.training.log import Log
 from nasharness.training.options import Options, Report, title
 from nasharness.training.record import FORMAT, device_name, table_of, write_json
 from nasharness.training.signals import Stop
@@ -69,7 +69,7 @@ def retrain_images(options: Options, report: Report | None = None) -> dict[str, 
 
 class _Run:
     def __init__(
-        self, options: Options, recipe: recipes.Recipe, world: World, stop: Stop, report: Report | None
+        self, options: Options, recipe: recipes.ImageRecipe, world: World, stop: Stop, report: Report | None
     ) -> None:
         self.options, self.recipe, self.world, self.stop, self.report = options, recipe, world, stop, report
         self.train = sources.open_split(options.data, "train")
@@ -97,7 +97,7 @@ class _Run:
         with guarded("--batch, or raise --accumulate"):
             network.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             trainer = self._trainer(network.double() if self.double else network)
-            journal = Journal(options.out, tensorboard=options.tensorboard) if world.main else None
+            journal = Log(options.out, tensorboard=options.tensorboard) if world.main else None
             loop = self._loop(trainer, identity, journal)
             if found is not None:
                 self._take_up(loop, *found)
@@ -134,7 +134,7 @@ class _Run:
             compile=options.compile, batch_norm=options.batch_norm, seed=options.seed,
         )  # fmt: skip
 
-    def _loop(self, trainer: Trainer, identity: Mapping[str, Any], journal: Journal | None) -> Loop:
+    def _loop(self, trainer: Trainer, identity: Mapping[str, Any], journal: Log | None) -> Loop:
         recipe = self.recipe
         schedule = schedules.make(
             recipe.schedule, recipe.lr_for(self.batch), self.epochs, warmup=recipe.warmup_for(self.epochs)
@@ -154,7 +154,7 @@ class _Run:
             accumulate=self.options.accumulate,
         )  # fmt: skip
 
-    def _images(self, source: sources.Source, *, training: bool) -> Images:
+    def _images(self, source: sources.ImageSource, *, training: bool) -> Images:
         options = self.options
         return Images(
             source, self.recipe, size=options.size, seed=options.seed, training=training, shift=self.shift

@@ -28,7 +28,7 @@ MOST_CLASSES = 1_000_000
 _LAYOUT = "expected {root}/{split}/CLASS/*.jpg, or {root}/{split}/*.tar with NAME.jpg and NAME.cls"
 
 
-class Source(abc.ABC):
+class ImageSource(abc.ABC):
     """Images of one split. ``labels``: int64 [n]; ``classes``: their names, in order; ``checksum`` of the listing."""
 
     labels: npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class Source(abc.ABC):
         """Return the file's bytes. Raises OSError."""
 
 
-def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -> Source:
+def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -> ImageSource:
     """Find the images of ``"train"`` or ``"val"``.
 
     ``classes``: those of the training split, which this one must have too.
@@ -63,7 +63,7 @@ def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -
         raise DataError(f"--data {root}: there is no folder {split} in it; {layout}")
     try:
         shards = sorted(folder.glob("*.tar"))
-        source: Source = Shards(root, shards, classes) if shards else Folders(folder, layout)
+        source: ImageSource = Shards(root, shards, classes) if shards else Folders(folder, layout)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -79,7 +79,7 @@ def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -
     return source
 
 
-class Folders(Source):
+class Folders(ImageSource):
     """``folder/CLASS/*.jpg``; classes and files in the order of their names."""
 
     def __init__(self, folder: Path, layout: str) -> None:
@@ -116,7 +116,7 @@ class Folders(Source):
         return self.folder / self.classes[int(self.labels[index])] / name
 
 
-class Shards(Source):
+class Shards(ImageSource):
     """Images in uncompressed tar files, in the order of the files and of their members."""
 
     def __init__(self, root: Path, paths: list[Path], classes: tuple[str, ...] | None) -> None:

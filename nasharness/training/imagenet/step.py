@@ -35,8 +35,8 @@ class Trainer:
         optimiser: over the network's weights.
         world: this process's place. Gradients are the mean over all processes' images.
         classes: outputs, for :class:`LossWatch`.
-        smoothing, clip, mixup: as in a :class:`~nasharness.training.imagenet.recipes.Recipe`. Mixup pairs images of
-            one part of one process's share.
+        smoothing, clip, mixup: as in a :class:`~nasharness.training.imagenet.recipes.ImageRecipe`. Mixup pairs images
+            of one part of one process's share.
         ema: the moving average to keep, if any.
         accumulate: parts of a process's batch, computed one after the other.
         precision, compile: of the forward pass.

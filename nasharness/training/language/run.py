@@ -23,7 +23,7 @@ from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squa
 from nasharness.training.language.model import LanguageModel, describe, exact
 from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.language.train import TextTrainer
-from nasharness.training.log import Journal
+from nasharness.training.log import Log
 from nasharness.training.options import Options, Report, title
 from nasharness.training.record import FORMAT, device_name, table_of, write_json
 from nasharness.training.signals import Stop, Stopped
@@ -93,7 +93,7 @@ class TextRun:
         """Train to the end, then measure the best weights."""
         options, trainer = self.options, self.trainer
         self._begin()
-        journal = Journal(options.out, key="epoch", tensorboard=options.tensorboard) if self.world.main else None
+        journal = Log(options.out, key="epoch", tensorboard=options.tensorboard) if self.world.main else None
         if journal is not None:
             journal.rewind(trainer.epoch)
         try:

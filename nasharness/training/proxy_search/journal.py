@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage import append, writing
+from nasharness.storage import append, read_lines, writing
 from nasharness.training.proxy_search.shrink import Job, Outcome
 
 NAME = "journal.jsonl"
@@ -65,14 +65,12 @@ class Journal:
         append(self.path, json.dumps(row, allow_nan=False) + "\n")
 
     def _read(self, identity: Mapping[str, Any]) -> None:
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        lines = content[:whole].splitlines()
-        if whole < len(content):
+        advice = "delete this line to train that network again, or choose another --out"
+        rows, whole = read_lines(self.path, "entry of a journal", advice)
+        if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)  # the line that was being written when the search was killed
-        for number, line in enumerate(lines):
+        for number, row in enumerate(rows):
             try:
-                row = json.loads(line)
                 if number == 0:
                     self._same(row["identity"], identity)
                     continue
@@ -84,8 +82,7 @@ class Journal:
                 if isinstance(error, UsageError):
                     raise
                 raise DataError(
-                    f"{self.path}, line {number + 1}: no entry of a journal ({type(error).__name__}: {error}); delete "
-                    "this line to train that network again, or choose another --out"
+                    f"{self.path}, line {number + 1}: no entry of a journal ({type(error).__name__}: {error}); {advice}"
                 ) from error
 
     def _same(self, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

@@ -32,8 +32,8 @@ JOBS_PER_GPU = 4
 
 
 @dataclass(frozen=True)
-class Request:
-    """A search that can be run: everything is checked, the data are here. Made by ``Request.create``."""
+class ShrinkRequest:
+    """A search that can be run: everything is checked, the data are here. Made by ``ShrinkRequest.create``."""
 
     algorithm: str
     space: GraphSpace
@@ -63,7 +63,7 @@ class Request:
         jobs: int | None = None,
         device: str | None = None,
         precision: str = "auto",
-    ) -> Request:
+    ) -> ShrinkRequest:
         """Check what is asked and read the data.
 
         ``algorithm``: autoshrink or autoshrink.official. ``space``: shrink-cnn, which needs ``images`` (a name or path,
@@ -124,7 +124,7 @@ class Request:
 class Found:
     """The outcome. ``replayed``: trainings that came from the journal of an earlier part of the search."""
 
-    request: Request
+    request: ShrinkRequest
     trajectory: Trajectory
     replayed: int
 
@@ -168,7 +168,7 @@ class Found:
 
 
 def search(
-    request: Request,
+    request: ShrinkRequest,
     *,
     resume: bool = False,
     progress: Callable[[int, int, str], None] | None = None,

