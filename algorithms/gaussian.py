@@ -16,6 +16,8 @@ from nasharness.spaces.base import Floats, Indices
 CHUNK = 8
 #: Points of a model at most: a step costs their square. Where there would be more, the best half stays.
 EVIDENCE = 400
+#: Points that are added at once; many are added in blocks, for products are faster than inverting.
+_BLOCK = 32
 #: Decimals of a prediction that count. What lies behind differs between processors' matrix products.
 _DECIMALS = 6
 #: No predicted variance is below this; the prior's is 1.
@@ -50,11 +52,11 @@ class Factor:
         self.n = 0
 
     def add(self, rows: slice, cross: Floats, own: Floats) -> None:
-        """Write k more points of the runs ``rows``, from kernels ``cross [some, k, n]`` with the points before them.
+        """Write k more points of the runs ``rows``, from kernels ``cross [some, k, n]`` with the n points before them.
 
         ``own``: among themselves ``[some, k, k]``, noise included. They count once `grown` is called, for all runs.
         """
-        k, n = own.shape[1], self.n
+        k, n = cross.shape[1:]
         self._make_room(n + k)
         before = self._rows[rows, :n, :n]
         border = cross @ before.transpose(0, 2, 1)
@@ -90,7 +92,7 @@ class Factor:
         if n > have:
             room = max(n, have + have // 2, 16)
             rows = np.zeros((len(self._rows), room, room))
-            rows[:, : self.n, : self.n] = self.inverse
+            rows[:, :have, :have] = self._rows
             self._rows = rows
 
 
@@ -181,7 +183,11 @@ class GaussianSearch(PoolSearch):
         for rows in chunks(self.runs):
             own = self._kernel(rows, ids[rows], ids[rows])
             own[:, diagonal, diagonal] = 1.0 + self._noise
-            self._factor.add(rows, self._kernel(rows, ids[rows], before[rows]), own)
+            kernels = np.concatenate([self._kernel(rows, ids[rows], before[rows]), own], axis=2)
+            for first in range(0, len(diagonal), _BLOCK):
+                part = kernels[:, first : first + _BLOCK]
+                at = before.shape[1] + first
+                self._factor.add(rows, part[..., :at], part[..., at : at + _BLOCK])
         self._factor.grown(len(diagonal))
 
     def _choose(self) -> None:

@@ -36,6 +36,7 @@ _OFFERS = {
     "index": "a space that can be enumerated",
     "neighbours": "a space whose architectures have neighbours",
     "product": "a product space, in which any option may stand at any position",
+    "graph": "a space whose architectures are graphs",
     "ladder": "a space that says how an option is made weaker (ordered options, or a ladder of operations)",
     "nested": "a space whose options are parts of one another (ordered options, or decisions that lead to each)",
 }
@@ -101,7 +102,8 @@ class Record:
         """Say why the algorithm does not work on ``space``; empty where it does."""
         if self.spaces != ("*",) and space.name not in self.spaces:
             return f"works on {', '.join(self.spaces)}, not on space {space.name!r}"
-        missing = [need for need in self.needs if need in OFFERS and need not in space.offers]
+        offered = space.offers | ({"graph"} if space.has_graph else set())
+        missing = [need for need in self.needs if need in OFFERS and need not in offered]
         return f"needs {_OFFERS[missing[0]]}; {space.name!r} is none" if missing else ""
 
     def build(self, task: Task, settings: Mapping[str, Any]) -> Algorithm:

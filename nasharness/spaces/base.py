@@ -24,7 +24,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 #: Rules by which two architectures count as the same network (see ``isomorphism.py``).
 RULES = ("corrected", "published", "skip")
 #: What an algorithm may need of a space: see ``Space.offers``.
-OFFERS = ("index", "neighbours", "product", "ladder", "nested")
+OFFERS = ("index", "neighbours", "product", "ladder", "nested", "graph")
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
@@ -68,7 +68,7 @@ class Space:
     mutation_uniforms: int = 1
     #: which of OFFERS this space has: ``index`` (it can be enumerated), ``neighbours``, ``product`` (any option may
     #: stand at any position), ``ladder`` (an option can be made weaker: AutoShrink's home ground),
-    #: ``nested`` (options are parts of one another: Single-Path NAS's)
+    #: ``nested`` (options are parts of one another: Single-Path NAS's); ``graph`` is seen by itself, see `has_graph`
     offers: frozenset[str] = frozenset({"index", "neighbours"})
     #: which edge of a cell each position is, where every architecture has the same ones
     skeleton: Skeleton | None = None
@@ -241,6 +241,11 @@ class Space:
         raise NotImplementedError
 
     # -- what it computes ------------------------------------------------------------------------------------------
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether architectures are graphs: see `graph`."""
+        return self.skeleton is not None or type(self).graph is not Space.graph
 
     def graph(self, arch: Any) -> LabelledGraph | None:
         """Return which operation joins what in an architecture; None where the space is no space of graphs."""
