@@ -51,8 +51,8 @@ OFFICIAL = {
         "patience": "steps without a better score that end a descent, 0: never; 0 to 1,000; ours (official: 0)",
         "keep_path": "whether input and output stay connected; ours (the official code may cut them apart)",
         "restarts": "whether a new descent starts when one has ended; ours (the official code makes one)",
-        "ties": "cheaper (then at random) or last, which of equal scores wins; ours (the official code: last)",
-        "nan": "worst or best, what a failed evaluation counts as; ours (the official code: best)",
+        "ties": "which of equal scores wins; cheaper (then at random) or last; ours (the official code: last)",
+        "nan": "what a failed evaluation counts as; worst or best; ours (the official code: best)",
     },
 )
 class AutoShrink(Shrinker):

@@ -70,7 +70,7 @@ def ranks(values: Floats) -> Floats:
     meanings={
         "lr": "rate of Adam on the distribution; more than 0; after Liu et al., whose Adam has 3e-4; chosen on tss",
         "batch": "architectures a step; at least 2; ours, chosen on tss",
-        "utility": "rank or signal, what a step ascends; ours, chosen on tss",
+        "utility": "what a step ascends; rank or signal; ours, chosen on tss",
         "beta1": "of Adam; 0 to less than 1; Liu et al.'s",
         "beta2": "of Adam; 0 to less than 1; Liu et al.'s",
     },

@@ -14,6 +14,7 @@ import nasharness
 from nasharness.cli import COMMANDS
 from nasharness.search import registry
 from nasharness.search.caveats import CODES
+from nasharness.training.proxy_search.settings import SETTINGS, defaults_of, told
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -95,8 +96,16 @@ def test_every_caveat_is_explained():
 def test_every_setting_has_a_meaning_a_range_and_a_source(name):
     record = registry.get(name)
     assert sorted(record.meanings) == sorted(record.defaults)
-    for key, told in record.meanings.items():
-        assert len([part for part in told.split(";") if part.strip()]) >= 2, f"{name}: {key}: {told}"
+    for key, meaning in record.meanings.items():
+        parts = [part for part in meaning.split(";") if part.strip()]
+        assert len(parts) >= (2 if isinstance(record.defaults[key], bool) else 3), f"{name}: {key}: {meaning}"
+
+
+@pytest.mark.parametrize("space", SETTINGS)
+def test_so_has_every_setting_of_a_search_that_trains(space):
+    meanings = told(SETTINGS[space])
+    assert sorted(meanings) == sorted(defaults_of(SETTINGS[space], "autoshrink"))
+    assert all(len(line.split("; ")) >= 3 for line in meanings.values())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import importlib
 import inspect
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -163,7 +163,9 @@ def listing() -> str:
 
 def family(name: str, members: list[str]) -> str:
     """One algorithm: what it is, its settings, its variants."""
+    from nasharness import spaces
     from nasharness.search import registry
+    from nasharness.training.proxy_search.settings import SETTINGS, defaults_of, told
 
     record = registry.get(name)
     summary, _, rest = (inspect.getdoc(record.cls) or "").partition("\n")
@@ -171,12 +173,12 @@ def family(name: str, members: list[str]) -> str:
     where = "every space that offers what it needs" if record.spaces == ("*",) else ", ".join(record.spaces)
     lines += [f"Kind: {record.kind}. Spaces: {where}. Needs: {', '.join(record.needs) or 'nothing more'}.", ""]
     if record.defaults:
-        lines += ["## Settings", "", "| setting | default | meaning | range | source |", "|---|---|---|---|---|"]
-        for key, default in record.defaults.items():
-            told = [part.strip() for part in record.meanings.get(key, "").split(";")]
-            meaning, *middle, source = told if len(told) > 2 else [*told, *[""] * (3 - len(told))]
-            lines.append(f"| `{key}` | `{default}` | {meaning} | {'; '.join(middle)} | {source} |")
-        lines += ["", f"`nasharness run --algo {name} --set {next(iter(record.defaults))}=VALUE` changes one.", ""]
+        lines += ["## Settings", "", *settings(record.defaults, record.meanings)]
+        lines += [f"`nasharness run --algo {name} --set {next(iter(record.defaults))}=VALUE` changes one.", ""]
+    for space in spaces.graph_names():
+        if name in spaces.graphs(space).algorithms:
+            proxy = SETTINGS[space]
+            lines += [f"## Settings on {space}", "", *settings(defaults_of(proxy, name), told(proxy))]
     variants = [member for member in members if member != name]
     if variants:
         lines += ["## Variants", "", "| name | what it is | settings that differ |", "|---|---|---|"]
@@ -185,6 +187,16 @@ def family(name: str, members: list[str]) -> str:
             changed = ", ".join(f"`{key}={value}`" for key, value in record.changed(other.defaults).items())
             lines.append(f"| `{member}` | {other.summary} | {changed} |")
     return "\n".join(lines) + "\n"
+
+
+def settings(defaults: Mapping[str, Any], meanings: Mapping[str, str]) -> list[str]:
+    """A table of settings, from "meaning; range; source"."""
+    lines = ["| setting | default | meaning | range | source |", "|---|---|---|---|---|"]
+    for key, default in defaults.items():
+        meaning, *between, source = (part.strip() for part in meanings[key].split(";"))
+        extent = "; ".join(between) or ("true, false" if isinstance(default, bool) else "")
+        lines.append(f"| `{key}` | `{default}` | {meaning} | {extent} | {source} |")
+    return [*lines, ""]
 
 
 # ---- Python

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -38,6 +40,7 @@ def command(kind: str, pattern: str) -> None:
 def _algos(meanings: bool) -> list[tuple[str, ...]]:
     from nasharness import spaces
     from nasharness.search import registry
+    from nasharness.training.proxy_search import settings
     from nasharness.training.proxy_search.settings import SETTINGS, defaults_of
 
     rows: list[tuple[str, ...]] = []
@@ -47,18 +50,23 @@ def _algos(meanings: bool) -> list[tuple[str, ...]]:
             f"{record.kind}; spaces {', '.join(record.spaces)}"
             + (f"; needs {', '.join(record.needs)}" if record.needs else "")
         ]
-        if meanings:
-            width = max((len(f"{key} = {value}") for key, value in record.defaults.items()), default=0)
-            for key, value in record.defaults.items():
-                told.append(f"  {f'{key} = {value}':<{width}}  {record.meanings.get(key, '')}".rstrip())
-        elif record.defaults:
-            told.append("settings " + ", ".join(f"{key}={value}" for key, value in record.defaults.items()))
+        if record.defaults:
+            told += _settings("settings", record.defaults, record.meanings, meanings)
         for space in spaces.graph_names():
             if name in spaces.graphs(space).algorithms:
-                kept = defaults_of(SETTINGS[space], name)
-                told.append(f"on {space}: " + ", ".join(f"{key}={value}" for key, value in kept.items()))
+                cls = SETTINGS[space]
+                told += _settings(f"on {space}:", defaults_of(cls, name), settings.told(cls), meanings)
         rows.append((name, record.summary, *told, record.citation))
     return rows + [(f"{name} (broken)", reason) for name, reason in registry.broken().items()]
+
+
+def _settings(title: str, defaults: Mapping[str, Any], told: Mapping[str, str], meanings: bool) -> list[str]:
+    """Settings in one line, or a line each with meaning, range and source."""
+    if not meanings:
+        return [f"{title} " + ", ".join(f"{key}={value}" for key, value in defaults.items())]
+    width = max(len(f"{key} = {value}") for key, value in defaults.items())
+    lines = (f"  {f'{key} = {value}':<{width}}  {told.get(key, '')}".rstrip() for key, value in defaults.items())
+    return [title, *lines]
 
 
 def _spaces() -> list[tuple[str, ...]]:

@@ -20,21 +20,7 @@ ALGORITHMS = ("autoshrink", "autoshrink.official")
 
 @dataclass(frozen=True)
 class ShrinkSettings:
-    """How the graph is shrunk (docs/reproduction/autoshrink.md#shrink-loop).
-
-    ``k``: removals trained a step, drawn without replacement. ``keep_fraction``: of the edges at which it ends.
-    ``cost_weight``: what a tenfold cost takes off the score (autoshrink.md#q18). ``score_start``: whether the complete
-    graph is trained too, in place of one removal of the first step (autoshrink.md#q9). ``keep_path``: whether node 0
-    keeps an edge, so that the empty network is never paid for; ``patience``: steps without a better score after which
-    it ends, 0: never (autoshrink.md#q7). ``ties``: ``cheaper``, or ``last`` evaluated (autoshrink.md#q15). ``nan``:
-    whether a diverged training is the ``worst`` or, as in the official code, the ``best`` (autoshrink.md#r2).
-    ``repeats``: trainings averaged for a score; ``finalists``: best candidates of a step that are trained once more,
-    their two values averaged; ``paired``: whether all candidates have the same order of data and the same stream of
-    random numbers (autoshrink.md#q1). ``operations``: of the nodes (activations in shrink-rnn): ``drawn`` from the seed
-    (autoshrink.md#q13, #q17, #r11), ``official``, or their names joined by commas. ``average``: last epochs whose
-    validation is averaged into the value of a training; 0 is the best epoch (autoshrink.md#q2). ``stops``: ``hopeless``
-    ends only trainings that diverge or stay near chance, ``official`` also those that the official rules end
-    (autoshrink.md#q5), ``none``.
+    """How the graph is shrunk (docs/reproduction/autoshrink.md#shrink-loop); ``MEANINGS`` tells of each setting.
 
     As in the official code, and no setting: a removal is for good, without beam or undo (autoshrink.md#q8), and a node
     that loses its last out-edge becomes an output, so that a removal can raise the cost (autoshrink.md#q12); the score
@@ -78,6 +64,26 @@ class ShrinkSettings:
         "finalists": (0, 100),
         "average": (0, 10_000),
     }
+    #: settings that the official code does not have
+    OURS: ClassVar[frozenset[str]] = frozenset(("repeats", "finalists"))
+    #: setting -> what it means
+    MEANINGS: ClassVar[Mapping[str, str]] = {
+        "k": "removals trained a step, drawn without replacement",
+        "keep_fraction": "of the edges, at which shrinking ends",
+        "cost_weight": "what a tenfold cost takes off the score (autoshrink.md#q18)",
+        "score_start": "whether the complete graph is trained too, in place of one removal (autoshrink.md#q9)",
+        "keep_path": "whether node 0 keeps an edge, so that the empty network is never paid for (autoshrink.md#q7)",
+        "patience": "steps without a better score after which it ends, 0: never (autoshrink.md#q7)",
+        "ties": "which of equal scores wins: the cheaper, or the last evaluated (autoshrink.md#q15)",
+        "nan": "what a diverged training counts as (autoshrink.md#r2)",
+        "repeats": "trainings averaged for a score (autoshrink.md#q1)",
+        "finalists": "best candidates of a step that are trained twice, their values averaged (autoshrink.md#q1)",
+        "paired": "whether all candidates have the same order of data and random numbers (autoshrink.md#q1)",
+        "operations": "of the nodes: drawn by the seed, official, or names joined by commas (autoshrink.md#q13)",
+        "average": "last epochs whose validation is averaged, 0: the best epoch (autoshrink.md#q2)",
+        "stops": "which trainings end early: those that diverge or stay near chance, or by the official rules "
+        "(autoshrink.md#q5)",
+    }
     #: setting -> words it may be
     WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "ties": ("cheaper", "last"),
@@ -118,13 +124,7 @@ class ShrinkSettings:
 
 @dataclass(frozen=True)
 class ImageSettings(ShrinkSettings):
-    """Proxy training on images (docs/reproduction/autoshrink.md#proxy-training).
-
-    ``epochs``, ``batch``, ``lr`` (Adam, constant). ``train_per_class``, ``val_per_class``: images. ``validation``:
-    drawn from the ``train``ing images or, as in the official code, from the ``test`` images (autoshrink.md#q3).
-    ``replacement``: whether images are drawn with replacement (autoshrink.md#q4). ``decay``: of weights, as torch means
-    it; ``projection_decay``: of the residual projections (autoshrink.md#q20).
-    """
+    """Proxy training on images (docs/reproduction/autoshrink.md#proxy-training)."""
 
     epochs: int = 20
     batch: int = 128
@@ -153,19 +153,23 @@ class ImageSettings(ShrinkSettings):
         "projection_decay": (0, 1),
     }
     WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {**ShrinkSettings.WORDS, "validation": ("train", "test")}
+    MEANINGS: ClassVar[Mapping[str, str]] = {
+        **ShrinkSettings.MEANINGS,
+        "epochs": "of one training, at most",
+        "batch": "images of a step",
+        "lr": "of Adam, constant",
+        "train_per_class": "images that train",
+        "val_per_class": "images that judge",
+        "validation": "which published images judge (autoshrink.md#q3)",
+        "replacement": "whether images are drawn with replacement (autoshrink.md#q4)",
+        "decay": "of weights, as PyTorch means it",
+        "projection_decay": "of the residual projections (autoshrink.md#q20)",
+    }
 
 
 @dataclass(frozen=True)
 class TextSettings(ShrinkSettings):
-    """Proxy training on text; the value is a perplexity, the score 0.25 * (200 - perplexity) less the cost.
-
-    ``epochs``, ``batch`` (streams), ``bptt``, ``lr`` (SGD, a tenth after 70 % of the epochs and again after 90 %),
-    ``clip``, ``hidden`` (width of words and state), ``embedding`` (bound of the initial words). ``corpus``: NAME of the
-    text where the folder holds several. ``train_lines``, ``eval_lines``: lines taken from the start. ``val_streams``:
-    in how many parallel streams the validation text is read; 256 leave 27 words each, all from a cold start
-    (autoshrink.md#r6). ``divisor``: of the summed loss, ``targets`` or, as in the official code, ``rows``, one more
-    (autoshrink.md#r5). ``cost``: ``macs`` of a word, or the official ``edges`` * hidden^2 (autoshrink.md#r4).
-    """
+    """Proxy training on text; the value is a perplexity, the score 0.25 * (200 - perplexity) less the cost."""
 
     keep_fraction: float = 0.25
     cost_weight: float = 1.0
@@ -209,6 +213,23 @@ class TextSettings(ShrinkSettings):
         "divisor": ("targets", "rows"),
         "cost": ("macs", "edges"),
     }
+    OURS: ClassVar[frozenset[str]] = ShrinkSettings.OURS | {"embedding", "corpus"}
+    MEANINGS: ClassVar[Mapping[str, str]] = {
+        **ShrinkSettings.MEANINGS,
+        "epochs": "of one training",
+        "batch": "streams of training text",
+        "bptt": "words of most segments",
+        "lr": "of SGD, a tenth after 70 % of the epochs and again after 90 %",
+        "clip": "norm at which gradients are cut",
+        "hidden": "width of words and state",
+        "embedding": "bound of the initial words, which are uniform",
+        "corpus": "NAME of the text where the folder holds several",
+        "train_lines": "lines that train, from the start",
+        "eval_lines": "lines that judge, and as many that test",
+        "val_streams": "parallel streams of judging text; 256 leave 27 words each (autoshrink.md#r6)",
+        "divisor": "of the summed loss (autoshrink.md#r5)",
+        "cost": "MACs of a word, or edges * hidden^2 (autoshrink.md#r4)",
+    }
 
 
 #: space -> its settings
@@ -219,3 +240,19 @@ def defaults_of(cls: type[ShrinkSettings], algorithm: str) -> dict[str, Any]:
     """Setting -> default value under ``autoshrink`` or ``autoshrink.official``."""
     plain = {field.name: field.default for field in fields(cls)}
     return plain | dict(cls.OFFICIAL) if algorithm.endswith(".official") else plain
+
+
+def told(cls: type[ShrinkSettings]) -> dict[str, str]:
+    """Setting -> "what it means; its range; its source"."""
+    found = {}
+    for name, meaning in cls.MEANINGS.items():
+        if name in cls.RANGES:
+            bounds = " to ".join(
+                f"{bound:,}" if isinstance(bound, int) else f"{bound:,g}" for bound in cls.RANGES[name]
+            )
+        else:
+            plain = getattr(cls, name)
+            bounds = ", ".join(cls.WORDS.get(name, ("true", "false") if isinstance(plain, bool) else ("a word",)))
+        official = f"ours (the official code: {cls.OFFICIAL[name]})" if name in cls.OFFICIAL else "the official code's"
+        found[name] = f"{meaning}; {bounds}; {'ours' if name in cls.OURS else official}"
+    return found
