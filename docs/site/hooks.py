@@ -66,6 +66,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {"reference/algorithms/index.md": listing()}
     pages |= {f"reference/algorithms/{name}.md": family(name, members) for name, members in families().items()}
     pages["reference/cli.md"] = command_line()
+    pages["assets/site.css"] = "td:first-child code { white-space: nowrap; }\n"
     pages |= {f"reference/python/{name}.md": package(name) for name in PACKAGES}
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
