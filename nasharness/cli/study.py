@@ -48,7 +48,8 @@ def command(
     """Run a study: algorithms x data sets x seeds, written as shards that survive whatever happens.
 
     PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
-    signal, final, repeats, table, objectives, limits, start, and [settings]. Options replace what the file says.
+    signal, final, repeats, table, objectives, limits, start, stages, environments, target, and [settings]. Options
+    replace what the file says.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight

@@ -67,6 +67,7 @@ class FunctionEvaluator:
     epochs = (0,)
     counts: NDArray[np.int64] | None = None
     worst = -np.inf
+    stages = 0
     more: tuple[Floats, ...] = ()
 
     def __init__(self, signal: Answer, seconds: Answer | None) -> None:

@@ -57,7 +57,7 @@ def before(problem: Problem, record: Record, settings: Mapping[str, Any]) -> lis
                 f"{record.name}: {budget:,.0f} evaluations, {record.learns_after} {learns:,}: this is random search",
             )
         )
-    if "fidelities" in record.needs and len(problem.evaluator().epochs) == 1:
+    if "fidelities" in record.needs and len(problem.evaluator().epochs) - problem.evaluator().stages == 1:
         found.append(
             Caveat(
                 "fidelities-missing",

@@ -54,10 +54,18 @@ class Evaluator:
 
     ``epochs``: the fidelities, ascending; ``(0,)`` where none are told apart. ``counts``: int64 ``[n]`` trials that
     exist, None where there is one value. ``clocked``: whether the table has times. ``worst``: no signal is below it.
-    ``more``: adjusted signals of further paid objectives.
+    ``more``: adjusted signals of further paid objectives. ``stages``: how many of the fidelities are stages, numbered
+    below zero; they come first.
     """
 
-    def __init__(self, table: Table, signal: Measure, sign: int, more: Sequence[tuple[Measure, int]] = ()) -> None:
+    def __init__(
+        self,
+        table: Table,
+        signal: Measure,
+        sign: int,
+        more: Sequence[tuple[Measure, int]] = (),
+        stages: Sequence[Measure] = (),
+    ) -> None:
         column = signal.column(table)
         planes, usable = [], []
         stored: list[int | None] = [epoch for epoch in column.epochs if epoch <= (signal.epoch or 0)]
@@ -70,14 +78,20 @@ class Evaluator:
                 continue  # an earlier epoch that was not stored for all is no fidelity
             planes.append(trials)
             usable.append(epoch or 0)
-        self.epochs = tuple(usable)
-        self._signal = sign * np.stack(planes)  # [fidelities, trials, n]
+        own = sign * np.stack(planes)  # [fidelities, trials, n]
+        self.worst = float(np.nanmin(own))
+        self.stages = len(stages)
+        self.epochs = (*range(-len(stages), 0), *usable)
+        cheaper = [
+            np.broadcast_to((-1 if each.column(table).minimise else 1) * measures.read_final(each, table), own[0].shape)
+            for each in stages
+        ]
+        self._signal = np.concatenate([np.stack(cheaper), own]) if cheaper else own
         self._flat = self._signal.reshape(-1)
         _, self._trials, self._n = self._signal.shape
-        self._cost = _cost(table, signal, self.epochs)
+        self._cost = _all_costs(table, signal, usable, stages)
         self._flat_cost = None if self._cost is None else self._cost.reshape(-1)
         self.clocked = self._cost is not None
-        self.worst = float(np.nanmin(self._signal))
         self.more = [each * measures.read_final(measure, table) for measure, each in more]
 
     def signal(self, ids: Indices, fidelity: int | Indices) -> Floats:
@@ -119,6 +133,17 @@ class Evaluator:
     def mean_cost(self) -> float:
         """Mean simulated seconds of one evaluation over the whole space; NaN without times."""
         return float("nan") if self._cost is None else float(self._cost[-1].mean())
+
+
+def _all_costs(table: Table, signal: Measure, epochs: Sequence[int], stages: Sequence[Measure]) -> Floats | None:
+    """Seconds of an evaluation of each stage and at each fidelity ``[stages + fidelities, n]``; None without times."""
+    parts = [_cost(table, signal, epochs)]
+    for stage in stages:  # of the same data set in proportion to its epochs
+        own = (stage.epoch or 0, epochs[-1]) if stage.stored == signal.stored else (stage.epoch or 0,)
+        cost = _cost(table, stage, own)
+        parts.insert(-1, None if cost is None else cost[:1])
+    timed = [part for part in parts if part is not None]
+    return np.concatenate(timed) if len(timed) == len(parts) else None
 
 
 def _cost(table: Table, signal: Measure, epochs: Sequence[int]) -> Floats | None:

@@ -104,7 +104,12 @@ class Fronts:
 
 def exact_of(problem: Problem) -> Exact | None:
     """The exact front of a problem; None where there is one objective, or no table tells it."""
-    if len(problem.objectives) < 2 or not isinstance(problem.table, Table) or "index" not in problem.space.offers:
+    if (
+        len(problem.objectives) < 2
+        or problem.environments
+        or not isinstance(problem.table, Table)
+        or "index" not in problem.space.offers
+    ):
         return None
     everything = np.arange(problem.space.size, dtype=np.int32)
     whole = final_points(problem, everything)
@@ -242,7 +247,7 @@ class _Seen:
 
 def _told(problem: Problem, trajectories: Trajectories) -> Floats:
     """What each search was told, ``[runs, steps, objectives]``, lower is better; NaN where it was told nothing."""
-    made = trajectories.made() & present(trajectories.ids, problem.space)
+    made = trajectories.own() & present(trajectories.ids, problem.space)
     seen = signal_points(problem, np.maximum(trajectories.ids, 0), trajectories.signal)
     return np.where(made[..., None], seen, np.nan)
 

@@ -246,7 +246,12 @@ class _State:
         self.level = False
         made = int(self.count[0])
         if made:
-            self._rank(self.trajectories.signal[:, :made], self.trajectories.ids[:, :made])
+            values = self._own(self.trajectories.signal[:, :made], self.trajectories.epochs[:, :made])
+            self._rank(values, self.trajectories.ids[:, :made])
+
+    def _own(self, values: Floats, epochs: NDArray[np.int16]) -> Floats:
+        """Values ``[runs, k]`` of the signal; of stages minus infinity, since no incumbent comes from them."""
+        return np.asarray(np.where(epochs < 0, -np.inf, values)) if self.evaluator.stages else values
 
     def _rank(self, values: Floats, ids: Indices) -> None:
         """Let the incumbents give way to better values ``[runs, k]``, the first of equals."""
@@ -272,7 +277,7 @@ class _State:
         trajectories.clock[where] = spent[:, 1:][valid]
         epochs = self.epochs[fidelity]
         trajectories.epochs[where] = epochs if epochs.ndim == 0 else epochs[valid]
-        self._rank(np.where(valid, values, -np.inf), ids)
+        self._rank(self._own(np.where(valid, values, -np.inf), epochs), ids)
 
     def _repeats(
         self, asked: NDArray[np.bool_], ids: Indices, fidelity: int | Indices, position: NDArray[np.int64]

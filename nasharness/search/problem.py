@@ -22,6 +22,7 @@ from nasharness.search.backend import Backend
 from nasharness.search.evaluator import Evaluator, Known, Truth
 from nasharness.search.measure import Measure
 from nasharness.search.objective import Limit, Objective, parse_limit, reader, resolve
+from nasharness.search.sources import check_target, environments_asked, read_stages
 from nasharness.search.start import OWN, Start
 from nasharness.spaces.base import Space
 from nasharness.spaces.operators import Summed
@@ -54,6 +55,8 @@ class Problem:
     objectives: tuple[Objective, ...] = ()
     limits: tuple[Limit, ...] = ()
     start: Start = OWN
+    stages: tuple[Measure, ...] = ()
+    environments: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -71,6 +74,9 @@ class Problem:
         objectives: Sequence[str] = (),
         limits: Sequence[str] = (),
         start: str | Start = "own",
+        stages: Sequence[str] = (),
+        environments: str | Sequence[str] = (),
+        target: str | None = None,
     ) -> Problem:
         """Put a problem together from names; what is left out follows the protocol of the table, else of the space.
 
@@ -81,10 +87,16 @@ class Problem:
         architecture it has evaluated (``charged``, as NATS-Bench does) or not (``free``). ``objectives``: ``error``,
         ``params``, ``macs``, known columns or measurements; the signal comes first unless it is among them. ``limits``:
         as in ``params <= 1.2``. ``start``: what every run begins with, see start.py; ``own`` leaves it to the
-        algorithm.
+        algorithm. ``stages``: cheaper measurements that may be asked in place of the signal, in order, as in
+        ``cifar10/val@200``. ``environments``: at least two measurements that an evaluation shows, in place of signal
+        and objectives, and ``target``, in place of the final metric, the one that results are scored by.
 
         Raises UsageError for a name or value that cannot be, DataError for data that are not here.
         """
+        others = {"signal": signal, "final": final, "objective": objectives}
+        sources = environments_asked(environments, target, others)
+        if sources:
+            signal, objectives, final = sources[0], sources[1:], target
         names = {"dataset": dataset, "signal": signal, "final": final, "budget": budget}
         for what, value in names.items():
             if value is not None and not isinstance(value, str):
@@ -95,9 +107,12 @@ class Problem:
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
         asked: dict[str, Any] = {"repeats": repeats, "start": Start.parse(start, chosen)}
+        asked["environments"] = sources
         if repeats == "free" and "index" not in chosen.offers:
             raise UsageError(f"repeats=free needs a space that can be enumerated; {chosen.name!r} is none")
         if isinstance(table, Backend):
+            if sources or stages:
+                raise UsageError("a backend has one measurement: stages and environments need a table")
             asked |= dict(
                 zip(("evaluations", "seconds"), _budget(evaluations, seconds, budget, chosen, ""), strict=True)
             )
@@ -114,8 +129,10 @@ class Problem:
         for option in options:
             try:
                 seen, scored = _protocol(option, chosen, dataset, signal, final)
+                asked["stages"] = read_stages(stages, option, chosen, dataset)
                 notes = tuple(f"table {reason}" for reason in passed_over)
                 problem = cls(chosen, option, dataset, seen, scored, notes=notes, **asked)._with(objectives, limits)
+                problem.check_environments()
                 # both are read once here, so that a hole in the data is found before the search and not in its middle
                 problem.truth()
                 evaluator = problem.evaluator()
@@ -180,6 +197,15 @@ class Problem:
         """What makes a higher signal better: -1 where it is minimised."""
         return self.objectives[0].sign
 
+    def check_environments(self) -> None:
+        """Raise UsageError for a source that is known without an evaluation, or that results are scored by."""
+        if not self.environments:
+            return
+        for objective in self.objectives:
+            if objective.measure is None:
+                raise UsageError(f"environment {objective.name!r} is known without an evaluation: it is no measurement")
+        check_target(self.final, [objective.measure for objective in self.objectives if objective.measure is not None])
+
     def check_limits(self) -> None:
         """Raise UsageError for a limit on a known quantity that nothing keeps, with the nearest value there is."""
         read = reader(self.table if isinstance(self.table, Table) else None, self.space, self.dataset)
@@ -213,6 +239,10 @@ class Problem:
             described["objectives"] = [objective.describe() for objective in self.objectives]
         if self.limits:
             described["limits"] = [str(limit) for limit in self.limits]
+        if self.stages:
+            described["stages"] = [str(stage) for stage in self.stages]
+        if self.environments:
+            described["environments"] = list(self.environments)
         return described
 
     def cost_note(self) -> str:
@@ -259,7 +289,7 @@ class Problem:
             made: Any = self.table.evaluator()
             return made  # type: ignore[no-any-return]
         more = [(each.measure, each.sign) for each in self.objectives[1:] if each.measure is not None]
-        return Evaluator(self.table, self.signal, self.sign, more)
+        return Evaluator(self.table, self.signal, self.sign, more, self.stages)
 
     @cached_property
     def _truth(self) -> Truth:

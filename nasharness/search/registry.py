@@ -19,7 +19,7 @@ from nasharness.spaces.base import OFFERS, Space
 
 GROUP = "nasharness.algorithms"
 #: What an algorithm may need beyond evaluations at full fidelity: of a problem, and of a space.
-NEEDS = ("fidelities", "whole-signal", "objectives", *OFFERS)
+NEEDS = ("fidelities", "whole-signal", "objectives", "environments", *OFFERS)
 #: How an algorithm searches: it asks a table about architectures, or trains a supernet on images.
 MULTI_TRIAL, ONE_SHOT = "multi-trial", "one-shot"
 KINDS = (MULTI_TRIAL, ONE_SHOT)

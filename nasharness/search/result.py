@@ -76,7 +76,7 @@ class Result:
     @cached_property
     def signal(self) -> Floats:
         """The search signal of the incumbents, in its own direction, ``[runs]``; NaN where a run has none."""
-        best = np.fmax.reduce(np.where(self.trajectories.made(), self.trajectories.signal, -np.inf), axis=1)
+        best = np.fmax.reduce(np.where(self.trajectories.own(), self.trajectories.signal, -np.inf), axis=1)
         return np.asarray(np.where(best > -np.inf, self.problem.sign * best, np.nan))
 
     @cached_property
@@ -137,7 +137,7 @@ class Result:
         truth, trajectories = self.problem.truth(), self.trajectories
         rows = np.arange(self.runs)
         seen = trajectories.shown(rows, self.incumbent)
-        first = trajectories.ids[:, 0]
+        first = trajectories.incumbents()[:, 0]
         return caveats.before(self.problem, self.record, self.settings) + caveats.after(
             self.problem,
             final=self.final,

@@ -113,7 +113,8 @@ def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDA
         space=problem.space,
         dataset=problem.dataset,
         seeds=seeds,
-        epochs=evaluator.epochs,
+        epochs=evaluator.epochs[evaluator.stages :],
+        stages=evaluator.epochs[: evaluator.stages],
         evaluations=problem.evaluations,
         seconds=problem.seconds,
         free_repeats=problem.repeats == "free",
@@ -276,7 +277,9 @@ def check_request(
 
 def unfit(record: Record, problem: Problem, evaluator: Evaluator) -> str:
     """Say why the algorithm cannot be asked this: the table tells no fidelities apart, the start is not its own."""
-    if "fidelities" in record.needs and evaluator.epochs == (0,):
+    if "environments" in record.needs and not problem.environments:
+        return "needs environments in which the same architecture does differently: --environments a,b --target c"
+    if "fidelities" in record.needs and evaluator.epochs[evaluator.stages :] == (0,):
         return (
             f"needs fidelities; table {problem.table.name!r} has {problem.signal} without epochs, so "
             "there are none to choose from (nasharness list algos shows what each algorithm needs)"

@@ -24,7 +24,8 @@ class Task:
 
     ``space``: the search space. ``dataset``: its name, e.g. ``"cifar10"``. ``seeds``: int64 ``[runs]``.
     ``streams``: the batch's random streams. ``epochs``: fidelities that may be asked, ascending; the last is the full
-    one. ``evaluations``, ``seconds``: the budget, either may be None. ``free_repeats``: whether asking a run's
+    one. ``stages``: cheaper measurements that may be asked in place of the signal, in order, each by its number below
+    zero. ``evaluations``, ``seconds``: the budget, either may be None. ``free_repeats``: whether asking a run's
     architecture again costs nothing. ``objectives``: what is wanted, the first is what an evaluation pays for.
     ``several``: whether ``tell`` brings them all, ``[runs, k, objectives]`` instead of ``[runs, k]``.
     """
@@ -45,13 +46,14 @@ class Task:
         several: bool = False,
         known: Known | None = None,
         start: Start = OWN,
+        stages: tuple[int, ...] = (),
     ) -> None:
         self.space = space
         self.dataset = dataset
         self.seeds = seeds
         self.runs = len(seeds)
         self.streams = Streams(seeds)
-        self.epochs = epochs
+        self.epochs, self.stages = epochs, stages
         self.evaluations = evaluations
         self.seconds = seconds
         self.free_repeats = free_repeats
@@ -61,7 +63,7 @@ class Task:
         self._start = start
         #: whether the algorithm has asked what to begin with
         self.started = False
-        self._costs = {} if costs is None else {epoch: np.array(costs(epoch)) for epoch in epochs}
+        self._costs = {} if costs is None else {epoch: np.array(costs(epoch)) for epoch in (*stages, *epochs)}
         self._whole_signal = None if whole_signal is None else np.array(whole_signal())
 
     def cost(self, ids: ArrayLike, epochs: int | None = None) -> Floats:

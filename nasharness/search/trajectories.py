@@ -96,15 +96,19 @@ class Trajectories:
         improved, _ = self.improvements()
         where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
         ids = self.ids[np.arange(len(self.ids))[:, None], where]
-        ids[~self.made()] = NOTHING
+        ids[~self.made() | ~np.logical_or.accumulate(improved, axis=1)] = NOTHING
         return np.asarray(ids)
+
+    def own(self) -> NDArray[np.bool_]:
+        """Which places hold an evaluation of the signal, and not of a stage: bool ``[runs, steps]``."""
+        return np.asarray(self.made() & (self.epochs >= 0))
 
     def improvements(self) -> tuple[NDArray[np.bool_], Floats]:
         """Which evaluations became the incumbent, bool ``[runs, steps]``, and the best signal after each.
 
         Of equals the first stays.
         """
-        best = np.fmax.accumulate(np.where(self.made(), self.signal, -np.inf), axis=1)
+        best = np.fmax.accumulate(np.where(self.own(), self.signal, -np.inf), axis=1)
         improved = best > -np.inf
         improved[:, 1:] &= best[:, 1:] > best[:, :-1]
         return improved, best
@@ -127,7 +131,7 @@ class Trajectories:
             # few evaluations are of that architecture: found by one comparison, and looked at one by one
             found = np.flatnonzero(self.ids[part] == ids[at : at + rows, None])
             row, step = np.divmod(found, self.steps)
-            kept = step < until[at : at + rows][row]
+            kept = (step < until[at : at + rows][row]) & (self.epochs[part[row], step] >= 0)
             row, step = row[kept], step[kept]
             np.bitwise_or.at(bits, at + row, np.int64(1) << self.trials[part[row], step].astype(np.int64))
         return bits

@@ -38,7 +38,10 @@ FORMAT = "nasharness-study/2"
 MOST_SHARDS = 100_000
 #: Folders of installed packages, which are no modules of a plug-in that lies beside them.
 _INSTALLED = ("site-packages", "dist-packages")
-_OPTIONS = ("table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits", "start")
+_OPTIONS = (
+    "table", "signal", "final", "evaluations", "seconds", "budget", "repeats", "objectives", "limits", "start",
+    "stages", "environments", "target",
+)  # fmt: skip
 #: What of a plan its cells follow from; the rest is compared as the cells have it, worked out.
 _SHAPE = ("algorithms", "space", "datasets", "runs", "seed")
 #: Files of the search that only show or check results.

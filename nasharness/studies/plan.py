@@ -20,7 +20,8 @@ from nasharness.tables import candidates, open_table
 
 KEYS = (
     "algorithms", "space", "datasets", "runs", "seed", "evaluations", "seconds", "budget",
-    "signal", "final", "repeats", "table", "objectives", "limits", "start", "settings",
+    "signal", "final", "repeats", "table", "objectives", "limits", "start",
+    "stages", "environments", "target", "settings",
 )  # fmt: skip
 ALL = "all"
 
@@ -76,6 +77,9 @@ class Plan:
     objectives: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     start: str = "own"
+    stages: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    target: str | None = None
     #: whether "all" algorithms were asked for, so that those the tables have too little for are left out, not refused
     all_that_fit: bool = field(default=False, compare=False, repr=False)
     #: where each key was written, for messages about what shows later
@@ -129,6 +133,11 @@ class Plan:
             objectives=tuple(_texts("objectives", given.get("objectives", ()), lines)),
             limits=tuple(_texts("limits", given.get("limits", ()), lines)),
             start=_optional("start", given, lines, lambda v: Start.parse(v, space).asked) or "own",
+            stages=tuple(_texts("stages", given.get("stages", ()), lines)),
+            environments=tuple(_names("environments", given["environments"], lines))
+            if given.get("environments")
+            else (),
+            target=_optional("target", given, lines, lambda v: _word("target", v)),
             all_that_fit=everything,
             lines=lines,
         )
@@ -156,7 +165,12 @@ class Plan:
                     "start",
                 )
             }
-            | {key: list(getattr(self, key)) for key in ("objectives", "limits") if getattr(self, key)}
+            | {
+                key: list(getattr(self, key))
+                for key in ("objectives", "limits", "stages", "environments")
+                if getattr(self, key)
+            }
+            | ({"target": self.target} if self.target else {})
         )
 
     @property
