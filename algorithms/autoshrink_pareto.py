@@ -52,7 +52,8 @@ class AutoShrinkPareto(AutoShrinkPooled):
     predicted best in the first objective. With one objective this is ``autoshrink.pooled``.
 
     Settings: ``stops`` as above; ``theta``, ``noise``, ``growth`` as in ``autoshrink.pooled``, and ``explore``, which
-    counts with one objective alone. (the sweep and the merging of equals are ours)
+    counts with one objective alone. The sweep and the merging of equals are ours
+    (docs/reproduction/multi-objective.md).
 
     On tss the expected improvement of the hypervolume, with the posterior variances of the same model, found no better
     fronts from 100 evaluations on, at many times the computation; random descents at four cost weights in place of the

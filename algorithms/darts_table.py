@@ -82,7 +82,7 @@ class DartsTable(Algorithm):
     gradient of the expected utility by their score functions against a leave-one-out baseline, and takes one Adam step
     of rate ``lr``. ``utility`` is the ``rank`` within the batch, which a few failed networks of 10 % accuracy cannot
     drown, or the ``signal`` itself, whose expectation is exactly the multilinear extension. The answer is the most
-    probable option at each position, which need not have been evaluated.
+    probable option at each position, which need not have been evaluated. (docs/reproduction/one-shot.md#darts)
 
     The defaults were chosen among batches of 4 to 8, rates of 0.1 to 0.4, beta1 of 0.5 and 0.9 and both utilities, on
     12-epoch validation at 50 to 500 evaluations of tss.
@@ -164,7 +164,7 @@ class DartsExact(Algorithm):
     What relaxation and gradient ascent could find if the gradient cost nothing. Each step takes one Adam step along the
     exact gradient of the multilinear extension, and then evaluates the most probable option at each position, which is
     also the answer. It starts from uniform softmaxes and draws nothing: all runs take the same path,
-    and only the noise of the signal can tell them apart.
+    and only the noise of the signal can tell them apart. (docs/reproduction/one-shot.md#darts)
     """
 
     def __init__(self, task: Task, *, lr: float = 0.2, beta1: float = 0.5, beta2: float = 0.999) -> None:

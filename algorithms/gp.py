@@ -54,7 +54,7 @@ class GaussianProcessSearch(GaussianSearch):
 
     Published forms differ in what is a fine point here: hyper-parameters are fixed instead of fitted; signals enter as
     normal scores of their ranks; the kernel of White et al. is an edit distance of cells, which this space-independent
-    one equals where operations stand on the edges.
+    one equals where operations stand on the edges. (docs/reproduction/model-based.md#bayesian-optimisation)
     """
 
     def __init__(

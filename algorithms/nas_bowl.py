@@ -46,6 +46,7 @@ class NasBowl(GaussianSearch):
     What differs from the published code: the noise is fixed, signals enter as normal scores of their ranks instead of
     standardised logarithms of errors, rounds are chosen whenever the evidence has doubled, and on NAS-Bench-101 labels
     are counted as on NAS-Bench-201, where the code takes the smaller of two counts.
+    (docs/reproduction/model-based.md#nas-bowl)
     """
 
     def __init__(

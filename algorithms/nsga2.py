@@ -44,7 +44,8 @@ class NSGA2(Algorithm):
     space mutates, evaluate ``children`` of them, and keep the best ``population`` of parents and children. Better is a
     lower non-dominated rank, and within a rank a greater crowding distance; what keeps the limits is better than what
     breaks them, and that the less it breaks them. The operators are those of categories: rounded real numbers would
-    make neighbours of operations that only happen to be listed next to each other. In a space that is no product of
+    make neighbours of operations that only happen to be listed next to each other
+    (docs/reproduction/multi-objective.md#operators). In a space that is no product of
     choices children are mutants of the first parent.
 
     A child that the run has evaluated (among its latest 1,000) is replaced by the next of 4 candidates, if one is new.

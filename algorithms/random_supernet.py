@@ -23,6 +23,7 @@ class RandomSupernet(OneShot):
     """Control: trains shared weights on uniformly drawn architectures, and answers with a random one.
 
     What a one-shot search gains over this, it gains by what it learnt. The answer depends on the seed alone.
+    Weights are trained as all are (docs/reproduction/one-shot.md#common-protocol).
     """
 
     def __init__(self, task: OneShotTask) -> None:

@@ -35,6 +35,7 @@ class SinglePathSurrogate(SinglePath):
     (straight-through), from the logits and, for each architecture to be evaluated next, from the logits with logistic
     noise. A decision that is not asked has no gradient, as in a superkernel. The decoded answer is what the logits
     tend to; phases, cost and ``without`` are those of ``single-path.table``.
+    (docs/reproduction/single-path-nas.md#on-tables)
     """
 
     def __init__(

@@ -27,7 +27,7 @@ ANSWERS = ("decoded", "best")
 _MEANINGS = {
     "cost_weight": "accuracy, as a fraction, given up per e-fold of the cost; at least 0; the paper's lambda",
     "warmup": "share of the budget in which the cost does not count; 0 to 1; the released code's, 5 of 8 epochs",
-    "without": "options that are never taken, joined by commas, as skip_connect; ours",
+    "without": "options that are never taken; names joined by commas, as skip_connect; ours",
     "answer": "decoded (what each decision tends to) or best (the best sampled, its cost counted); ours",
 }
 
@@ -187,7 +187,7 @@ class SinglePathTable(SinglePath):
     The reward is the accuracy as a fraction less ``cost_weight`` times the logarithm of the cost, which does not count
     in the first ``warmup`` of the budget; the cost is the first known objective to be minimised, as latency of a device
     (``--objective fpga_latency``), else multiply-accumulates. The decoded answer lags the best that was sampled; a
-    result has both, and ``answer`` says which is recommended.
+    result has both, and ``answer`` says which is recommended. (docs/reproduction/single-path-nas.md#on-tables)
     """
 
     def __init__(

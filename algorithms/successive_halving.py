@@ -26,7 +26,8 @@ class SuccessiveHalving(Algorithm):
     ``n`` random architectures are evaluated at the lowest rung; the best 1/``eta`` of them (at least one) at the next;
     and so on up to full fidelity. Then ``n`` new ones. ``n`` is by default just enough for one to reach the top:
     ``eta`` to the power of the rungs above the lowest. Every evaluation trains from scratch and pays for all its
-    epochs, as in NATS-Bench. With a single fidelity there is nothing to halve, and this is random search.
+    epochs, as in NATS-Bench (docs/reproduction/multi-trial.md#not-in-that-comparison). With a single fidelity there is
+    nothing to halve, and this is random search.
 
     The incumbent compares signals across fidelities, which flatters none: fewer epochs score lower.
     """

@@ -39,9 +39,7 @@ PACKAGES = {
     "nasharness.errors": "errors",
 }
 #: a link as docstrings write it: a page's path from the root, or a reproduction note's name, and a place in it
-LINK = re.compile(
-    r"\b(?P<page>docs/[\w/-]+\.md|(?:autoshrink|nats-bench|one-shot|multi-trial|training)\.md)(?P<place>#[\w-]+)?"
-)
+LINK = re.compile(r"\b(?P<page>docs/[\w/-]+\.md|[a-z-]+\.md)(?P<place>#[\w-]+)?")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
