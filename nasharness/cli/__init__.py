@@ -6,6 +6,7 @@ are printed as one line and decide the exit code: 2 for usage, 1 for a failed ch
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 import click
 
-from nasharness.errors import NasharnessError, unknown
+from nasharness.cli.process import check_words, leave_nothing_to_flush, ready
+from nasharness.errors import NasharnessError, printable, unknown
 from nasharness.version import __version__
 
 #: command -> module that holds a click command of that name, and the line that --help prints without importing it
@@ -92,28 +94,51 @@ def main(arguments: list[str] | None = None) -> None:
         if variable not in os.environ:
             os.environ[variable] = "1"
             quieted.append(variable)
+    ready()
+    words = sys.argv[1:] if arguments is None else arguments
+    code: Any = 0
     try:
-        code: Any = cli.main(args=arguments, prog_name="nasharness", standalone_mode=False)
-    except NasharnessError as error:
-        if os.environ.get(TRACEBACK, "0") != "0":
-            traceback.print_exception(error)
-        code = _fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nasharness"
-        code = _fail(f"{error.format_message()} (see {context} --help)", 2)
-    except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted", 130)
-    except BrokenPipeError:
-        # the reader (head, less) has gone; leave nothing for the interpreter to flush into it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    except OSError as error:  # standard output on a full disk, say; whatever names a file is reported where it happens
-        code = _fail(f"cannot write: {error.strerror or error}", 1)
-    except MemoryError:
-        code = _fail("out of memory; ask for fewer --runs at a time", 1)
+        check_words(words)
+        code = cli.main(args=words, prog_name="nasharness", standalone_mode=False)
+        sys.stdout.flush()
+    except SystemExit as error:
+        script = words[:1] == ["exec"]  # whose way to end it is
+        code = error.code if script else _fail(f"a plug-in ended the process (SystemExit: {error.code})", 1)
+    except BaseException as error:
+        code = _outermost(error, words)
+    finally:
+        leave_nothing_to_flush()
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _outermost(error: BaseException, words: list[str]) -> int:
+    """Say in one line what went wrong, and return the exit code."""
+    if os.environ.get(TRACEBACK, "0") != "0" and not isinstance(error, KeyboardInterrupt | click.Abort):
+        traceback.print_exception(error)
+    if isinstance(error, NasharnessError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, click.ClickException):
+        context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nasharness"
+        return _fail(f"{error.format_message()} (see {context} --help)", 2)
+    if isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, click.Abort) and not isinstance(error.__cause__, EOFError)
+    ):
+        return _fail("interrupted", 130)
+    if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone
+        return 141
+    if isinstance(error, OSError) and not error.filename:  # standard output on a full disk, say
+        return _fail(f"cannot write: {error.strerror or error}", 1)
+    if isinstance(error, MemoryError):
+        return _fail("out of memory; ask for fewer --runs at a time", 1)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return _fail("there is no home folder for ~ to stand for: set HOME, or write the path in full", 2)
+    cause = error.__cause__ if isinstance(error, click.Abort) and error.__cause__ is not None else error
+    doing = next((word for word in words if word in COMMANDS), "nasharness")
+    text = str(cause) or "no more is known"
+    return _fail(f"{doing} failed unexpectedly, {type(cause).__name__}: {text} (where: add --traceback)", 1)
+
+
 def _fail(message: str, code: int) -> int:
-    click.echo(f"nasharness: {message}", err=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody hears it
+        click.echo(f"nasharness: {printable(message)}", err=True)
     return code

@@ -12,6 +12,7 @@ import click
 from nasharness.cli.options import ModalCommand, asked_of_a_table, check_writable, given, option, refuse
 from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import UsageError
+from nasharness.storage import claimed
 
 TABLE, SUPERNET, CANDIDATES = "table", "supernet", "candidates"
 
@@ -93,6 +94,7 @@ def command(
         spaces.get(space)  # which names the nearest
     if out is not None:
         check_writable(out)
+        click.get_current_context().with_resource(claimed(out, "a run"))
     asked: dict[str, Any] = {"runs": runs, "seed": seed, "settings": assignments, "out": out}
     if space in spaces.graph_names():
         from nasharness.cli.run_shrink import search as shrink

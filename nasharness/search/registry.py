@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from nasharness.errors import UsageError, unknown
-from nasharness.plugins import Registry
+from nasharness.plugins import Registry, offers
 from nasharness.search.algorithm import Algorithm, ScalarAlgorithm, ScalarBatch
 from nasharness.search.one_shot import OneShot, OneShotTask
 from nasharness.search.task import Task
@@ -131,6 +131,12 @@ def file_of(cls: type) -> str:
 
 def _origin(record: Record) -> tuple[str, str]:
     return file_of(record.cls), f"{record.cls.__module__}.{record.cls.__qualname__}"
+
+
+def foreign(record: Record) -> bool:
+    """Whether an algorithm comes from a package of somebody else, whose mistakes may end a process."""
+    module = record.cls.__module__
+    return not module.startswith("nasharness.") and module in {entry.module for entry in offers(GROUP)}
 
 
 _registry: Registry[Record] = Registry("algorithm", GROUP, "nasharness list algos", _origin)

@@ -148,7 +148,8 @@ def named(record: Record) -> Iterator[None]:
     """
     before = _global_streams()
     try:
-        yield
+        with _no_exit(record.name):
+            yield
     except (AlgorithmFailedError, DataError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
@@ -164,6 +165,23 @@ def named(record: Record) -> Iterator[None]:
             "the same seed would not give the same run again. Draw from self.rng (ScalarAlgorithm), self.streams "
             "(Algorithm) or self.task.rng (OneShot)"
         )
+
+
+@contextlib.contextmanager
+def _no_exit(name: str) -> Iterator[None]:
+    """Raise AlgorithmFailedError in place of ``os._exit``, after which nobody would know why nothing was written."""
+    process, leave = os.getpid(), os._exit
+
+    def refused(status: int) -> None:
+        if os.getpid() != process:  # a process that was forked here ends so
+            leave(status)
+        raise AlgorithmFailedError(f"{name} calls os._exit({status}), which would end the whole process")
+
+    os._exit = refused  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def files_of(record: Record) -> set[str]:

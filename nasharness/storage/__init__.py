@@ -15,7 +15,7 @@ from nasharness.storage.files import (
     writing,
 )
 from nasharness.storage.lines import read_lines
-from nasharness.storage.lock import folder_lock, only_writer
+from nasharness.storage.lock import claimed, folder_lock, only_writer
 from nasharness.storage.provenance import git_revision, provenance
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "append",
     "as_json",
     "atomically",
+    "claimed",
     "file_sha256",
     "folder_lock",
     "git_revision",

@@ -30,6 +30,8 @@ Progress = Callable[[str, int, int], None]
 #: where files of public repositories lie: RAW/owner/name/commit/path
 RAW = "https://raw.githubusercontent.com"
 LARGEST = 1 << 28
+#: seconds that a download of the largest file may take in all
+LONGEST = 86_400.0
 CHUNK = 1 << 16
 
 
@@ -55,6 +57,10 @@ class Bringer:
     attempts: int = 6
     pause: float = 1.0
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout <= LONGEST:
+            raise UsageError(f"--timeout {self.timeout}: expected a number of seconds above 0, up to {LONGEST:,.0f}")
 
     def bring(self, files: Mapping[str, tuple[Sequence[str], str | None]], command: str) -> dict[str, Path]:
         """Return where the files lie, in the mirror folder or downloaded; see ``discard``.

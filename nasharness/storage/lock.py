@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from nasharness.errors import DataError, UsageError
+from nasharness.storage.files import writing
 
 try:
     import fcntl
@@ -21,17 +22,43 @@ _held: dict[Path, int] = {}
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a folder that stays where it is. ``what``: what is written there, for the message.
+    """Hold the lock of a folder that stays where it is. ``what``: what is written there, for the message. Re-entrant.
 
     Raises UsageError where another process holds it, OSError where the folder cannot be opened.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if not _lock(descriptor):
-            raise UsageError(f"another process is writing {what} to {folder}; wait for it, or choose another --out")
+    with _once(folder.absolute()) as first:
+        descriptor = os.open(folder, os.O_RDONLY) if first else -1
+        try:
+            if first and not _lock(descriptor):
+                raise UsageError(f"another process is writing {what} to {folder}; wait for it, or choose another --out")
+            yield
+        finally:
+            if first:
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def claimed(out: Path | None, what: str) -> Iterator[None]:
+    """Be the only process that writes to the folder ``out`` of a result, from looking at what it holds to the end.
+
+    The folder is made, and taken away again where nothing was put into it. None: nothing is kept, and all is well.
+    Raises UsageError where another process holds it, or it cannot be made.
+    """
+    if out is None:
         yield
+        return
+    made = [place for place in (out, *out.parents) if not place.exists()]
+    with writing(f"{what} to {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            with writing(f"{what} to {out}"):
+                stack.enter_context(folder_lock(out, what))
+            yield
     finally:
-        os.close(descriptor)
+        for place in made:
+            with contextlib.suppress(OSError):  # it holds something now
+                place.rmdir()
 
 
 @contextlib.contextmanager
@@ -42,16 +69,23 @@ def only_writer(destination: Path) -> Iterator[None]:
     """
     destination = destination.absolute()
     with contextlib.ExitStack() as stack:
-        if destination not in _held and fcntl is not None:
+        if stack.enter_context(_once(destination)) and fcntl is not None:
             destination.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_lock_file(destination))
-        _held[destination] = _held.get(destination, 0) + 1
-        try:
-            yield
-        finally:
-            _held[destination] -= 1
-            if not _held[destination]:
-                del _held[destination]
+        yield
+
+
+@contextlib.contextmanager
+def _once(place: Path) -> Iterator[bool]:
+    """Whether this process does not hold ``place`` yet; inside the block it does."""
+    first = place not in _held
+    _held[place] = _held.get(place, 0) + 1
+    try:
+        yield first
+    finally:
+        _held[place] -= 1
+        if not _held[place]:
+            del _held[place]
 
 
 @contextlib.contextmanager

@@ -7,9 +7,11 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from nasharness.search import Problem
+from nasharness.search import Problem, registry
 from nasharness.search.loop import expected_steps
+from nasharness.search.registry import foreign
 from nasharness.studies.cells import Study
+from nasharness.studies.local import in_processes
 from nasharness.studies.shard import Shard
 
 #: Runs of the two probes of an algorithm, and their budget at most.
@@ -43,6 +45,8 @@ def estimate(study: Study, jobs: int = 1, done: Collection[str] = ()) -> Estimat
     cpu, size, longest = 0.0, 0.0, 0.0
     for shard in study.shards():
         if shard.labels[4] not in probes:
+            if foreign(registry.get(shard.algorithm)):  # first where a crash can be told of
+                list(in_processes([replace(shard, problem=0, runs=1)], study.problems[:1], 1))
             probes[shard.labels[4]] = _probe(replace(shard, problem=0), study.problems[0], steps[0])
         if shard.name in done:
             continue

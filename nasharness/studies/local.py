@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from os import _exit
 
 from nasharness.errors import NasharnessError
 from nasharness.search import Problem
@@ -150,7 +151,7 @@ def _attempt(shard: Shard, problems: list[Problem]) -> bytes | BaseException:
 
 def _follow(sentinel: int) -> None:
     wait([sentinel])
-    os._exit(1)
+    _exit(1)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Any
 
 from nasharness import storage
 from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.search import registry
+from nasharness.search.registry import foreign
 from nasharness.storage import reason, writing
 from nasharness.studies.cells import Study, differences
 from nasharness.studies.folder import Folder, is_whole, read_meta, refuse_others
@@ -128,7 +130,8 @@ def _executor(
         from nasharness.studies.on_ray import on_ray
 
         return on_ray(shards, study.problems, ray, study.versions)
-    return in_process(shards, study.problems) if jobs == 1 else in_processes(shards, study.problems, jobs)
+    alone = jobs == 1 and not any(foreign(registry.get(choice.name)) for choice in study.plan.algorithms)
+    return in_process(shards, study.problems) if alone else in_processes(shards, study.problems, jobs)
 
 
 def resume_command(path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from nasharness.errors import DataError
+from nasharness.storage import claimed
 from nasharness.supernets.judge import Judge
 from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult, Trained
@@ -63,6 +64,11 @@ def run_one_shot(
 
 def execute(request: OneShotRequest, judge: Judge, watcher: Watcher | None = None) -> OneShotResult:
     """Do what is requested. The judge looks at what has been derived; no session knows of it."""
+    with claimed(request.out, "a run"):
+        return _execute(request, judge, watcher)
+
+
+def _execute(request: Request, judge: Judge, watcher: Watcher | None) -> OneShotResult:
     side_by_side = len(request.devices) > 1 and len(request.seeds) > 1
     trained: dict[int, Trained] = {}
     current = request.seeds[0]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from nasharness import images as image_sets
+from nasharness import storage
 from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.tables.card import card
@@ -88,6 +89,13 @@ def train(request: TrainRequest, watcher: Watcher | None = None) -> dict[str, An
         device=device,
         precision=request.precision,
     )
+    with storage.claimed(request.out, "a training"):
+        return _trained(request, training, images, split, watcher)
+
+
+def _trained(
+    request: Request, training: Training, images: ImageSet, split: Split, watcher: Watcher | None
+) -> dict[str, Any]:
     out = request.out
     keeper = None if out is None else Keeper(out / "checkpoints", CHECKPOINTS)
     if keeper is not None and out is not None:

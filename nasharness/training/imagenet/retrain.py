@@ -16,6 +16,7 @@ from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
+from nasharness.storage import claimed
 from nasharness.training import optimisers, schedules
 from nasharness.training.checkpoint import Keeper, fitting
 from nasharness.training.device import dtype_of, guarded
@@ -63,7 +64,12 @@ def retrain_images(options: Options, report: Report | None = None) -> dict[str, 
     recipe = recipes.changed(recipe, ema=options.ema, mixup=options.mixup, erase=options.erase, lr=options.lr)
     if options.extra:
         raise UsageError(f"--set {next(iter(options.extra))}: training on images has no such setting")
-    with join(options.device, timeout_seconds=options.timeout) as world, peers(world), Stop() as stop:
+    with (
+        join(options.device, timeout_seconds=options.timeout) as world,
+        peers(world),
+        claimed(options.out if world.main else None, "a training"),
+        Stop() as stop,
+    ):
         return _Run(options, recipe, world, stop, report).run()
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from nasharness.errors import UsageError, unknown
 from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.storage import claimed
 from nasharness.training import checkpoint
 from nasharness.training.device import choose, guarded
 from nasharness.training.distributed import join, peers
@@ -51,6 +52,7 @@ def retrain_text(options: Options, report: Report | None = None, *, say: Say = l
     with (
         join(options.device, timeout_seconds=options.timeout) as world,
         peers(world),
+        claimed(options.out if world.main else None, "a training"),
         guarded("--batch"),
         Stop() as stop,
     ):

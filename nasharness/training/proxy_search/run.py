@@ -17,7 +17,7 @@ from nasharness.search import streams
 from nasharness.search import winner as winners
 from nasharness.search.result import provenance
 from nasharness.spaces.shrink import Graph, GraphSpace, official_assignment
-from nasharness.storage import write_json, writing
+from nasharness.storage import claimed, write_json, writing
 from nasharness.studies.folder import refuse_others
 from nasharness.training.device import choose
 from nasharness.training.proxy_search import trajectory as trajectory_file
@@ -179,6 +179,16 @@ def search(
     A search that was killed, by whatever means, goes on with ``resume``: trainings in the journal are replayed, and the
     result is the same, bit for bit on a CPU. ``progress(done, total, label)``: trainings of the present step.
     """
+    with claimed(request.out, "a search"):
+        return _search(request, resume, progress, on_step)
+
+
+def _search(
+    request: Request,
+    resume: bool,
+    progress: Callable[[int, int, str], None] | None,
+    on_step: Callable[[Trajectory], None] | None,
+) -> Found:
     refuse_others(request.out, "journal.jsonl", "winner.json")
     journal = Journal(request.out, request.identity, resume=resume)
     replayed = 0  # what the search did not ask for is not counted: another --jobs may have finished more of a step
