@@ -68,7 +68,7 @@ def execute(request: OneShotRequest, judge: Judge, watcher: Watcher | None = Non
         return _execute(request, judge, watcher)
 
 
-def _execute(request: Request, judge: Judge, watcher: Watcher | None) -> OneShotResult:
+def _execute(request: OneShotRequest, judge: Judge, watcher: Watcher | None) -> OneShotResult:
     side_by_side = len(request.devices) > 1 and len(request.seeds) > 1
     trained: dict[int, Trained] = {}
     current = request.seeds[0]

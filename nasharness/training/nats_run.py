@@ -94,7 +94,7 @@ def train(request: TrainRequest, watcher: Watcher | None = None) -> dict[str, An
 
 
 def _trained(
-    request: Request, training: Training, images: ImageSet, split: Split, watcher: Watcher | None
+    request: TrainRequest, training: Training, images: ImageSet, split: Split, watcher: Watcher | None
 ) -> dict[str, Any]:
     out = request.out
     keeper = None if out is None else Keeper(out / "checkpoints", CHECKPOINTS)

@@ -184,7 +184,7 @@ def search(
 
 
 def _search(
-    request: Request,
+    request: ShrinkRequest,
     resume: bool,
     progress: Callable[[int, int, str], None] | None,
     on_step: Callable[[Trajectory], None] | None,
