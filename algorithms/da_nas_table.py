@@ -72,7 +72,7 @@ def sources(task: Task, rounds: int, eta: int = 3) -> list[int]:
         "samples": "architectures of each round, as 60,60,60; at least 1; ours (none said: nine tenths of the budget)",
         "drop": "options dropped at each position after each round, as 1 or 2,1; at least 0; ours",
         "final": "how many of what is left are evaluated at the end; at least 0, or -1 for a tenth of the budget; ours",
-        "score": "mean or max of the sampled architectures that have an option; ours",
+        "score": "of an option, over the sampled architectures that have it; mean or max; ours",
         "min_options": "options that a position keeps; at least 2, or 1 where there is an end; ours",
     },
     variants={

@@ -28,7 +28,7 @@ _MEANINGS = {
     "cost_weight": "accuracy, as a fraction, given up per e-fold of the cost; at least 0; the paper's lambda",
     "warmup": "share of the budget in which the cost does not count; 0 to 1; the released code's, 5 of 8 epochs",
     "without": "options that are never taken; names joined by commas, as skip_connect; ours",
-    "answer": "decoded (what each decision tends to) or best (the best sampled, its cost counted); ours",
+    "answer": "what is recommended; decoded (what each decision tends to) or best (sampled, cost counted); ours",
 }
 
 

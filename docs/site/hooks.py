@@ -43,13 +43,13 @@ LINK = re.compile(r"\b(?P<page>docs/[\w/-]+\.md|[a-z-]+\.md)(?P<place>#[\w-]+)?"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the generated pages into the navigation, and guides that it does not name."""
-    pages = Path(config.docs_dir)
+    """Put the generated pages into the navigation, and pages that it does not name at the end of their section."""
     for section in config.nav or []:
-        if isinstance(section, dict) and "How to" in section:
-            named = {target for entry in section["How to"] for target in entry.values()}
-            found = (str(page.relative_to(pages)) for page in sorted((pages / "how-to").glob("*.md")))
-            section["How to"].extend(page for page in found if page not in named)
+        for title, folder in {"How to": "how-to", "Reproduction notes": "reproduction"}.items():
+            if isinstance(section, dict) and title in section:
+                named = str(section[title])
+                pages = sorted(Path(config.docs_dir, folder).glob("*.md"))
+                section[title].extend(f"{folder}/{page.name}" for page in pages if f"{folder}/{page.name}" not in named)
         for entry in section.get("Reference", []) if isinstance(section, dict) else []:
             for title, target in entry.items():
                 if target == "reference/algorithms/":
