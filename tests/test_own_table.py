@@ -311,7 +311,7 @@ def test_ambiguity_is_asked_with_the_command_as_it_should_read(cli, tmp_path, da
 
 def test_a_file_too_large_for_memory_is_refused_before_it_is_read(data_home, tmp_path, monkeypatch):
     file = csv(tmp_path / "mine.csv", frame())
-    monkeypatch.setattr("nasharness.tables.own_files._SHARE", 0.0)
+    monkeypatch.setattr("nasharness.storage.memory.SHARE", 0.0)
     with pytest.raises(UsageError, match="GiB of memory"):
         tables.own_files.import_own([file], name="mine", arch="code", metrics=RUNS)
 
@@ -321,6 +321,14 @@ def test_ten_million_rows_would_say_how_much_memory(monkeypatch, tmp_path):
 
     with pytest.raises(UsageError, match=r"10,000,000,000 rows would take about [\d,.]+ GiB"):
         own_files._check_memory(tmp_path / "big.parquet", 10_000_000_000, 3)
+
+
+def test_neighbours_that_memory_cannot_hold_are_refused_before_they_are_listed(monkeypatch, data_home):
+    """Rows that fill no product have their neighbours listed: far more than the rows themselves."""
+    monkeypatch.setattr("nasharness.storage.memory.memory", lambda: 100)
+    with pytest.raises(UsageError, match="neighbours of 3 architectures, 2 and more, would take about .* of memory"):
+        tables.from_frame({"code": ["11", "12", "21"], "acc": [1, 2, 3]}, name="x", arch="code", metrics={"acc": "acc"})
+    assert not list(data_home.rglob("*.npy"))
 
 
 def test_real_channel_table_as_its_users_import_it(cli, shared_data):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import operator
-import os
 import random
 import time
 import traceback
@@ -24,6 +23,7 @@ from nasharness.search.registry import Record, file_of
 from nasharness.search.result import Result
 from nasharness.search.task import Task
 from nasharness.search.trajectories import Trajectories
+from nasharness.storage.memory import memory
 
 #: Runs that advance together at most. Larger batches save little Python and lose the processor's cache.
 BATCH = 1_000
@@ -277,7 +277,7 @@ def check_request(
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    have = memory()
     if needed > MEMORY_SHARE * have:
         fits = int(runs * MEMORY_SHARE * have / needed)
         if fits == 0:

@@ -12,9 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from nasharness.errors import UsageError, nearest
 from nasharness.spaces.base import Choices, Indices, Space, frozen
 from nasharness.spaces.product import ProductSpace
+from nasharness.storage.memory import check_memory
 
 #: Comparisons of rows without a neighbour with all others, at most.
 _COMPARED = 200_000_000
+#: Bytes that a pair of neighbours takes while they are listed, as measured.
+_PAIR = 52
 
 
 class _Rows(Space):
@@ -207,11 +210,17 @@ def near(features: NDArray[Any]) -> tuple[NDArray[np.int64], Indices]:
     each = [words[position][features[:, position]] for position in range(positions)]
     key = np.sum(each, axis=0, dtype=np.uint64) if positions else np.zeros(n, dtype=np.uint64)
     left, right = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    pairs = 0
     for position in range(positions):
         rest = key - each[position]
         order = np.argsort(rest, kind="stable")
         ends = np.flatnonzero(np.diff(rest[order])) + 1
-        one, other = _within(order, np.diff(np.concatenate([[0], ends, [n]])))
+        counts = np.diff(np.concatenate([[0], ends, [n]]))
+        pairs += int((counts * (counts - 1)).sum())
+        check_memory(
+            f"the neighbours of {n:,} architectures, {pairs:,} and more,", pairs * _PAIR, "Import a part of them"
+        )
+        one, other = _within(order, counts)
         differ = features[one, position] != features[other, position]
         left.append(one[differ])
         right.append(other[differ])

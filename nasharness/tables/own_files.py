@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.storage import file_sha256
+from nasharness.storage.memory import check_memory
 from nasharness.storage.toml import Lines, read_toml
 from nasharness.tables.own import from_frame
 from nasharness.tables.table import Table
@@ -22,10 +23,9 @@ KEYS = (
     "files", "name", "arch", "metrics", "known", "cost", "minimise", "space", "ordered", "missing", "repeated",
     "signal", "final", "source", "licence", "citation",
 )  # fmt: skip
-#: Bytes that a value of a column may take while a table is made of it.
-_BYTES = 40
-#: Share of the machine's memory that an import may take.
-_SHARE = 0.6
+#: Bytes that a row takes while a table is made of it, as measured: the text of its architecture, cut into tokens, and
+#: the value of a column.
+_TEXT, _BYTES = 300, 40
 
 
 def import_own(paths: Sequence[str | os.PathLike[str]], *, force: bool = False, **given: Any) -> Table:
@@ -169,10 +169,5 @@ def read_file(file: Path, wanted: Sequence[str], texts: Sequence[str] = ()) -> d
 
 def _check_memory(file: Path, rows: int, columns: int) -> None:
     """Refuse before reading what would not fit, saying how much it would take."""
-    needed = rows * (columns + 4) * _BYTES
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
-    if needed > _SHARE * have:
-        raise UsageError(
-            f"{file}: {rows:,} rows would take about {needed / 2**30:.1f} GiB of memory to import; this machine has "
-            f"{have / 2**30:.1f} GiB. Import fewer columns, or a part of the rows"
-        )
+    needed = rows * (_TEXT + columns * _BYTES)
+    check_memory(f"{file}: {rows:,} rows", needed, "Import fewer columns, or a part of the rows")
