@@ -26,6 +26,11 @@ def build(space: str, classes: int, *, channels: int, cells: int, generator: tor
     return _BUILDERS[space](classes, channels, cells, generator)
 
 
+def least_weights(space: str, *, channels: int, cells: int) -> int:
+    """Fewer weights than the supernet of ``space`` has, known before it is made."""
+    return cells * (500 * channels**2 if space in _BY_CHANNELS else 1)
+
+
 def _topology(classes: int, channels: int, cells: int, generator: torch.Generator) -> Supernet:
     from nasharness.supernets.tss import TssSupernet
 
@@ -39,5 +44,7 @@ def _sizes(classes: int, channels: int, cells: int, generator: torch.Generator) 
 
 
 _BUILDERS = {"tss": _topology, "sss": _sizes}
+#: spaces whose supernets take ``channels``
+_BY_CHANNELS = ("tss",)
 #: spaces that have a supernet
 SPACES = tuple(_BUILDERS)

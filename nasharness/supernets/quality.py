@@ -27,7 +27,7 @@ from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.base import Supernet
-from nasharness.supernets.build import build
+from nasharness.supernets.build import build, least_weights
 from nasharness.supernets.ranking import Scores, rank
 from nasharness.supernets.recipe import as_published
 from nasharness.supernets.request import load_images
@@ -92,7 +92,7 @@ class Weights:
             epoch = state["epoch"] if "epoch" in state else len(state["rows"])
             net: dict[str, Any] = msgspec.convert(state["net"], dict[str, Any])
             weights = sum(value.numel() for value in net.values())
-            if run.cells > len(net) or (run.space == "tss" and 500 * run.cells * run.channels**2 > weights):
+            if run.cells > len(net) or least_weights(run.space, channels=run.channels, cells=run.cells) > weights:
                 raise ValueError("too few weights for so many cells and channels")  # before a network is made
             return cls(
                 path,
