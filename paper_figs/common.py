@@ -1,4 +1,4 @@
-"""Draw one figure of the committed reference study into ``paper_figs/figures``: PNG, PDF, and the numbers as CSV."""
+"""Draw one figure of the committed reference studies into ``paper_figs/figures``: PNG, PDF, and the numbers as CSV."""
 
 import io
 from pathlib import Path
@@ -9,12 +9,15 @@ from nasharness.analysis import figures
 from nasharness.studies import load
 
 HERE = Path(__file__).resolve().parent
-STUDY = HERE.parent / "results" / "tss-embedded"
+RESULTS = HERE.parent / "results"
+#: Figures of several objectives and of devices, from a study that searched by them.
+OF_FRONTS = ("device-agreement", "device-best", "fronts", "hypervolume", "under-limits")
 
 
 def make(name: str) -> None:
     """Draw the figure ``name``; the PNG gets a palette, which keeps a clone small."""
-    drawn = figures.draw(load(STUDY), HERE / "figures", only=[name])
+    study = RESULTS / ("tss-fronts" if name in OF_FRONTS else "tss-embedded")
+    drawn = figures.draw(load(study), HERE / "figures", only=[name])
     for path in drawn.written:
         if path.suffix == ".png":
             _to_palette(path)

@@ -23,6 +23,9 @@ from tests.study_fixtures import cells as made_up_cells
 from tests.study_fixtures import write_study
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Figures of several objectives and of devices: see test_front_figures.py.
+OF_FRONTS = ["device-agreement", "device-best", "fronts", "hypervolume", "under-limits"]
+PLAIN = [name for name in figures.KINDS if name not in OF_FRONTS]
 ALGORITHMS = ["random", "rea", "autoshrink", "autoshrink.set", "autoshrink.pooled"]
 
 
@@ -44,15 +47,18 @@ def source(folder):
 def drawn(source):
     """Every figure with its numbers, as `render` returns them."""
     with looks():
-        return {name: figures.render(source, name) for name in figures.KINDS}
+        return {name: figures.render(source, name) for name in PLAIN}
 
 
 @pytest.fixture(scope="module")
 def reference():
-    """Every figure of the committed reference study."""
+    """Every figure of the committed reference studies."""
     with looks():
-        source = StudyView(load(ROOT / "results" / "tss-embedded"))
-        return {name: figures.render(source, name) for name in figures.KINDS}
+        made = {}
+        for study, names in (("tss-embedded", PLAIN), ("tss-fronts", OF_FRONTS)):
+            source = StudyView(load(ROOT / "results" / study))
+            made |= {name: figures.render(source, name) for name in names}
+        return made
 
 
 @pytest.mark.parametrize("name", sorted(set(figures.KINDS) - {"shrinking"}))
@@ -65,7 +71,8 @@ def test_committed_figures_are_those_of_the_reference_study(reference, name):
 def test_every_figure_has_a_script_and_the_study_is_small():
     scripts = {path.stem.replace("_", "-") for path in (ROOT / "paper_figs").glob("*.py")} - {"common"}
     assert scripts == set(figures.KINDS)
-    assert sum(path.stat().st_size for path in (ROOT / "results" / "tss-embedded").rglob("*")) < 1_000_000
+    for study in ("tss-embedded", "tss-fronts"):
+        assert sum(path.stat().st_size for path in (ROOT / "results" / study).rglob("*")) < 1_000_000
 
 
 def panels(source, drawn, name):
@@ -209,7 +216,7 @@ def test_spans_rebuild_what_was_held(source):
         assert set(zip(inside["position"], inside["option"], strict=True)) == held
 
 
-@pytest.mark.parametrize("name", list(figures.KINDS))
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_figure_names_table_protocol_and_runs(drawn, name):
     text = " ".join(words.get_text() for words in drawn[name][0].texts)
     assert "tss/embedded (9cb88bc5)" in text
@@ -221,7 +228,7 @@ def test_every_figure_names_table_protocol_and_runs(drawn, name):
         assert "random" in drawn[name][1].to_csv() + labels
 
 
-@pytest.mark.parametrize("name", list(figures.KINDS))
+@pytest.mark.parametrize("name", PLAIN)
 def test_no_text_overlaps_another_or_leaves_the_figure(drawn, reference, name):
     for figure in (drawn[name][0], reference[name][0]):
         check_texts(figure)
@@ -416,7 +423,7 @@ def test_studies_that_cannot_be_ranked_say_why(tmp_path):
 def test_runs_of_one_evaluation_are_drawn_or_left_out(tmp_path):
     plan = Plan.create(algorithms=["random", "rea", "bohb"], space="tss", runs=4, seconds=1.0, table="embedded")
     drawn = figures.draw(load(run_study(plan, tmp_path / "short")), tmp_path / "out", formats=("svg",))
-    assert len(drawn.written) + 2 * len(drawn.left_out) == 2 * len(figures.KINDS)
+    assert len(drawn.written) + 2 * len(drawn.left_out) == 2 * len(PLAIN)
 
 
 def test_budgets_are_not_mixed(tmp_path):

@@ -12,13 +12,14 @@ import click
 from nasharness.cli.options import ModalCommand, given, option, refuse
 from nasharness.errors import UsageError
 
-ALGO, PAPER, TABLE, SCORES, SUPERNET = "algo", "paper", "table", "scores", "supernet"
+ALGO, PAPER, TABLE, SCORES, SUPERNET, HARDWARE = "algo", "paper", "table", "scores", "supernet", "hardware"
 #: what is asked, named as the option that asks it -> the function that answers, with its module
 MODES = {
     ALGO: ("validate_algorithms", "compare_algorithms"),
     PAPER: ("validate_checks", "check_paper"),
     SCORES: ("validate_checks", "rank_scores"),
     SUPERNET: ("validate_supernet", "assess_supernet"),
+    HARDWARE: ("validate_hardware", "check_devices"),
     TABLE: ("validate_checks", "check_one_table"),
 }
 
@@ -84,10 +85,12 @@ class Validate(ModalCommand):
 @of_supernet("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="Their split.")
 @of_supernet("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.")
 @of_supernet("--curve/--no-curve", default=True, help="Tau by epoch too, where weights were kept.")
-@of_supernet("--figure", type=click.Path(path_type=Path), metavar="FILE",
-              help="Draw it: FILE.png, FILE.pdf, FILE.csv.")  # fmt: skip
+@option("--figure", type=click.Path(path_type=Path), metavar="FILE", modes=(SUPERNET, HARDWARE),
+        help="Of --supernet and --hardware: draw it, FILE.png, FILE.pdf, FILE.csv.")  # fmt: skip
 @of_supernet("--save-scores", type=click.Path(path_type=Path), metavar="FILE.csv",
               help="Write what --scores reads.")  # fmt: skip
+@click.option("--hardware", is_flag=True, default=None,
+              help="What HW-NAS-Bench says of devices, from the data at hand.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(**options: Any) -> int:
     """Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
@@ -100,6 +103,7 @@ def command(**options: Any) -> int:
     nasharness validate --table light
     nasharness validate --scores proxy.csv
     nasharness validate --supernet results/rsps --space tss --figure results/rsps/ranking
+    nasharness validate --hardware
 
     Exit code: 0; 1 when NEW is worse anywhere, or with --require better when it is not better, or when a check fails.
     """  # noqa: D301 - click reads the escape
@@ -108,13 +112,15 @@ def command(**options: Any) -> int:
         raise UsageError(f"{' and '.join('--' + mode for mode in asked)} ask for different things; give one of them")
     if not asked and options[TABLE] is None:
         raise UsageError(
-            "nothing to validate; give --algo NEW --against OLD, --paper nats-bench, --table [NAME], --scores FILE or "
-            "--supernet PATH"
+            "nothing to validate; give --algo NEW --against OLD, --paper nats-bench, --table [NAME], --scores FILE, "
+            "--supernet PATH or --hardware"
         )
     mode = asked[0] if asked else TABLE
     for other in MODES:
         if other != mode:
             refuse(given(click.get_current_context(), other), f"not for --{mode}, but for --{other}")
+    if options["figure"] is not None and mode not in (SUPERNET, HARDWARE):
+        raise UsageError(f"--figure: not for --{mode}, but for --supernet and --hardware")
     module, function = MODES[mode]
     answer: int = getattr(importlib.import_module(f"nasharness.cli.{module}"), function)(options)
     return answer

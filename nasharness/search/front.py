@@ -56,6 +56,7 @@ class Exact:
             "reference_point": None if point is None else shown(problem, point).tolist(),
             "hypervolume": _number(self.volume),
             "reachable_hypervolume": _number(self.reachable_share),
+            "limits": limits_of(problem),
         }
 
 
@@ -128,6 +129,20 @@ def exact_of(problem: Problem) -> Exact | None:
     except UsageError as error:  # a front of one point; or three objectives, which need a package that may not be here
         return Exact(points, front[first], reachable, None, np.nan, np.nan, str(error))
     return Exact(points, front[first], reachable, reference, volume, share)
+
+
+def limits_of(problem: Problem) -> dict[str, list[float]]:
+    """Limits to ask under, by known objective: the quartiles of its values over the space, lowest first.
+
+    A quarter of the architectures keeps the first, and so on; they are the table's, whoever searches.
+    """
+    known, everything = problem.known(), np.arange(problem.space.size, dtype=np.int32)
+    found = {}
+    for number, objective in enumerate(problem.objectives):
+        if objective.known and objective.minimise and known is not None:
+            quartiles = np.nanpercentile(-known.values(number, everything), [25, 50, 75])
+            found[objective.name] = [float(value) for value in quartiles]
+    return found
 
 
 def fronts_of(problem: Problem, trajectories: Trajectories) -> Fronts | None:

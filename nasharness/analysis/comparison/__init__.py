@@ -219,7 +219,7 @@ def compare(
 
 def _within(rows: pd.DataFrame, cell: Mapping[str, Any], under: Under) -> list[str]:
     """What to say of runs that found nothing within a limit."""
-    empty = int(np.isnan(best_under(rows[rows["last"]], cell, under)[0]).sum())
+    empty = int(np.isnan(best_under(rows[rows["last"]], cell, under).final).sum())
     if not empty or not percent(cell):
         return []
     return [f"{empty:,} runs of {cell['algorithm']} found nothing that keeps {under}; they count as 0 %"]

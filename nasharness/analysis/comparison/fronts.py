@@ -60,23 +60,32 @@ def read_limit(text: str, cell: Mapping[str, Any]) -> Under:
     return found
 
 
-def best_under(last: pd.DataFrame, cell: Mapping[str, Any], limit: Under) -> tuple[Floats, Any]:
-    """Of each run, the final metric and the architecture of the best *by the signal* that keeps the limit.
+@dataclass(frozen=True)
+class Found:
+    """What each run found best within a limit, arrays ``[runs]``; where it found nothing, -1 and NaN."""
 
-    ``last``: a row a run. The final metric in its own direction, NaN, and the architecture -1, where a run found
-    nothing that keeps it. That the front holds the answer to any limit is what makes it one.
+    arch: NDArray[np.int32]
+    signal: Floats
+    final: Floats
+
+
+def best_under(last: pd.DataFrame, cell: Mapping[str, Any], limit: Under) -> Found:
+    """Of each run, the best *by the signal* that keeps the limit: a front holds the answer to any limit.
+
+    ``last``: a row a run. Signal and final metric in their own direction.
     """
     sign = -1 if cell["protocol"].get("direction") == "min" else 1
     objectives = len(_objectives(cell))
-    finals, archs = np.full(len(last), np.nan), np.full(len(last), -1, dtype=np.int64)
+    found = Found(np.full(len(last), -1, dtype=np.int32), np.full(len(last), np.nan), np.full(len(last), np.nan))
     columns = (last[name] for name in ("front", "front_signals", "front_values"))
     for run, (members, signals, values) in enumerate(zip(*columns, strict=True)):
         table = np.reshape(values, (-1, objectives))
         keeps = limit.keeps(table)
         if keeps.any():
             best = np.where(keeps, sign * np.asarray(signals), -np.inf).argmax()
-            finals[run], archs[run] = metric(table[best : best + 1], cell)[0], members[best]
-    return finals, archs
+            found.arch[run], found.signal[run] = members[best], signals[best]
+            found.final[run] = metric(table[best : best + 1], cell)[0]
+    return found
 
 
 def optimum_under(cell: Mapping[str, Any], limit: Under) -> tuple[float, int]:

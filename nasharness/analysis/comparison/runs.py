@@ -132,7 +132,7 @@ def runs_of(
         rows = rows.assign(final=-rows["final"], recommended_final=-rows["recommended_final"])
         last = rows[rows["last"]]
     if under is not None:
-        values = sign_of(cell) * best_under(last, cell, under)[0]
+        values = sign_of(cell) * best_under(last, cell, under).final
         if percent(cell):
             values = np.where(np.isnan(values), 0.0, values)
     elif score == "recommended":

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasharness.analysis.figures import curves, finals, landscape, shrinking
+from nasharness.analysis.figures import curves, devices, finals, fronts, landscape, shrinking
 from nasharness.analysis.figures.files import FORMATS, as_csv, check_formats, write_figure
 from nasharness.analysis.figures.source import StudyView
 from nasharness.analysis.figures.style import looks
@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """One figure: its title, how its numbers are computed, and how they are drawn."""
+    """One figure: its title, how its numbers are computed, and how they are drawn.
+
+    ``of``: whether a study is of its kind at all; of others it is drawn, or refused, by name alone.
+    """
 
     title: str
     data: Callable[[StudyView], pd.DataFrame]
     draw: Callable[[StudyView, pd.DataFrame], Figure]
+    of: Callable[[StudyView], bool] = lambda _: True
 
 
 def _incumbent(title: str, axis: str) -> Kind:
@@ -52,6 +56,11 @@ KINDS: dict[str, Kind] = {
     "final-runs": Kind("Final metric of the runs", finals.final_runs, finals.draw_final_runs),
     "landscape": Kind("Search signal against final metric", landscape.landscape, landscape.draw_landscape),
     "pareto": Kind("Accuracy against cost", landscape.pareto, landscape.draw_pareto),
+    "fronts": Kind("Fronts that runs attain", fronts.attained, fronts.draw_attained, fronts.several),
+    "hypervolume": Kind("Hypervolume against evaluations", fronts.growth, fronts.draw_growth, fronts.several),
+    "under-limits": Kind("The best under limits", fronts.under_limits, fronts.draw_under_limits, fronts.several),
+    "device-agreement": Kind("How far devices agree", devices.agreement, devices.draw_agreement, devices.named),
+    "device-best": Kind("The best network of each device", devices.best, devices.draw_best, devices.named),
     "shrinking": Kind("What was shrunk away, and when", shrinking.shrinking, shrinking.draw_shrinking),
 }
 
@@ -70,6 +79,11 @@ def names(only: Sequence[str] | None = None) -> list[str]:
         if name not in KINDS:
             raise unknown("figure", name, KINDS, "nasharness figures --help")
     return list(KINDS) if not only else [name for name in KINDS if name in only]
+
+
+def of(source: StudyView) -> list[str]:
+    """Names of the figures for studies of this kind."""
+    return [name for name, kind in KINDS.items() if kind.of(source)]
 
 
 def render(source: StudyView, name: str) -> tuple[Figure, pd.DataFrame]:
@@ -100,6 +114,7 @@ def draw(
     wanted = names(only)
     check_formats(formats)
     source = results if isinstance(results, StudyView) else StudyView(results, average)
+    wanted = wanted if only else of(source)
     done = Drawn()
     with looks():
         for number, name in enumerate(wanted):
@@ -116,4 +131,4 @@ def draw(
     return done
 
 
-__all__ = ["FORMATS", "KINDS", "Drawn", "StudyView", "draw", "names", "render"]
+__all__ = ["FORMATS", "KINDS", "Drawn", "StudyView", "draw", "names", "of", "render"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasharness.analysis import statistics
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
@@ -35,13 +36,18 @@ def incumbent(source: StudyView, axis: str) -> pd.DataFrame:
         grid = panel.grid(axis)
         for runs in panel.runs:
             own = grid[grid >= runs.first(axis)]
-            band = _centre_and_band(runs.at(axis, own), source.average)
-            parts.append(_curve(panel, runs, {axis: own}, source.average, band) | {"optimum": panel.optimum})
-    return _frame(parts)
+            band = centre_and_band(runs.at(axis, own), source.average)
+            parts.append(curve(panel, runs, {axis: own}, source.average, band) | {"optimum": panel.optimum})
+    return frame(parts)
 
 
-def _curve(
-    panel: Panel, runs: Runs, budgets: dict[str, Floats], column: str, band: Iterable[Floats], count: int | None = None
+def curve(
+    panel: Panel,
+    runs: Runs,
+    budgets: dict[str, NDArray[Any]],
+    column: str,
+    band: Iterable[Floats],
+    count: int | None = None,
 ) -> dict[str, Any]:
     """What is drawn of one algorithm: its ``column`` at ``budgets``, and the band around it."""
     columns = dict(zip((column, "low", "high"), band, strict=True))
@@ -49,13 +55,15 @@ def _curve(
     return named | budgets | columns | {"runs": len(runs.last) if count is None else count}
 
 
-def _frame(parts: list[dict[str, Any]]) -> pd.DataFrame:
+def frame(parts: list[dict[str, Any]]) -> pd.DataFrame:
+    """What ``curve`` gives, one below the other."""
     import pandas as pd
 
     return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
 
 
-def _centre_and_band(values: Floats, average: str) -> tuple[Floats, Floats, Floats]:
+def centre_and_band(values: Floats, average: str) -> tuple[Floats, Floats, Floats]:
+    """Centre and band of ``[runs, budgets]`` by one of AVERAGES."""
     if average == "median":
         low, centre, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
         return centre, low, high
@@ -81,7 +89,7 @@ def draw_incumbent(source: StudyView, data: pd.DataFrame, axis: str) -> Figure:
         rows = data[data["panel"] == panel.title]
         words = "best found" if np.isnan(panel.optimum) else "table's optimum"
         axes.axhline(panel.best, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
-        _lines(axes, source, rows, axis, source.average)
+        lines(axes, source, rows, axis, source.average)
         axes.set_ylim(*_zoom(rows, axis, source.average, panel.best))
         axes.annotate(
             f"{words} {panel.best:.2f}",
@@ -105,11 +113,13 @@ def _zoom(rows: pd.DataFrame, axis: str, average: str, optimum: float) -> tuple[
     return worst - 0.08 * span, optimum + 0.06 * span
 
 
-def _lines(axes: Axes, source: StudyView, rows: pd.DataFrame, axis: str, column: str) -> None:
+def lines(axes: Axes, source: StudyView, rows: pd.DataFrame, axis: str, column: str, steps: bool = False) -> None:
+    """Draw ``column`` with its band over ``axis``, an algorithm a line. ``steps``: hold each value until the next."""
     for label, own in rows.groupby("algorithm", observed=True, sort=False):
         look = source.looks[str(label)]
         x = own[axis].to_numpy()
-        axes.fill_between(x, own["low"], own["high"], color=look.colour, alpha=0.18, linewidth=0, zorder=2)
+        band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "zorder": 2}
+        axes.fill_between(x, own["low"], own["high"], step="post" if steps else None, **band)
         index = list(source.looks).index(str(label))
         marks = np.searchsorted(x, np.geomspace(max(x[0], 1e-9), x[-1], 6)[1:] * 0.8 ** (index % 4 / 4)).clip(
             0, len(x) - 1
@@ -117,6 +127,7 @@ def _lines(axes: Axes, source: StudyView, rows: pd.DataFrame, axis: str, column:
         axes.plot(
             x,
             own[column],
+            drawstyle="steps-post" if steps else "default",
             color=look.colour,
             linestyle=look.dash,
             marker=look.marker,
@@ -175,8 +186,8 @@ def ranks(source: StudyView) -> pd.DataFrame:
         chunks = -(-len(panel.runs) * len(seeds) * len(grid) // CHUNK)
         described = [_ranks_at(panel, axis, some, seeds) for some in np.array_split(grid, min(chunks, len(grid)))]
         for runs, band in zip(panel.runs, np.concatenate(described, axis=2), strict=True):
-            parts.append(_curve(panel, runs, {axis: grid}, "rank", band, len(seeds)))
-    return _frame(parts)
+            parts.append(curve(panel, runs, {axis: grid}, "rank", band, len(seeds)))
+    return frame(parts)
 
 
 def _ranks_at(panel: Panel, axis: str, grid: Floats, seeds: set[int]) -> Floats:
@@ -200,7 +211,7 @@ def draw_ranks(source: StudyView, data: pd.DataFrame) -> Figure:
     axis = rank_axis(source)
     made = sheet(len(source.panels), legend=source.legend, note=f"{RANK_NOTE} {source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
-        _lines(axes, source, data[data["panel"] == panel.title], axis, "rank")
+        lines(axes, source, data[data["panel"] == panel.title], axis, "rank")
         axes.set_ylim(len(panel.runs) + 0.3, 0.7)
         axes.set_yticks(range(1, len(panel.runs) + 1))
     made.label(source.titles, AXES[axis], "mean rank")

@@ -13,11 +13,12 @@ import numpy as np
 
 from nasharness import spaces
 from nasharness.analysis import figures
-from nasharness.analysis.comparison import Comparison, Row, Section, compare
+from nasharness.analysis.comparison import Overall, Row, Section, compare
+from nasharness.analysis.comparison.text import meaning
 from nasharness.analysis.figures import pictures
 from nasharness.analysis.figures.source import Panel, StudyView, budget_text
 from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
-from nasharness.analysis.report import training
+from nasharness.analysis.report import device, training
 from nasharness.analysis.report.page import document, header, scrolling, table
 from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
@@ -56,6 +57,7 @@ def write(
         atomically(target, text)
         if results is not None:
             write_winners(results, target.parent / FOLDER)
+            device.write_winners(StudyView(results, average), target.parent / FOLDER)
     return target
 
 
@@ -77,17 +79,23 @@ def render(
         return document(name, top, [training.section(trainings)])
     source = StudyView(results, average)
     compared = compare(results.frame, results.cells)
+    fronts = [cell for cell in results.cells if cell.get("front", {}).get("hypervolume")]
+    boards = list(compared.sections)
+    boards += compare(results.frame, fronts, score="hypervolume").sections if fronts else ()
     name = title or ", ".join(path.resolve().name for path in results.paths)
-    sections = [_boards(source, compared), _figures(source, progress), _winners(source)]
+    sections = [_boards(source, boards, compared.overall), _figures(source, progress), _winners(source)]
+    if fronts:
+        sections.append(device.section(source, lambda label: _swatch(source, label)))
     if trainings:
         sections.append(training.section(trainings, lambda label: _swatch(source, label)))
     sections += [_settings(source), _provenance(results)]
-    return document(name, _header(source, name, bool(trainings)), sections)
+    more = [("device", "For your device")] if fronts else []
+    more += [("training", "Full training")] if trainings else []
+    return document(name, _header(source, name, more), sections)
 
 
-def _header(source: StudyView, name: str, trained: bool) -> str:
-    links = [("leaderboard", "Leaderboard"), ("figures", "Figures"), ("winners", "Winners")]
-    links += [("training", "Full training")] if trained else []
+def _header(source: StudyView, name: str, more: Sequence[tuple[str, str]]) -> str:
+    links = [("leaderboard", "Leaderboard"), ("figures", "Figures"), ("winners", "Winners"), *more]
     links += [("settings", "Settings"), ("provenance", "Provenance")]
     datasets = ", ".join(panel.title for panel in source.panels)
     lead = f"{count(len(source.algorithms), 'algorithm')} on {datasets}. {source.note_runs}"
@@ -124,13 +132,12 @@ def _columns(section: Section) -> list[Column]:
     ]
 
 
-def _boards(source: StudyView, compared: Comparison) -> str:
+def _boards(source: StudyView, sections: Sequence[Section], overall: Overall | None) -> str:
     titles = {(panel.space.name, panel.dataset): panel.title for panel in source.panels}
     parts = ['<h2 id="leaderboard">Leaderboard</h2><p>Click a heading to sort. Small print: 95 % intervals, stratified '
              "bootstrap over runs. Evaluations and seconds to a target are medians over all runs.</p>"]  # fmt: skip
-    for section in compared.sections:
+    for section in sections:
         parts.append(_board(source, section, titles.get((section.space, section.dataset), section.dataset)))
-    overall = compared.overall
     if overall is not None:
         rows = "".join(
             f'<tr><th scope="row">{_swatch(source, label)}{_(label)}</th><td>{_spread(rank, bounds)}</td></tr>'
@@ -167,13 +174,14 @@ def _board(source: StudyView, section: Section, title: str) -> str:
         rows.append(f"<tr>{label}{''.join(cells)}</tr>")
     board = f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     notes = "".join(f'<p class="quiet">{_(note)}</p>' for note in section.notes)
+    of = f"{title}: fronts" if section.score == "hypervolume" else title
     return (
-        f'<section><h3>{_(title)}</h3><p class="quiet">{_(section.score.capitalize())} metric '
+        f'<section><h3>{_(of)}</h3><p class="quiet">{_(meaning(section).capitalize())}, by '
         f"{_(section.protocol['final'])}, "
-        f"{_(section.budget)}; the table's optimum is {_number(section.optimum, '.2f')} %. "
+        f"{_(section.budget)}; the best there is: {_number(section.optimum, '.2f')} %. "
         f"P better: probability that a run beats one of {_(section.reference)}; "
         "p: paired Wilcoxon test against it. Reach: share of runs whose "
-        f"incumbent reached {section.target:.2f} %.</p>"
+        f"{'front' if section.score == 'hypervolume' else 'incumbent'} reached {section.target:.2f} %.</p>"
         f"{scrolling(f'Leaderboard of {title}', board)}"
         f'<p class="hidden" aria-live="polite"></p>{notes}</section>'
     )
@@ -215,7 +223,9 @@ def _figures(source: StudyView, progress: Callable[[int, int], None] | None) -> 
     parts = ['<h2 id="figures">Figures</h2>']
     left_out = []
     with looks():
-        for number, (name, kind) in enumerate(figures.KINDS.items()):
+        wanted = figures.of(source)
+        for number, name in enumerate(wanted):
+            kind = figures.KINDS[name]
             try:
                 figure, _data = figures.render(source, name)
             except (UsageError, DataError) as error:
@@ -226,7 +236,7 @@ def _figures(source: StudyView, progress: Callable[[int, int], None] | None) -> 
                 f"{scrolling(kind.title, themed_svg(figure, name, kind.title))}</figure>"
             )
             if progress is not None:
-                progress(number + 1, len(figures.KINDS))
+                progress(number + 1, len(wanted))
     if left_out:
         parts.append(f'<p class="quiet">Not drawn:</p><ul class="quiet">{"".join(left_out)}</ul>')
     return "\n".join(parts)
