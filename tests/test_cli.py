@@ -316,3 +316,12 @@ def test_nothing_heavy_is_imported():
     code = "import sys, nasharness.cli; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False", "nasharness --help must not wait for numpy"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """``nasharness list algos | head -1``: nothing is said, and no plug-in is blamed."""
+    command = [sys.executable, "-m", "nasharness", "list", "algos"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141

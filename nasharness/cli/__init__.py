@@ -57,8 +57,18 @@ def _traceback_option(hidden: bool = False) -> click.Option:
     )  # fmt: skip
 
 
+class _ReaderGoneError(Exception):
+    """Who read standard output (head, less) has gone. Click would end the process itself, as a plug-in may not."""
+
+
 class Commands(click.Group):
     """Loads a command when it is used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -124,7 +134,7 @@ def _outermost(error: BaseException, words: list[str]) -> int:
         isinstance(error, click.Abort) and not isinstance(error.__cause__, EOFError)
     ):
         return _fail("interrupted", 130)
-    if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone
+    if isinstance(error, BrokenPipeError | _ReaderGoneError):
         return 141
     if isinstance(error, OSError) and not error.filename:  # standard output on a full disk, say
         return _fail(f"cannot write: {error.strerror or error}", 1)
