@@ -88,7 +88,8 @@ def frame(cell: dict, strength: float = 0.0, shift: float = 0.0) -> pd.DataFrame
                     "evaluations": total if last else -1,
                 }
             )
-    made = pd.DataFrame(rows).assign(hypervolume=np.nan, igd_plus=np.nan)
+    nothing = dict.fromkeys(("hypervolume", "igd_plus", "signal_regret", "recommended_signal_regret"), np.nan)
+    made = pd.DataFrame(rows).assign(**nothing)
     for column in NAMES:
         value = {"cell": cell["id"], "table": f"{cell['table']['source']}:{cell['table']['checksum'][:12]}"}
         made[column] = value[column] if column in value else cell[column]

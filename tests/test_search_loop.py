@@ -156,7 +156,7 @@ def test_slots_behind_the_budget_are_not_told(plug):
     assert np.isnan(Listed.last_told).tolist() == [[False, False, True, True]] * 2
 
 
-def test_first_of_equals_is_the_incumbent(tmp_path, plug):
+def test_ties_are_broken_at_random_and_alike_for_all(tmp_path, plug):
     with TableWriter(
         tmp_path / "t", space="tss", name="flat", version="0", size=15625, source="-", licence="-", citation="-"
     ) as writer:
@@ -165,11 +165,22 @@ def test_first_of_equals_is_the_incumbent(tmp_path, plug):
                 dataset, metric, np.full(15625, 50.0), unit="percent", schedule=12, epochs=(12,), seeds=("mean",)
             )
         writer.add("cifar10-valid", "train_s", np.ones(15625), unit="s")
-    Listed.steps = [[4, 3], [2], [9]]
-    plug(Listed)
-    result = nasharness.run("plugged", Problem.create(table=Table.open(tmp_path / "t")), runs=2)
-    assert result.incumbent.tolist() == [4, 4]
-    assert (result.trajectories.incumbents() == 4).all()
+    problem = Problem.create(table=Table.open(tmp_path / "t"))
+    found = []
+    for steps in ([[4, 3], [2], [9]], [[9, 4, 2, 3]], [[9], [3, -1], [4, 2]]):  # whatever the order and the steps
+        Listed.steps = steps
+        plug(Listed)
+        result = nasharness.run("plugged", problem, runs=400)
+        found.append(result.incumbent.tolist())
+        assert result.trajectories.incumbents()[:, -1].tolist() == found[-1]
+        improved, _ = result.trajectories.improvements()
+        assert improved[:, 0].all()
+        assert (improved.sum(axis=1) > 1).any()
+    assert found[0] == found[1] == found[2]
+    counts = np.bincount(found[0], minlength=10)[[2, 3, 4, 9]]
+    assert counts.sum() == 400
+    assert (np.abs(counts - 100) < 40).all()
+    assert "signal-tied" in [caveat.code for caveat in result.caveats]
 
 
 def test_lower_fidelities_cost_less_and_unknown_ones_are_refused(plug):

@@ -19,6 +19,7 @@ from nasharness.cli import cli
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Backend, Problem
 from nasharness.search.evaluator import Evaluator
+from nasharness.search.streams import lots
 from nasharness.search.winner import read_winner
 from nasharness.spaces import ChoiceSpace, registry
 from nasharness.studies import Plan, cells, load, run_study, write
@@ -59,13 +60,18 @@ def test_rows_equal_a_plain_walk_over_trajectories(algorithm, options, tmp_path)
     result = nasharness.run(algorithm, space="tss", runs=9, seed=3, **options)
     truth = result.problem.truth()
     expected = []
+
+    def lot(seed, arch):
+        return lots(np.array([seed]), np.array([[arch]]))[0, 0]
+
     for run, seed in enumerate(result.seeds):
         best, incumbent = -np.inf, -1
         count = int(result.trajectories.count[run])
         for step in range(count):
             signal_ = result.trajectories.signal[run, step]
-            if signal_ > best:
-                best, incumbent = signal_, int(result.trajectories.ids[run, step])
+            arch = int(result.trajectories.ids[run, step])
+            if signal_ > best or (signal_ == best and lot(seed, arch) > lot(seed, incumbent)):
+                best, incumbent = signal_, arch
                 clock = result.trajectories.clock[run, step]
                 expected.append((seed, step + 1, clock, best, incumbent, truth.values[incumbent], False, -1, -1))
         expected.append((seed, count, result.seconds[run], best, int(result.incumbent[run]), result.final[run], True,

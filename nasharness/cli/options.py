@@ -99,6 +99,8 @@ def asked_of_a_table(*, modes: str | Sequence[str] = ()) -> Callable[[Function],
         option("--environments", modes=modes, metavar="MEASURE,...",
                help="Measurements that every evaluation shows, in place of signal and objectives."),
         option("--target", modes=modes, metavar="MEASURE", help="The environment that results are scored by."),
+        option("--realisations", modes=modes, metavar="all|N|M,...",
+               help="Realisations of the signal's noise: all trials, N draws, or named measures (one)."),
         option(
             "--table", metavar="NAME",
             help="embedded, light, official or the name of an imported table; overrides the order of look-up.",

@@ -126,8 +126,12 @@ def command(
         return
     refuse(training, f"{algo} asks a table and trains nothing; such options go with one-shot algorithms")
     settings = record.settings(assignments)
+    realised = searching.pop("realisations", None)
     problem = Problem.create(space, dataset, table=table, final=final, **{"repeats": "charged"} | searching)
     runs, seed = check_request(record, settings, problem, problem.evaluator(), runs, seed)
+    if realised is not None:
+        _replicated(record, settings, problem, realised, asked, as_json)
+        return
     if out is not None:
         from nasharness.studies import write
         from nasharness.studies.of_result import study_of
@@ -155,6 +159,32 @@ def command(
         return
     click.echo(render(result, ascii=ascii_only()))
     click.echo(f"written    {out or 'nothing; --out DIR keeps every evaluation and winner.json'}")
+
+
+def _replicated(
+    record: Any, settings: dict[str, Any], problem: Any, realised: str, asked: dict[str, Any], as_json: bool
+) -> None:
+    """Search on several realisations of the signal, and say what that comes to."""
+    from nasharness.search import replicate
+    from nasharness.search.text import header
+
+    if asked["out"] is not None:
+        raise UsageError(
+            f"--out and --realisations: keep them as a study: nasharness study --algo {record.name} --realisations "
+            f"{realised} --out {asked['out']} ..."
+        )
+    signals = [str(one.signal) for one in problem.realised(realised)]
+    if not as_json:
+        click.echo(header(problem, record, settings).replace(str(problem.signal), ", ".join(signals), 1))
+        click.echo()
+    progress = Progress("runs")
+    try:
+        found = replicate(
+            record.name, problem, realised, runs=asked["runs"], seed=asked["seed"], settings=settings, progress=progress
+        )
+    finally:
+        progress.close()
+    click.echo(json.dumps(found.summary(), allow_nan=False) if as_json else str(found))
 
 
 def _kept(interrupted: Any, out: Path | None) -> str:

@@ -48,8 +48,8 @@ def command(
     """Run a study: algorithms x data sets x seeds, written as shards that survive whatever happens.
 
     PLAN.toml holds the same as the options: algorithms, space, datasets, runs, seed, evaluations, seconds, budget,
-    signal, final, repeats, table, objectives, limits, start, stages, environments, target, and [settings]. Options
-    replace what the file says.
+    signal, final, repeats, table, objectives, limits, start, realisations, stages, environments, target, and
+    [settings]. Options replace what the file says.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
@@ -126,19 +126,22 @@ def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
     plan = study.plan
     shards = study.shards()
     done = _done(study, out) if out is not None else set()
+    each = len(study.problems) // len(plan.datasets)
     lines = [
         f"study      {count(len(plan.algorithms), 'algorithm')} x {count(len(plan.datasets), 'data set')} x "
-        f"{count(plan.runs, 'run')} = {count(plan.total_runs, 'run')} in {count(len(shards), 'shard')}",
+        + (f"{each} realisations x " if plan.realisations else "")
+        + f"{count(plan.runs, 'run')} = {count(each * plan.total_runs, 'run')} in {count(len(shards), 'shard')}",
         f"seeds      {plan.seed} to {plan.seed + plan.runs - 1}",
         *_wrapped("algorithms", [str(choice) for choice in plan.algorithms]),
     ]
-    for problem in study.problems:
+    for place, problem in enumerate(study.problems[::each]):
+        signals = [str(one.signal) for one in study.problems[place * each : (place + 1) * each]]
         lines.append(
             f"data set   {problem.dataset}: table {problem.table.name} ({problem.table.version}, "
             f"checksum {problem.table.checksum[:12]})"
         )
         lines.append(
-            f"           signal {problem.signal} -> final {problem.final}; repeats {problem.repeats}; "
+            f"           signal {', '.join(signals)} -> final {problem.final}; repeats {problem.repeats}; "
             f"{budget_text(problem)}"
         )
         lines += [] if problem.start.own else [f"           start {problem.start}"]

@@ -49,7 +49,12 @@ class Validate(ModalCommand):
 @click.option("--signal", metavar="MEASURE", help="What the searches see: val@12 ...")
 @click.option("--final", metavar="MEASURE", help="What results, or a proxy's ranking, are scored by: test@200 ...")
 @of_algo("--repeats", metavar="charged|free", help="Cost of repeats (default charged, or the baseline's).")
-@click.option("--runs", type=click.IntRange(1), metavar="N", help="Runs at most (default 500, or the baseline's).")
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Runs at most (default 500; 50 a realisation; or the baseline's).",
+)
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="First seed (default 0, or the baseline's).")
 @of_algo("--against-seed", type=click.IntRange(0), metavar="S",
               help="OLD's first seed (default: the same, so runs are pairs).")  # fmt: skip
@@ -59,6 +64,8 @@ class Validate(ModalCommand):
          help="What an answer must keep, as in 'params <= 1.2'; repeatable.")  # fmt: skip
 @of_algo("--start", metavar="START",
          help="What both begin with: own, dense, random[:N], space-filling[:N] or a file (own).")  # fmt: skip
+@of_algo("--realisations", metavar="all|N|M,...",
+         help="Realisations of the signal's noise: all trials, N draws, or named ones (one).")  # fmt: skip
 @of_algo("--score", default="recommended", show_default=True, metavar="recommended|final|hypervolume",
          help="The algorithm's own answer, the incumbent, or the front of several objectives.")  # fmt: skip
 @of_algo("--alpha", default=0.02, show_default=True, help="Chance of any false better or worse.")

@@ -16,8 +16,9 @@ from nasharness.errors import UsageError, unknown
 def compare_algorithms(options: dict[str, Any]) -> int:
     """Is ``--algo`` better than ``--against``; or record its scores. Return the exit code."""
     from nasharness.analysis.statistics.sequential import BETTER, WORSE
-    from nasharness.analysis.validation import SCORES, Live, as_dict, render, validate
+    from nasharness.analysis.validation import SCORES, Live, validate
     from nasharness.analysis.validation.baseline import Recorded, record
+    from nasharness.analysis.validation.text import as_dict, render
     from nasharness.search import registry
     from nasharness.studies.plan import Choice
 
@@ -31,9 +32,19 @@ def compare_algorithms(options: dict[str, Any]) -> int:
     new = Choice.parse(options["algo"])
     registry.get(new.name)
     baseline = Recorded(against) if against is not None and _is_file(against) else None
+    realised = options["realisations"] or (baseline.realisations if baseline else None)
     problems = _problems(options, baseline)
+    each = 1
+    if realised and options["realisations"] is None and baseline and _as_recorded(options):
+        each = len(problems) // max(1, len({(p.dataset, p.evaluations) for p in problems}))
+    elif realised:
+        parts = [problem.realised(realised) for problem in problems]
+        each = len(parts[0])
+        problems = [problem for part in parts for problem in part]
     seed = options["seed"] if options["seed"] is not None else (baseline.seed if baseline else 0)
-    runs = options["runs"] if options["runs"] is not None else (baseline.runs if baseline else 500)
+    runs = (
+        options["runs"] if options["runs"] is not None else (baseline.runs if baseline else (500 if each == 1 else 50))
+    )
     mine = Live(new, problems, seed)
     written = None
     progress = Progress("runs")
@@ -46,7 +57,7 @@ def compare_algorithms(options: dict[str, Any]) -> int:
             progress(done, runs * len(problems))
 
         mine.made = made
-        written = record(out, mine, runs)
+        written = record(out, mine, runs, realised)
         progress.close()
         click.echo(
             json.dumps({"recorded": str(written)})
@@ -67,9 +78,12 @@ def compare_algorithms(options: dict[str, Any]) -> int:
     else:
         other_seed = seed if options["against_seed"] is None else options["against_seed"]
         old = Live(Choice.parse(against), problems, other_seed)
-    found = validate(mine, old, problems, runs=runs, score=options["score"], alpha=options["alpha"], progress=progress)
+    found = validate(
+        mine, old, problems, runs=runs, score=options["score"], alpha=options["alpha"], progress=progress,
+        realisations=each,
+    )  # fmt: skip
     if out is not None:
-        written = record(out, mine, runs)
+        written = record(out, mine, runs, realised)
     progress.close()
     if options["as_json"]:
         click.echo(json.dumps(as_dict(found)))
@@ -81,6 +95,11 @@ def compare_algorithms(options: dict[str, Any]) -> int:
     if found.verdict == WORSE or (options["require"] == BETTER and found.verdict != BETTER):
         return 1
     return 0
+
+
+def _as_recorded(options: dict[str, Any]) -> bool:
+    """Whether the problems are those of the baseline, which are realised already."""
+    return all(options[key] is None for key in ("evaluations", "seconds", "budget"))
 
 
 def _is_file(text: str) -> bool:

@@ -5,6 +5,7 @@ from nasharness.search.backend import Backend
 from nasharness.search.objective import Limit, Objective
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record, register
+from nasharness.search.replicated import Replicated, replicate
 from nasharness.search.result import Result
 from nasharness.search.run import Interrupted, run
 from nasharness.search.task import Task
@@ -19,9 +20,11 @@ __all__ = [
     "Objective",
     "Problem",
     "Record",
+    "Replicated",
     "Result",
     "ScalarAlgorithm",
     "Task",
     "register",
+    "replicate",
     "run",
 ]

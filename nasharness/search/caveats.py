@@ -23,6 +23,8 @@ CODES = {
     "winner-by-few-runs": "few runs agree on what they recommend",
     "fidelities-missing": "the algorithm wants cheaper evaluations than the table has",
     "saturated": "every run ends at the optimum, which tells nothing apart",
+    "one-answer": "nearly all runs end with one architecture, so that seeds are no replicates",
+    "signal-tied": "several architectures share the signal's maximum, and chance decides between them",
     "budget-overshoot": "the last evaluation went well beyond the budget",
     "no-test": "the score is no test measurement",
     "transfer": "the search saw another data set",
@@ -31,6 +33,8 @@ CODES = {
 }
 #: Share of runs that must recommend the same; share of seconds that a run may overshoot.
 _FEW, _OVER = 0.05, 0.05
+#: Share of runs that must end alike for them to be one observation.
+_ALIKE = 0.9
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,16 @@ def about(problem: Problem) -> list[Caveat]:
         found.append(
             Caveat("no-test", f"table {problem.table.name!r} has no test accuracy: results are scored by {final}")
         )
+    tied = np.empty(0, dtype=np.intp) if problem.signal_regret is None else np.flatnonzero(problem.signal_regret == 0)
+    if len(tied) > 1:
+        scored = problem.truth().score(tied.astype(np.int32))
+        found.append(
+            Caveat(
+                "signal-tied",
+                f"{len(tied):,} architectures share the signal's maximum, and their final metrics span "
+                f"{scored.max() - scored.min():.2f}: chance, the same for all algorithms, decides between them",
+            )
+        )
     if signal.source is not None:
         found.append(
             Caveat("transfer", f"the search saw {signal.source}, and is scored on {problem.dataset}: a transfer")
@@ -141,6 +155,14 @@ def after(
             found.append(Caveat("start-at-target", f"{share:.0%} of the runs evaluate the optimum first"))
     if votes is not None and votes < _FEW:
         found.append(Caveat("winner-by-few-runs", f"what is recommended most is so by {votes:.1%} of {runs:,} runs"))
+    if votes is not None and votes >= _ALIKE and not at_best.all():
+        found.append(
+            Caveat(
+                "one-answer",
+                f"{votes:.1%} of the {runs:,} runs recommend one architecture: their deviation says nothing of how "
+                "certain the score is; vary the noise instead (--realisations)",
+            )
+        )
     if runs > 1 and at_best.all():
         found.append(
             Caveat("saturated", f"all {runs:,} runs end at the optimum: this budget tells no algorithms apart")

@@ -192,6 +192,11 @@ class Truth:
         if signal.seed == "random":
             self._trials, self._counts = trials, counts
             return
+        if signal.seed.startswith("draw"):
+            shown = measures.drawn_trials(signal, counts)
+            total = np.where(np.arange(len(trials))[:, None] < counts, trials, 0.0).sum(axis=0)
+            self.values = (total - trials[shown, np.arange(len(counts))]) / (counts - 1)
+            return
         plane = np.asarray(
             table.array(column.dataset, column.metric, column.schedule)[table.place(column, final.epoch)]
         )

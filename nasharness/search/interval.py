@@ -24,6 +24,45 @@ def summarise(values: NDArray[np.float64]) -> dict[str, Any]:
     return {"mean": mean, "std": float(np.std(values)), "ci95": _interval(values, mean)}
 
 
+def crossed(values: NDArray[np.float64], confidence: float = 0.95) -> dict[str, Any]:
+    """Mean, std and interval of the mean of ``values [realisations, seeds]``, over both; see `spread`.
+
+    Seeds without a value (NaN) on any realisation are left out.
+    """
+    values = values[:, ~np.isnan(values).any(axis=0)]
+    if not values.size:
+        return {"mean": None, "std": None, "ci95": None}
+    middle = float(values.mean())
+    error, df = spread(values)
+    half = math.nan if math.isnan(error) else t_quantile(0.5 + confidence / 2, df) * error
+    bounds = None if math.isnan(half) else [middle - half, middle + half]
+    return {"mean": middle, "std": float(values.std()), "ci95": bounds}
+
+
+def spread(values: NDArray[np.float64]) -> tuple[float, int]:
+    """Standard error of the mean of ``values [realisations, seeds]``, and its degrees of freedom.
+
+    A realisation has an effect on all of its seeds, and a seed on all realisations it is run on: two crossed random
+    effects, so that the mean squares of rows and columns add up, less that of the rest, which both contain (Searle,
+    Casella & McCulloch, Variance Components, 1992, chapter 4); degrees of freedom by Satterthwaite (1946). At least
+    what rows or columns alone would say. With one realisation this is Student's of the seeds. NaN for a single run.
+    """
+    rows, columns = values.shape
+    if rows == 1 or columns == 1:
+        one = values.ravel()
+        return (float(one.std(ddof=1)) / math.sqrt(len(one)), len(one) - 1) if len(one) > 1 else (math.nan, 0)
+    of_rows, of_columns = values.mean(axis=1), values.mean(axis=0)
+    rest = values - of_rows[:, None] - of_columns + values.mean()
+    df = rows - 1, columns - 1, (rows - 1) * (columns - 1)
+    squares = columns * float(of_rows.var(ddof=1)), rows * float(of_columns.var(ddof=1)), float((rest**2).sum()) / df[2]
+    total = squares[0] + squares[1] - squares[2]
+    if total <= max(squares[:2]):
+        most = 0 if squares[0] >= squares[1] else 1
+        return math.sqrt(squares[most] / values.size), df[most]
+    freedom = total**2 / sum(square**2 / each for square, each in zip(squares, df, strict=True))
+    return math.sqrt(total / values.size), max(1, int(freedom))
+
+
 def _interval(values: NDArray[np.float64], mean: float) -> list[float] | None:
     n = len(values)
     if n < 2:

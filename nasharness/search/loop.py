@@ -23,7 +23,7 @@ from nasharness.search.algorithm import NOTHING, Algorithm, method
 from nasharness.search.asks import asked, beyond
 from nasharness.search.evaluator import Evaluator, Truth
 from nasharness.search.problem import Problem
-from nasharness.search.streams import NOISE, Streams
+from nasharness.search.streams import NOISE, Streams, lots
 from nasharness.search.trajectories import Trajectories, present
 from nasharness.spaces.base import Floats, Indices, Space
 
@@ -108,12 +108,14 @@ class _State:
         self.refused = np.zeros(runs, dtype=np.int64)
         self.incumbent = np.full((runs, *self.space.arch_shape), NOTHING, dtype=self.space.arch_dtype)
         self.recommended = self.incumbent.copy()
+        self.seeds = seeds
         self.trajectories = Trajectories.empty(
             runs,
             expected_steps(problem, evaluator),
             self.space,
             problem.final.seed == "others" and evaluator.counts is not None,
         )
+        self.trajectories.seeds = seeds
         self.noise: Floats | None = None
         if evaluator.counts is not None:
             self.noise_streams = Streams(seeds, NOISE)
@@ -254,12 +256,27 @@ class _State:
         return np.asarray(np.where(epochs < 0, -np.inf, values)) if self.evaluator.stages else values
 
     def _rank(self, values: Floats, ids: Indices) -> None:
-        """Let the incumbents give way to better values ``[runs, k]``, the first of equals."""
+        """Let the incumbents give way to better values ``[runs, k]``; of equals to the greatest of `lots`."""
         top = np.fmax.reduce(values, axis=1)  # no value is below all
-        rows = np.flatnonzero(top > self.best)
-        slot = (values == top[:, None])[rows].argmax(axis=1)
-        self.best[rows] = top[rows]
-        self.incumbent[rows] = ids[rows, slot]
+        rows = np.flatnonzero((top >= self.best) & (top > -np.inf))
+        if not len(rows):
+            return
+        tied = (values == top[:, None])[rows]
+        slot = tied.argmax(axis=1)
+        several = np.flatnonzero(np.count_nonzero(tied, axis=1) > 1)
+        if len(several):
+            drawn = lots(self.seeds[rows[several]], ids[rows[several]])
+            slot[several] = np.where(tied[several], drawn, -1.0).argmax(axis=1)
+        chosen = ids[rows, slot]
+        better = top[rows] > self.best[rows]
+        if not better.all():
+            equal = rows[~better]
+            old, new = (
+                lots(self.seeds[equal], each[:, None])[:, 0] for each in (self.incumbent[equal], chosen[~better])
+            )
+            better[~better] = new > old
+        self.best[rows[better]] = top[rows[better]]
+        self.incumbent[rows[better]] = chosen[better]
 
     def _record(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.search.streams import REALISATION, generator
 from nasharness.spaces.base import Space
 from nasharness.tables import Column, Table, seed_mean
 from nasharness.tables.table import COST
@@ -25,7 +26,9 @@ __all__ = [
     "Measure",
     "guess",
     "holdings",
+    "drawn_trials",
     "metrics",
+    "realisations",
     "parse",
     "read_final",
     "read_trials",
@@ -35,6 +38,8 @@ __all__ = [
 #: ``mean``: over the trials that exist. ``random``: one trial, drawn for each evaluation, as NATS-Bench does.
 #: ``others``: the mean over the trials of an architecture that the run has not been shown; for final metrics alone.
 REDUCTIONS = ("mean", "random", "others")
+#: ``draw0``, ``draw1``, ...: a realisation. Every architecture shows one of its trials, drawn once and for all.
+_DRAW = re.compile(r"draw(\d{1,6})")
 
 _FORM = re.compile(
     r"(?:(?P<dataset>[^/@:\s]+)/)?(?P<metric>[A-Za-z_][\w.-]*)"
@@ -136,13 +141,14 @@ def parse(text: str, table: Table, space: Space, dataset: str) -> Measure:
     several = len(trial_labels(column)) > 1
     if match["trial"] is None:
         return replace(measure, seed="random" if several and not measure.is_test else "mean")
-    if measure.seed in ("random", "others") and not several:
+    drawn = _DRAW.fullmatch(measure.seed) is not None
+    if (drawn or measure.seed in ("random", "others")) and not several:
         raise UsageError(
             f"{column.name} of table {table.name!r} has one value per architecture; use "
             f"{text.strip().rpartition(':')[0]}:mean"
         )
-    if measure.seed not in (*column.seeds, *REDUCTIONS):
-        raise unknown(f"trial of {column.name}", measure.seed, (*column.seeds, *REDUCTIONS))
+    if not drawn and measure.seed not in (*column.seeds, *REDUCTIONS):
+        raise unknown(f"trial of {column.name}", measure.seed, (*column.seeds, *REDUCTIONS, "draw0"))
     return measure
 
 
@@ -199,7 +205,8 @@ def read_trials(
     """
     column = measure.column(table)
     plane = _plane(measure, table, column, epoch)
-    if measure.seed not in ("random", "others"):
+    draw = _DRAW.fullmatch(measure.seed)
+    if draw is None and measure.seed not in ("random", "others"):
         values = _reduced(plane, column, measure.seed)
         _complete(values, measure, table)
         return values[None], None
@@ -207,7 +214,58 @@ def read_trials(
     absent = np.isnan(plane)
     trials = np.take_along_axis(plane, np.argsort(absent, axis=0, kind="stable"), axis=0)
     _complete(trials[0], measure, table)
-    return trials, (~absent).sum(axis=0)
+    counts = (~absent).sum(axis=0)
+    if draw is None:
+        return trials, counts
+    return trials[drawn_trials(measure, counts), np.arange(trials.shape[1])][None], None
+
+
+def drawn_trials(measure: Measure, counts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Which trial each architecture shows in a realisation, counted among those that exist: ``[n]``."""
+    draw = _DRAW.fullmatch(measure.seed)
+    if draw is None:
+        raise AssertionError(f"{measure} is no drawn realisation")
+    u = generator(int(draw[1]), REALISATION).random(len(counts))
+    return (u * counts).astype(np.intp)
+
+
+def realisations(measure: Measure, table: Table, space: Space, dataset: str, asked: str) -> list[Measure]:
+    """The same measure with its noise realised in several ways; ``asked``: ``all``, a number, or names of measures.
+
+    ``all``: one after the other the trials that every architecture has. A number: so many draws of a trial of each
+    architecture. Where the measure has one value per architecture, the longest of the same metric that has trials
+    stands for it. Raises UsageError where there are no trials, or fewer than two that every architecture has.
+    """
+    text = asked.strip()
+    if text != "all" and not re.fullmatch(r"[+-]?\d+", text):
+        found = [parse(part.strip(), table, space, dataset) for part in text.split(",") if part.strip()]
+        if len({str(one) for one in found}) < max(2, len(found)):
+            raise UsageError(f"realisations {asked!r}: expected all, a number, or at least two different measurements")
+        return found
+    of = measure.source or dataset
+    columns = metrics(table, space, of)[measure.metric]
+    column = measure.column(table)
+    if len(trial_labels(column)) < 2:
+        column = next((one for one in reversed(columns) if len(trial_labels(one)) > 1), column)
+        measure = replace(measure, epoch=column.schedule, schedule=column.schedule, first=None)
+    labels = trial_labels(column)
+    if len(labels) < 2:
+        raise UsageError(
+            f"table {table.name!r} has one value of {measure.short} per architecture on {of}: its noise cannot be "
+            f"varied; {holdings(table, space, of)}"
+        )
+    if text == "all":
+        plane = _plane(measure, table, column, measure.epoch)
+        whole = [label for label in labels if np.isfinite(plane[column.seeds.index(label)]).all()]
+        if len(whole) < 2:
+            raise UsageError(
+                f"{column.name} of table {table.name!r} has {len(whole)} trials that every architecture has; draw "
+                "them instead: --realisations 10"
+            )
+        return [replace(measure, seed=label) for label in whole]
+    if not 2 <= int(text) <= 1_000:
+        raise UsageError(f"realisations {asked}: expected all, or 2 to 1,000 draws")
+    return [replace(measure, seed=f"draw{number}") for number in range(int(text))]
 
 
 def _plane(measure: Measure, table: Table, column: Column, epoch: int | None) -> NDArray[np.float64]:

@@ -308,6 +308,36 @@ class Problem:
         table = self.table if isinstance(self.table, Table) else None
         return Known(self.objectives, self.limits, reader(table, self.space, self.dataset))
 
+    def realised(self, asked: str | int) -> tuple[Problem, ...]:
+        """The same problem on several realisations of its signal: ``all``, a number, or names of measures.
+
+        See `nasharness.search.measure.realisations`, which says what is raised.
+        """
+        if not isinstance(self.table, Table):
+            raise UsageError(f"realisations: {self.table.name} is a function and has no trials")
+        signals = measures.realisations(self.signal, self.table, self.space, self.dataset, str(asked))
+        objectives = tuple(one.name for one in self.objectives) if len(self.objectives) > 1 else ()
+        limits = tuple(map(str, self.limits))
+        found = [replace(self, signal=one, objectives=(), limits=())._with(objectives, limits) for one in signals]
+        for problem in found:
+            problem.truth()
+            problem.evaluator()
+        return tuple(found)
+
+    @cached_property
+    def signal_regret(self) -> Any:
+        """How far the expected signal of each architecture is from the best there is, float64 ``[n]``; None for a
+        function. The best of those that keep the limits.
+        """  # noqa: D205
+        if not isinstance(self.table, Table):
+            return None
+        expected = self.evaluator().expected_signal()
+        known = self.known()
+        allowed = expected
+        if known is not None and known.limited:
+            allowed = expected[known.excess(np.arange(self.space.size, dtype=np.int32)) == 0]
+        return allowed.max(initial=-np.inf) - expected
+
     def loaded(self, **changes: Any) -> Problem:
         """The same with its columns in memory and none mapped: what a process on another machine needs, and no table.
 

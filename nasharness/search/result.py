@@ -23,6 +23,9 @@ from nasharness.search.winner import Candidate, candidates
 from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table
 
+#: Signals closer than this are equal.
+LEAST = 1e-9
+
 
 @dataclass
 class Result:
@@ -74,6 +77,20 @@ class Result:
         return fronts_of(self.problem, self.trajectories)
 
     @cached_property
+    def signal_regret(self) -> Floats | None:
+        """How far the incumbents' expected signal is from the best there is, ``[runs]``; None for a function."""
+        return self._of_signal(self.incumbent)
+
+    @cached_property
+    def recommended_signal_regret(self) -> Floats | None:
+        """The same of the algorithm's own answers."""
+        return self._of_signal(self.recommended)
+
+    def _of_signal(self, ids: Indices) -> Floats | None:
+        regret = self.problem.signal_regret
+        return None if regret is None else np.where(ids < 0, np.nan, regret[np.maximum(ids, 0)])
+
+    @cached_property
     def signal(self) -> Floats:
         """The search signal of the incumbents, in its own direction, ``[runs]``; NaN where a run has none."""
         best = np.fmax.reduce(np.where(self.trajectories.own(), self.trajectories.signal, -np.inf), axis=1)
@@ -123,6 +140,8 @@ class Result:
             "final": summarise(self.final) | {"values": numbers(self.final)},
             "recommended": summarise(self.recommended_final) | {"values": numbers(self.recommended_final)},
             "regret": {"mean": regret["mean"], "ci95": regret["ci95"]},
+            "signal_regret": of_signal(self.signal_regret),
+            "recommended_signal_regret": of_signal(self.recommended_signal_regret),
             "reads_whole_table": "whole-signal" in self.needs,
             "notes": list(problem.notes),
             "caveats": [caveat.as_dict() for caveat in self.caveats],
@@ -160,6 +179,14 @@ class Result:
         """Versions, git revision, table and command: what it takes to make this result again."""
         table = self.problem.table
         return provenance(table if isinstance(table, Table) else None, self.seeds)
+
+
+def of_signal(regret: Floats | None) -> dict[str, Any] | None:
+    """Mean signal regret with its interval, and the share of runs at the signal's maximum; None where unknown."""
+    if regret is None:
+        return None
+    found = summarise(regret)
+    return {"mean": found["mean"], "ci95": found["ci95"], "at_maximum": float((regret <= LEAST).mean())}
 
 
 def number(value: Any) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: What a stream is for; the second word of its key. Streams of one run never overlap.
-SEARCH, NOISE, START = 0, 1, 2
+SEARCH, NOISE, START, REALISATION, TIES = range(5)
 
 #: Philox makes four doubles for each value of its counter.
 _PER_COUNT = 4
@@ -31,6 +31,28 @@ _RUNS = 32
 def generator(seed: int, purpose: int = SEARCH) -> np.random.Generator:
     """Return the generator of one run. ``seed`` is a non-negative integer below 2**64."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64)))
+
+
+def lots(seeds: NDArray[np.int64], archs: NDArray[Any]) -> NDArray[np.float64]:
+    """A number in [0, 1) for each architecture of ``archs [runs, ...]`` in each run: among equals the greatest wins.
+
+    It depends on the seed and the architecture alone, so that ties are broken at random, and for all algorithms alike.
+    Vectors of choices have a third axis. The hash is the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014).
+    """
+    with np.errstate(over="ignore"):
+        keys = archs.astype(np.uint64)
+        if archs.ndim == 3:
+            keys = (keys * _mixed(np.arange(1, archs.shape[2] + 1, dtype=np.uint64))).sum(axis=2, dtype=np.uint64)
+        own = _mixed(np.asarray(seeds).astype(np.uint64) + np.uint64(TIES))
+        mixed = _mixed(keys + own.reshape(-1, *[1] * (keys.ndim - 1)))
+        return np.asarray((mixed >> np.uint64(32)).astype(np.float64) * 2.0**-32)
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = (x + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 class Streams:

@@ -10,6 +10,7 @@ from nasharness.search.winner import words
 if TYPE_CHECKING:
     from nasharness.search.problem import Problem
     from nasharness.search.registry import Record
+    from nasharness.search.replicated import Replicated
     from nasharness.search.result import Result
 
 
@@ -34,6 +35,28 @@ def header(problem: Problem, record: Record, settings: dict[str, Any]) -> str:
         f"budget     {budget_text(problem)}",
         f"algorithm  {record.name}" + (f" with {pairs(changed)}" if changed else " with its defaults"),
         *(f"note       {note}" for note in problem.notes),
+    ]
+    return "\n".join(lines)
+
+
+def render_replicated(found: Replicated) -> str:
+    """What runs on several realisations come to, and a line for each."""
+    summary, problem = found.summary(), found.results[0].problem
+    unit = " %" if problem.objectives[0].unit == "percent" else ""
+    lines = [
+        f"runs       {summary['runs']:,} on each of {len(found.results)} realisations; intervals over both",
+        f"final      {spread(summary['final'])}{unit}  {problem.final} of the incumbent (best by signal)",
+        f"recommend  {spread(summary['recommended'])}{unit}  {problem.final} of the algorithm's own answer",
+        f"regret     {spread(summary['regret'])}  of the incumbent",
+        *_signal(summary, unit),
+        "",
+        *(
+            f"  {one['signal']:<16} final {spread(one['final'])}, recommend {spread(one['recommended'])}, "
+            f"winner {one['winner']['index'] if one['winner']['index'] is not None else one['winner']['arch']}"
+            for one in summary["realisations"]
+        ),
+        "",
+        *(f"caveat     {caveat.text}" for caveat in found.caveats),
     ]
     return "\n".join(lines)
 
@@ -78,6 +101,7 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
         f"final      {spread(summary['final'])}{unit}  {metric} of the incumbent (best by signal)",
         f"recommend  {spread(summary['recommended'])}{unit}  {metric} of the algorithm's own answer",
         f"regret     {spread(summary['regret'])}  of the incumbent{best}",
+        *_signal(summary, unit),
         *_fronts(result),
         f"spent      {result.evaluations.mean():,.1f} evaluations{_clock(result)}"
         + (" (means over runs)" if result.runs > 1 else ""),
@@ -86,6 +110,17 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
         *(f"caveat     {caveat.text}" for caveat in result.caveats),
     ]
     return "\n".join(lines)
+
+
+def _signal(summary: dict[str, Any], unit: str) -> list[str]:
+    """How well the runs searched, apart from what the signal tells of the final metric."""
+    found, own = summary["signal_regret"], summary["recommended_signal_regret"]
+    if found is None:
+        return []
+    return [
+        f"signal     regret {spread(found)}{unit} of the incumbent, {spread(own)}{unit} of the answer; "
+        f"{found['at_maximum']:.0%} and {own['at_maximum']:.0%} of the runs are at its maximum"
+    ]
 
 
 def _fronts(result: Result) -> list[str]:

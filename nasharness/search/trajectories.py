@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.search.algorithm import NOTHING
+from nasharness.search.streams import lots
 from nasharness.spaces.base import Floats, Indices, Space
 
 #: Columns of a trajectory, in the order of its fields.
@@ -28,7 +29,7 @@ class Trajectories:
     float64, adjusted: higher is better. ``clock``: float64, simulated seconds spent up to and with this evaluation, NaN
     without times. ``epochs``: int16 ``[runs, steps]``, 0 where none are told apart. ``trials``: int8, which trial was
     shown, counted among those that exist; None where that does not matter. ``count``: int64 ``[runs]`` evaluations,
-    free repeats included.
+    free repeats included. ``seeds``: int64 ``[runs]``, which break ties; None: the first of equals wins.
     """
 
     ids: Indices
@@ -37,6 +38,7 @@ class Trajectories:
     epochs: NDArray[np.int16]
     trials: NDArray[np.int8] | None
     count: NDArray[np.int64]
+    seeds: NDArray[np.int64] | None = None
 
     @classmethod
     def empty(cls, runs: int, steps: int, space: Space | None = None, trials: bool = False) -> Trajectories:
@@ -79,7 +81,7 @@ class Trajectories:
             if new is not None:
                 new[:, :kept] = old[:, :kept]
             columns.append(new)
-        return Trajectories(*columns, self.count.copy())  # type: ignore[call-arg]
+        return Trajectories(*columns, self.count.copy(), self.seeds)  # type: ignore[call-arg]
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:
@@ -88,11 +90,11 @@ class Trajectories:
             return parts[0]
         steps = max(part.steps for part in parts)
         parts = [part if part.steps == steps else part.resized(steps).padded() for part in parts]
-        columns = [[getattr(part, name) for part in parts] for name in (*_FIELDS, "count")]
+        columns = [[getattr(part, name) for part in parts] for name in (*_FIELDS, "count", "seeds")]
         return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
 
     def incumbents(self) -> Indices:
-        """The best architecture after each evaluation, the first of equals: ``[runs, steps, *arch_shape]``."""
+        """The best architecture after each evaluation, see `improvements`: ``[runs, steps, *arch_shape]``."""
         improved, _ = self.improvements()
         where = np.maximum.accumulate(np.where(improved, np.arange(self.steps), 0), axis=1)
         ids = self.ids[np.arange(len(self.ids))[:, None], where]
@@ -106,11 +108,18 @@ class Trajectories:
     def improvements(self) -> tuple[NDArray[np.bool_], Floats]:
         """Which evaluations became the incumbent, bool ``[runs, steps]``, and the best signal after each.
 
-        Of equals the first stays.
+        Of equals the one with the greatest of `lots`, for which all algorithms with one seed are alike.
         """
         best = np.fmax.accumulate(np.where(self.own(), self.signal, -np.inf), axis=1)
         improved = best > -np.inf
         improved[:, 1:] &= best[:, 1:] > best[:, :-1]
+        equal = self.made() & (self.signal == best)
+        rows = np.flatnonzero((equal & ~improved).any(axis=1))
+        if len(rows) and self.seeds is not None:
+            # within a stretch of equal bests the greatest lot so far; stretches are numbered, so one pass does all
+            lot = np.where(equal[rows], lots(self.seeds[rows], self.ids[rows]) + improved[rows].cumsum(axis=1), -1.0)
+            drawn = np.maximum.accumulate(lot, axis=1)
+            improved[rows, 1:] = drawn[:, 1:] > drawn[:, :-1]
         return improved, best
 
     def shown(

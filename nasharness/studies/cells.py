@@ -84,7 +84,10 @@ class Study:
         data set, where they are made already.
         """
         tables = tables or {}
-        problems = problems or [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
+        if not problems:
+            bare = [_problem(plan, dataset, tables.get(dataset)) for dataset in plan.datasets]
+            problems = [one for problem in bare for one in _realised(plan, problem)]
+        each = len(problems) // len(plan.datasets)
         problems = [problem.loaded() for problem in problems]
         if plan.all_that_fit:
             fitting = (
@@ -99,7 +102,7 @@ class Study:
             for problem in problems:
                 check_fit(record, problem, problem.evaluator())
         cells: list[dict[str, Any]] = []
-        for problem in problems:
+        for place, problem in enumerate(problems):
             for record, choice in zip(records, plan.algorithms, strict=True):
                 shard_runs = _shard_runs(plan.runs, problem)
                 cell = {
@@ -113,6 +116,7 @@ class Study:
                     "needs": list(record.needs),
                     "control": record.control,
                     **described(problem),
+                    **({} if plan.realisations is None else {"realisation": place % each}),
                     "optimum": number(problem.truth().optimum),
                     **front_of(problem),
                     "caveats": [
@@ -333,6 +337,14 @@ def _problem(plan: Plan, dataset: str, table: str | None = None) -> Problem:
             with plan.lines.at(key):
                 raise
         raise
+
+
+def _realised(plan: Plan, problem: Problem) -> tuple[Problem, ...]:
+    """The problem, or its realisations where the plan asks for some."""
+    if plan.realisations is None:
+        return (problem,)
+    with (plan.lines or Lines(None, "")).at("realisations"):
+        return problem.realised(plan.realisations)
 
 
 def _shard_runs(runs: int, problem: Problem) -> int:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Seeds of one realisation are so far from those of the next, which makes each run's seed its own.
+APART = 1 << 48
+
+
 class StudyResults:
     """What ``load`` returns.
 
@@ -30,7 +34,8 @@ class StudyResults:
     the folder they came from; ordered by study, cell, seed and step. ``cells``: those of study.json with ``study``
     added, in the same order. ``metas``: the content of every study.json. Where two studies have the same algorithm on
     the same data set, its label (in both ``frame`` and ``cells``) ends in ``@ FOLDER``; a start that the problem
-    gives is named before: ``rea [dense]``.
+    gives is named before: ``rea [dense]``. Where a study crosses seeds with realisations of the noise, the column
+    ``seed`` of realisation r (0, 1, ...) is r x APART more than the seed, so that no two runs share one.
     """
 
     def __init__(
@@ -159,6 +164,9 @@ def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, pa
         renamed = {cell["id"]: label for cell, label in zip(cells, labels, strict=True) if cell["study"] == number}
         if any(label != cell["algorithm"] for cell, label in zip(cells, labels, strict=True)):
             frame["algorithm"] = frame["cell"].astype(str).map(renamed)
+        places = {cell["id"]: cell["realisation"] for cell in meta["cells"] if cell.get("realisation")}
+        if places:
+            frame["seed"] += frame["cell"].astype(str).map(places).fillna(0).astype(np.int64) * APART
         frames.append(frame)
     whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     for name in NAMES:
@@ -237,8 +245,10 @@ def _labels(paths: Sequence[Path], cells: Sequence[Mapping[str, Any]]) -> list[s
     own = [
         cell["algorithm"] + (f" [{start}]" if start != "own" else "") for cell, start in zip(cells, starts, strict=True)
     ]
-    where = [(label, cell["space"], cell["dataset"]) for label, cell in zip(own, cells, strict=True)]
-    shared = {key[0] for key in where if where.count(key) > 1}
+    studies: dict[tuple[str, str, str], set[int]] = {}
+    for label, cell in zip(own, cells, strict=True):
+        studies.setdefault((label, cell["space"], cell["dataset"]), set()).add(cell["study"])
+    shared = {key[0] for key, found in studies.items() if len(found) > 1}
     names = [path.name for path in paths]
     folder = [path.name if names.count(path.name) == 1 else str(path) for path in paths]
     return [

@@ -85,6 +85,7 @@ def _shard(result: Result, shard: Shard) -> bytes:
             whole.epochs[part],
             None if whole.trials is None else whole.trials[part],
             whole.count[part],
+            None if whole.seeds is None else whole.seeds[part],
         ),
         result.incumbent[part],
         result.recommended[part],

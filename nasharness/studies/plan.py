@@ -20,7 +20,7 @@ from nasharness.tables import candidates, open_table
 
 KEYS = (
     "algorithms", "space", "datasets", "runs", "seed", "evaluations", "seconds", "budget",
-    "signal", "final", "repeats", "table", "objectives", "limits", "start",
+    "signal", "final", "repeats", "table", "objectives", "limits", "start", "realisations",
     "stages", "environments", "target", "settings",
 )  # fmt: skip
 ALL = "all"
@@ -80,6 +80,7 @@ class Plan:
     stages: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     target: str | None = None
+    realisations: str | None = None
     #: whether "all" algorithms were asked for, so that those the tables have too little for are left out, not refused
     all_that_fit: bool = field(default=False, compare=False, repr=False)
     #: where each key was written, for messages about what shows later
@@ -138,6 +139,7 @@ class Plan:
             if given.get("environments")
             else (),
             target=_optional("target", given, lines, lambda v: _word("target", v)),
+            realisations=_optional("realisations", given, lines, _realisations),
             all_that_fit=everything,
             lines=lines,
         )
@@ -170,6 +172,7 @@ class Plan:
                 for key in ("objectives", "limits", "stages", "environments")
                 if getattr(self, key)
             }
+            | ({"realisations": self.realisations} if self.realisations else {})
             | ({"target": self.target} if self.target else {})
         )
 
@@ -322,6 +325,12 @@ def _positive(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise UsageError(f"{key} = {value!r}: expected a positive number of simulated seconds")
     return float(value)
+
+
+def _realisations(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise UsageError(f'realisations = {value!r}: expected "all", a number, or names of measures')
+    return str(value)
 
 
 def _word(kind: str, value: Any, known: Any = None) -> str:

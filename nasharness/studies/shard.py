@@ -45,6 +45,8 @@ SCHEMA = pa.schema(
         ("evaluations", pa.int32()),
         ("hypervolume", pa.float64()),
         ("igd_plus", pa.float64()),
+        ("signal_regret", pa.float64()),
+        ("recommended_signal_regret", pa.float64()),
     ]
 )
 #: Further columns where there are several objectives; of a run's last row alone. ``front``: the architectures of the
@@ -188,7 +190,13 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
         "evaluations": np.concatenate([np.full(before, -1), searched.evaluations]).astype(np.int32),
         "hypervolume": np.full(before + runs, np.nan),
         "igd_plus": np.full(before + runs, np.nan),
+        "signal_regret": np.full(before + runs, np.nan),
+        "recommended_signal_regret": np.full(before + runs, np.nan),
     }
+    if problem.signal_regret is not None:
+        answered = np.concatenate([nothing, searched.recommended])
+        for name, ids in (("signal_regret", incumbent), ("recommended_signal_regret", answered)):
+            columns[name] = np.where(ids < 0, np.nan, problem.signal_regret[np.maximum(ids, 0)])
     front = fronts_of(problem, trajectories)
     if front is not None:
         columns["hypervolume"][before:], columns["igd_plus"][before:] = front.hypervolume, front.igd_plus

@@ -124,5 +124,6 @@ def rows(result: OneShotResult) -> dict[str, Any]:
         for name, kind, values in zip(names, kinds, zip(*made, strict=True), strict=True)
     }
     columns["final"] = np.array([result.judge.final(int(arch)) for arch in columns["incumbent"]], dtype=np.float64)
-    nothing = np.full(len(columns["final"]), np.nan)  # one objective has no front
-    return columns | {"hypervolume": nothing, "igd_plus": nothing}
+    nothing = np.full(len(columns["final"]), np.nan)
+    absent = ("hypervolume", "igd_plus", "signal_regret", "recommended_signal_regret")  # there is no signal's maximum
+    return columns | dict.fromkeys(absent, nothing)

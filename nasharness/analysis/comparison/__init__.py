@@ -20,6 +20,7 @@ from nasharness.analysis.comparison.runs import (
     Scored,
     caveats_of,
     controls,
+    joined,
     optimum,
     pair,
     percent,
@@ -30,9 +31,11 @@ from nasharness.analysis.comparison.runs import (
     trained,
 )
 from nasharness.analysis.layout import budget
+from nasharness.analysis.statistics import hierarchical
 from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.search.registry import ONE_SHOT
+from nasharness.search.result import LEAST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +56,9 @@ class Row:
     ``improvement``: probability that a run of this algorithm beats one of the reference. ``p``: paired Wilcoxon against
     the reference; ``p_holm``: adjusted for all algorithms of this data set. ``reached``: share of runs whose incumbent
     reached the target by then; ``target_evaluations``, ``target_seconds``: medians over all runs, infinite where most
-    never did.
+    never did. ``signal_regret``: mean distance of the same architecture's expected signal from the best there is,
+    ``at_maximum``: share of runs without any. Over realisations of the signal intervals are of both, and p is
+    Student's with two crossed random effects (`nasharness.analysis.statistics.hierarchical`).
     """
 
     algorithm: str
@@ -77,6 +82,8 @@ class Row:
     reached: float
     target_evaluations: float
     target_seconds: float
+    signal_regret: float = math.nan
+    at_maximum: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class Section:
     target: float
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    realised: str = ""  # its realisations of the signal, where seeds are crossed with several
 
 
 @dataclass(frozen=True)
@@ -177,17 +185,28 @@ def compare(
         group.sort(key=lambda cell: bool(cell["kind"] == ONE_SHOT))  # what is said of all is of the searches
         same_protocol(group, at=at)
         under = None if limit is None else read_limit(limit, group[0])
-        runs, notes = {}, []
+        found: dict[str, dict[int | None, Scored]] = {}
+        notes: list[str] = []
         for cell in group:
-            if cell["algorithm"] in runs:
+            realised = found.setdefault(cell["algorithm"], {})
+            if cell.get("realisation") in realised:
                 raise DataError(
                     f"{cell['algorithm']} occurs twice on {key[1]}; compare studies of different algorithms or settings"
                 )
-            runs[cell["algorithm"]] = runs_of(
+            realised[cell.get("realisation")] = runs_of(
                 parts[cell["study"], cell["id"]], cell, score, evaluations, seconds, under
             )
             if under is not None:
                 notes += _within(parts[cell["study"], cell["id"]], cell, under)
+        runs = {name: joined(list(each.values())) for name, each in found.items()}
+        signals = list(
+            dict.fromkeys(cell["protocol"]["signal"] for cell in group if cell.get("realisation") is not None)
+        )
+        if signals:
+            notes.append(
+                f"intervals: 95 %, over seeds and realisations: each seed on {len(signals)} realisations of the "
+                "signal; p: Student's with crossed effects, Holm over the other algorithms of this data set"
+            )
         left_out = pair(runs, key[1])
         if left_out:
             notes.append(f"{left_out:,} runs left out, whose seed not every algorithm has")
@@ -199,7 +218,7 @@ def compare(
         if learnt := trained(group):
             notes.append(f"{', '.join(learnt)}: a supernet was trained; evaluations are epochs, seconds real ones")
         scores[key] = {name: one.score for name, one in runs.items()}
-        sign, best = (1, 100.0) if score == HYPERVOLUME else (sign_of(group[0]), optimum(group[0]))
+        sign, best = (1, 100.0) if score == HYPERVOLUME else (sign_of(group[0]), optimum(*group))
         if under is not None:
             best, arch = optimum_under(group[0], under)
             notes.insert(0, f"the best there is under {under}: architecture {arch}")
@@ -212,9 +231,11 @@ def compare(
                 *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
                 dict(group[0]["protocol"]), best, score if under is None else f"best under {under}",
                 _budget(group[0], evaluations, seconds), held_against, sign * aim, rows, tuple(notes),
+                f"{signals[0]} ... {signals[-1]}" if signals else "",
             )
         )  # fmt: skip
-    return Comparison(tuple(sections), _overall(scores, resamples, seed))
+    crossed = any(cell.get("realisation") is not None for cell in cells)
+    return Comparison(tuple(sections), None if crossed else _overall(scores, resamples, seed))
 
 
 def _within(rows: pd.DataFrame, cell: Mapping[str, Any], under: Under) -> list[str]:
@@ -260,12 +281,35 @@ def _rows(
     intervals = {key: stats.interval(scores, aggregate, **options) for key, aggregate in stats.AGGREGATES.items()}
     rank, rank_ci = stats.mean_rank(scores), stats.mean_rank_interval(scores, **options)
     base = runs[reference].score
-    p = np.array([math.nan if name == reference else wilcoxon(runs[name].score, base).p for name in names])
+    grid = runs[reference].crossed
+    crossed = runs[reference].realisations > 1
+
+    def test(name: str) -> float:
+        if crossed:
+            return hierarchical.p_value(grid(runs[name].score - base))
+        return wilcoxon(runs[name].score, base).p
+
+    p = np.array([math.nan if name == reference else test(name) for name in names])
     adjusted = holm(p)
+    if crossed:
+        placed = stats.ranks(scores)[:, :, 0]
+        rank_ci = np.array([hierarchical.interval(grid(one)) for one in placed])
+        by_score = [grid(one) for one in scores[:, :, 0]]
+        for key, aggregate in stats.AGGREGATES.items():
+            of = None if key == "mean" else _of_runs(aggregate)
+            intervals[key] = np.array([hierarchical.interval(one, of, resamples=200) for one in by_score])
     rows = []
     for i in np.argsort(-level, kind="stable").tolist():
         one, same = runs[names[i]], names[i] == reference
         reached, by_step, by_seconds = reach(one, target)
+        of_signal = one.signal_regret
+        improvement, ahead = math.nan, (math.nan, math.nan)
+        if not same and crossed:
+            beats = (one.score > base) + 0.5 * (one.score == base)
+            improvement, ahead = float(beats.mean()), hierarchical.interval(grid(beats))
+        elif not same:
+            improvement = stats.probability_of_improvement(one.score[:, None], base[:, None])
+            ahead = _pair_of(stats.improvement_interval(one.score[:, None], base[:, None], **options))
         low, high = intervals["mean"][i]
         values: dict[str, Any] = {key: sign * float(by(scores[i : i + 1])[0]) for key, by in stats.AGGREGATES.items()}
         values |= {f"{key}_ci": _pair_of(np.sort(sign * intervals[key][i])) for key in stats.AGGREGATES}
@@ -280,18 +324,23 @@ def _rows(
                 regret_ci=(best - float(high), best - float(low)),
                 rank=float(rank[i]),
                 rank_ci=_pair_of(rank_ci[i]),
-                improvement=math.nan if same else stats.probability_of_improvement(one.score[:, None], base[:, None]),
-                improvement_ci=(math.nan, math.nan)
-                if same
-                else _pair_of(stats.improvement_interval(one.score[:, None], base[:, None], **options)),
+                improvement=improvement,
+                improvement_ci=(max(ahead[0], 0.0), min(ahead[1], 1.0)),
                 p=float(p[i]),
                 p_holm=float(adjusted[i]),
                 reached=reached,
                 target_evaluations=by_step,
                 target_seconds=by_seconds,
+                signal_regret=float(of_signal.mean()) if len(of_signal) else math.nan,
+                at_maximum=float((of_signal <= LEAST).mean()) if np.isfinite(of_signal).any() else math.nan,
             )
         )
     return tuple(rows), reference
+
+
+def _of_runs(aggregate: Any) -> Any:
+    """An aggregate of ``[algorithms, runs, problems]`` as one of runs."""
+    return lambda values: float(aggregate(values[None, :, None])[0])
 
 
 def _pair_of(bounds: Floats) -> Interval:

@@ -13,6 +13,7 @@ from nasharness.analysis import statistics as stats
 from nasharness.analysis.comparison.fronts import Under, best_under, front_rows
 from nasharness.errors import DataError, UsageError
 from nasharness.search.registry import ONE_SHOT
+from nasharness.studies.load import APART
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,33 @@ class Scored:
     evaluations: Floats
     seconds: Floats
     rows: Any = field(repr=False)
+    signal_regret: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def realisations(self) -> int:
+        """How many realisations of the signal the runs saw."""
+        return len(np.unique(self.seeds // APART))
+
+    def crossed(self, values: Floats) -> Floats:
+        """``values [runs]`` as ``[realisations, seeds]``, of the seeds that all realisations have."""
+        numbers, place = np.unique(self.seeds // APART, return_inverse=True)
+        seeds, column, count = np.unique(self.seeds % APART, return_inverse=True, return_counts=True)
+        grid = np.full((len(numbers), len(seeds)), np.nan)
+        grid[place, column] = values
+        if not (count == len(numbers)).any():
+            raise DataError("no seed was run on all realisations of the signal")
+        return grid[:, count == len(numbers)]
+
+
+def joined(parts: Sequence[Scored]) -> Scored:
+    """The runs on all realisations, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    import pandas as pd
+
+    arrays = ("seeds", "score", "evaluations", "seconds", "signal_regret")
+    stacked = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    return Scored(**stacked, rows=pd.concat([part.rows for part in parts]))
 
 
 def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -46,14 +74,15 @@ def controls(cells: Iterable[Mapping[str, Any]]) -> list[str]:
 def same_protocol(group: Sequence[Mapping[str, Any]], at: bool) -> None:
     """Raise DataError where cells of a data set differ in table or protocol; budgets may, with ``at``.
 
-    Another start is another row, which its label says (`nasharness.studies.load`).
+    Another start is another row, which its label says (`nasharness.studies.load`). Realisations of a signal are
+    compared each with its like.
 
     One-shot runs have a signal and a budget of their own: with searches of a table they share table and final metric.
     """
-    firsts: dict[str, Mapping[str, Any]] = {}
+    firsts: dict[tuple[str, int | None], Mapping[str, Any]] = {}
     for cell in group:
-        own = firsts.setdefault(cell["kind"], cell)
-        first = group[0] if own is cell else own
+        own = firsts.setdefault((cell["kind"], cell.get("realisation")), cell)
+        first = next(iter(firsts.values())) if own is cell and cell.get("realisation") is None else own
         keys = first["protocol"] if first["kind"] == cell["kind"] else ("final", "direction")
         for what, mine, theirs in (
             ("table", first["table"]["checksum"], cell["table"]["checksum"]),
@@ -78,9 +107,10 @@ def trained(cells: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(cell["algorithm"] for cell in cells if cell["kind"] == ONE_SHOT))
 
 
-def optimum(cell: Mapping[str, Any]) -> float:
-    """The best final metric there is, NaN where it is not known."""
-    return math.nan if cell["optimum"] is None else float(cell["optimum"])
+def optimum(*cells: Mapping[str, Any]) -> float:
+    """The best final metric there is, NaN where it is not known; the mean over realisations, each with its own."""
+    each = {cell.get("realisation"): cell["optimum"] for cell in cells}
+    return math.nan if None in each.values() else float(np.mean(list(each.values())))
 
 
 def sign_of(cell: Mapping[str, Any]) -> int:
@@ -166,7 +196,10 @@ def runs_of(
         rows = last.assign(final=values)
     if under is not None or score == HYPERVOLUME:
         rows = rows.assign(simulated_seconds=np.nan)
-    return Scored(seeds, values, spent["step"], spent["simulated_seconds"], rows)
+    name = "recommended_signal_regret" if score == "recommended" else "signal_regret"
+    known = under is None and score != HYPERVOLUME and name in last
+    of_signal = last[name].to_numpy(dtype=np.float64) if known else np.full(len(seeds), np.nan)
+    return Scored(seeds, values, spent["step"], spent["simulated_seconds"], rows, of_signal)
 
 
 def pair(runs: dict[str, Scored], dataset: str) -> int:
@@ -182,7 +215,9 @@ def pair(runs: dict[str, Scored], dataset: str) -> int:
         left_out += int((~keep).sum())
         if not keep.all():
             rows = one.rows[one.rows["seed"].isin(common)]
-            runs[name] = Scored(one.seeds[keep], one.score[keep], one.evaluations[keep], one.seconds[keep], rows)
+            kept = (one.seeds, one.score, one.evaluations, one.seconds, one.signal_regret)
+            seeds, score, evaluations, seconds, of_signal = (values[keep] for values in kept)
+            runs[name] = Scored(seeds, score, evaluations, seconds, rows, of_signal)
     return left_out
 
 

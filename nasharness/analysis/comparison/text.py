@@ -32,7 +32,16 @@ def render(comparison: Comparison, form: str = "text") -> str:
 
 
 def _section(section: Section, form: str) -> str:
-    scores_head = ["algorithm", "runs", "mean [95 %]", "median [95 %]", "IQM [95 %]", "regret [95 %]"]
+    scores_head = [
+        "algorithm",
+        "runs",
+        "mean [95 %]",
+        "median [95 %]",
+        "IQM [95 %]",
+        "regret [95 %]",
+        "signal regret",
+        "at max",
+    ]
     tests_head = [
         "rank [95 %]",
         f"P(> {section.reference}) [95 %]",
@@ -79,10 +88,16 @@ def _told(section: Section) -> list[str]:
     protocol = section.protocol
     return [
         f"table {section.table}",
-        f"signal {protocol['signal']}, final {protocol['final']}, repeats {protocol['repeats']}",
+        f"signal {section.realised or protocol['signal']}, final {protocol['final']}, repeats {protocol['repeats']}",
         f"score: {meaning(section)}, percent, {section.budget}; optimum {section.optimum:.2f}",
-        f"intervals: 95 %, stratified bootstrap; p: Wilcoxon paired by seed against {section.reference}, Holm over "
-        "the other algorithms of this data set",
+        *(
+            []
+            if section.realised
+            else [
+                f"intervals: 95 %, stratified bootstrap; p: Wilcoxon paired by seed against {section.reference}, Holm "
+                "over the other algorithms of this data set"
+            ]
+        ),
         f"target {section.target:.2f} % for the {_what(section)}: share of runs that reached it, and the median "
         "evaluations and simulated seconds until then (- where most never did, or it is not known when)",
         *section.notes,
@@ -97,6 +112,8 @@ def _scores(row: Row) -> list[str]:
         bracket(row.median, row.median_ci),
         bracket(row.iqm, row.iqm_ci),
         bracket(row.regret, row.regret_ci),
+        "-" if math.isnan(row.signal_regret) else f"{row.signal_regret:.2f}",
+        "-" if math.isnan(row.at_maximum) else f"{100 * row.at_maximum:.0f} %",
     ]
 
 

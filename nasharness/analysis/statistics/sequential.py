@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +82,17 @@ def boundaries(at: tuple[int, ...], alpha: float) -> tuple[float, ...]:
     return tuple(found)
 
 
+class Judged(Protocol):
+    """What `judge` takes."""
+
+    verdict: str | None
+    level: float
+
+    def crossed(self, alpha: float) -> str | None:
+        """BETTER or WORSE where the difference is significant at ``alpha``."""
+        ...
+
+
 @dataclass
 class Hypothesis:
     """One comparison, look by look. ``differences``: new minus old, run by run, as they come in."""
@@ -139,7 +152,7 @@ class Hypothesis:
         return t_quantile(1 - normal_sf(bound), self.runs - 1)
 
 
-def judge(hypotheses: list[Hypothesis], alpha: float = ALPHA) -> None:
+def judge(hypotheses: Sequence[Judged], alpha: float = ALPHA) -> None:
     """Holm's procedure on what has been seen: set ``verdict`` and ``level`` of those whose boundary is reached.
 
     A verdict is never taken back, and each raises the level of the others, at their past looks as well.

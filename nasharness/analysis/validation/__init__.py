@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.analysis import layout
+from nasharness.analysis.statistics.hierarchical import Crossed
 from nasharness.analysis.statistics.sequential import ALPHA, BETTER, SAME, WORSE, Hypothesis, judge, looks
+from nasharness.analysis.validation.scope import generalises, warned
 from nasharness.errors import UsageError, unknown
 from nasharness.search import Problem
 from nasharness.search import run as search
+from nasharness.search.result import LEAST
 from nasharness.studies.plan import Choice
 
 Floats = NDArray[np.float64]
 HYPERVOLUME = "hypervolume"
 #: What runs are scored by; the last where there are several objectives.
 SCORES = ("recommended", "final", HYPERVOLUME)
+#: Scores -> how far the same architectures are from the best of the expected signal; of what is run here alone.
+OF_SIGNAL = {"recommended": "recommended_signal_regret", "final": "signal_regret"}
 #: Paired differences below this are none, where scores are percent (of others, this share of a hundredth of the
 #: largest). An image more or less is 0.003 points or more even in a mean over three seeds; what is smaller is the
 #: arithmetic of another machine or a baseline's rounding, which, being constant, would look significant.
@@ -63,6 +68,9 @@ class Live:
                 settings=self.choice.changed,
             )
             fresh = {"final": result.final, "recommended": result.recommended_final}
+            for name, regret in (("final", result.signal_regret), ("recommended", result.recommended_signal_regret)):
+                if regret is not None:
+                    fresh[OF_SIGNAL[name]] = regret
             if result.front is not None and not result.front.note:
                 fresh[HYPERVOLUME] = 100.0 * result.front.hypervolume
             kept = {name: np.concatenate([kept[name], values]) for name, values in fresh.items()} if kept else fresh
@@ -79,7 +87,9 @@ class Answer:
     ``effect``: mean of NEW minus OLD, in the unit of the score (percentage points); of a score that is minimised, OLD
     minus NEW, so that more is better; ``interval``: repeated confidence interval at ``level``.
     ``detectable``: the smallest mean difference that would have been found with 80 % power. ``equal``: share of pairs
-    without any difference (less than NOTHING).
+    without any difference (less than NOTHING). ``realisations``: how many of the signal, each with ``runs`` seeds;
+    ``effects``: the mean difference on each. ``generalises``: over what the verdict holds. ``caveats``: what speaks
+    against it. ``new_signal``, ``old_signal``: mean regret of the expected signal and the share of runs at its maximum.
     """
 
     space: str
@@ -95,6 +105,12 @@ class Answer:
     verdict: str
     detectable: float
     equal: float
+    realisations: int = 1
+    effects: tuple[float, ...] = ()
+    generalises: str = ""
+    caveats: tuple[str, ...] = ()
+    new_signal: tuple[float, float] | None = None
+    old_signal: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +138,12 @@ def validate(
     score: str = "recommended",
     alpha: float = ALPHA,
     progress: Callable[[int, int], None] | None = None,
+    realisations: int = 1,
 ) -> Validation:
     """Compare ``new`` with ``old`` on every problem, at most ``runs`` runs each.
+
+    ``realisations``: so many consecutive problems are one question on several realisations of its signal
+    (`Problem.realised`); all of their runs are made, and the answer is over seeds and realisations.
 
     ``score``: ``recommended`` is the final metric of the algorithm's own answer, ``final`` the incumbent's,
     ``hypervolume`` that of a run's front, in percent of the exact front's. ``alpha``: the chance of any wrong "better"
@@ -135,6 +155,8 @@ def validate(
         raise UsageError(f"alpha {alpha}: expected a number between 0 and 1, as in 0.05")
     if not problems:
         raise UsageError("no problem to compare on; name at least one data set")
+    if realisations > 1:
+        return _crossed(new, old, problems, runs, score, alpha, progress, realisations)
     at = looks(runs)
     hypotheses = [Hypothesis(at, np.empty(0)) for _ in problems]
     sides: list[list[Floats]] = [[np.empty(0), np.empty(0)] for _ in problems]
@@ -146,24 +168,87 @@ def validate(
             first, last = hypothesis.runs, at[hypothesis.seen]
             pair = [_scores(side, number, first, last, score) for side in (new, old)]
             sides[number] = [np.concatenate([a, b]) for a, b in zip(sides[number], pair, strict=True)]
-            differences = sides[number][0] - sides[number][1]
-            if score != HYPERVOLUME:
-                differences *= problems[number].sign
-            scale = 1.0 if _percent(problems[number], score) else float(np.abs(sides[number]).max()) / 100
-            hypothesis.differences = np.where(np.abs(differences) <= NOTHING * scale, 0.0, differences)
+            mine, theirs = sides[number]
+            hypothesis.differences = _differences(problems[number], mine, theirs, score)
             hypothesis.seen += 1
             done += last - first
             if progress is not None:
                 progress(done, total)
         judge(hypotheses, alpha)
     answers = tuple(
-        _answer(problem, hypothesis, mine, theirs)
-        for problem, hypothesis, (mine, theirs) in zip(problems, hypotheses, sides, strict=True)
+        _answer(
+            (problem,),
+            hypothesis,
+            mine[None],
+            theirs[None],
+            alpha,
+            score,
+            tuple(_signal(side, (number,), hypothesis.runs, score) for side in (new, old)),
+        )
+        for number, (problem, hypothesis, (mine, theirs)) in enumerate(zip(problems, hypotheses, sides, strict=True))
     )
     return Validation(new.label, old.label, score, alpha, answers)
 
 
-def _percent(problem: Problem, score: str) -> bool:
+def _crossed(
+    new: Side,
+    old: Side,
+    problems: Sequence[Problem],
+    runs: int,
+    score: str,
+    alpha: float,
+    progress: Callable[[int, int], None] | None,
+    realisations: int,
+) -> Validation:
+    """The same over seeds x realisations, looked at once."""
+    if len(problems) % realisations:
+        raise UsageError(f"{len(problems)} problems are no multiple of {realisations} realisations")
+    questions = [range(at, at + realisations) for at in range(0, len(problems), realisations)]
+    found, kept = [], []
+    for question in questions:
+        pairs = []
+        for number in question:
+            pairs.append([_scores(side, number, 0, runs, score) for side in (new, old)])
+            if progress is not None:
+                progress((number + 1) * runs, len(problems) * runs)
+        mine, theirs = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
+        kept.append((mine, theirs))
+        found.append(Crossed(_differences(problems[question[0]], mine, theirs, score)))
+    judge(found, alpha)
+    answers = tuple(
+        _answer(
+            [problems[number] for number in question],
+            hypothesis,
+            mine,
+            theirs,
+            alpha,
+            score,
+            tuple(_signal(side, question, runs, score) for side in (new, old)),
+        )
+        for question, hypothesis, (mine, theirs) in zip(questions, found, kept, strict=True)
+    )
+    return Validation(new.label, old.label, score, alpha, answers)
+
+
+def _differences(problem: Problem, new: Floats, old: Floats, score: str) -> Floats:
+    """New minus old, higher is better; what is too small to be a difference is none."""
+    differences = new - old if score == HYPERVOLUME else (new - old) * problem.sign
+    scale = 1.0 if percent(problem, score) else float(np.abs([new, old]).max()) / 100
+    return np.where(np.abs(differences) <= NOTHING * scale, 0.0, differences)
+
+
+def _signal(side: Side, question: Sequence[int], runs: int, score: str) -> tuple[float, float] | None:
+    """Mean signal regret of a side's runs, and the share of them at the signal's maximum."""
+    name = OF_SIGNAL.get(score, "")
+    parts = [side.scores(number, 0, runs).get(name) for number in question]
+    if any(part is None for part in parts):
+        return None
+    regret = np.concatenate([part for part in parts if part is not None])
+    return float(regret.mean()), float((regret <= LEAST).mean())
+
+
+def percent(problem: Problem, score: str) -> bool:
+    """Whether scores are percent."""
     return score == HYPERVOLUME or problem.objectives[0].unit == "percent"
 
 
@@ -177,89 +262,36 @@ def _scores(side: Side, problem: int, first: int, last: int, score: str) -> Floa
     return found[score]
 
 
-def _answer(problem: Problem, hypothesis: Hypothesis, new: Floats, old: Floats) -> Answer:
+def _answer(
+    problems: Sequence[Problem],
+    hypothesis: Hypothesis | Crossed,
+    new: Floats,
+    old: Floats,
+    alpha: float,
+    score: str,
+    signals: tuple[tuple[float, float] | None, ...],
+) -> Answer:
+    """``problems``: the realisations of one; ``new``, ``old``: scores ``[realisations, runs]``."""
+    problem, runs = problems[0], new.shape[1]
+    differences = hypothesis.differences.reshape(new.shape)
     return Answer(
         space=problem.space.name,
         dataset=problem.dataset,
         budget=layout.budget(problem.describe()),
-        runs=hypothesis.runs,
-        planned=hypothesis.at[-1],
+        runs=runs,
+        planned=hypothesis.at[-1] if isinstance(hypothesis, Hypothesis) else runs,
         new_mean=float(new.mean()),
         old_mean=float(old.mean()),
-        effect=float(hypothesis.differences.mean()),
+        effect=float(differences.mean()),
         interval=hypothesis.interval(),
         level=hypothesis.level,
         verdict=hypothesis.verdict or SAME,
         detectable=hypothesis.detectable(),
-        equal=float((hypothesis.differences == 0).mean()),
+        equal=float((differences == 0).mean()),
+        realisations=len(problems),
+        effects=tuple(differences.mean(axis=1).tolist()),
+        generalises=generalises(problem, runs, len(problems)),
+        caveats=warned(problems, new, old, alpha, score),
+        new_signal=signals[0],
+        old_signal=signals[1],
     )
-
-
-def render(validation: Validation, problems: Sequence[Problem], seeds: str) -> str:
-    """The answers as text."""
-    score = {
-        "recommended": "final metric of the algorithm's own answer (--score final: the incumbent's)",
-        "final": "final metric of the incumbent (--score recommended: the algorithm's own answer)",
-        HYPERVOLUME: "hypervolume of a run's front, of the exact front's",
-    }[validation.score]
-    if all(_percent(problem, validation.score) for problem in problems):
-        score += ", percent"
-    if validation.score != HYPERVOLUME and problems[0].sign < 0:
-        score += ", lower is better, effects are improvements"
-    asked = problems[0].describe()
-    sought = [
-        f"{key:10} {', '.join(values)}"
-        for key, values in (
-            ("objectives", [each.name for each in problems[0].objectives] if "objectives" in asked else []),
-            ("limits", asked.get("limits", [])),
-        )
-        if values
-    ]
-    tables = dict.fromkeys(
-        f"{p.table.name}, checksum {p.table.checksum[:12]}; {p.dataset}: {p.signal} -> {p.final}, repeats {p.repeats}"
-        + ("" if p.start.own else f", start {p.start}")
-        for p in problems
-    )
-    rows = []
-    for answer in validation.answers:
-        low, high = answer.interval
-        rows.append(
-            [
-                answer.dataset,
-                answer.budget,
-                f"{answer.runs:,} of {answer.planned:,}",
-                f"{answer.new_mean:.2f}",
-                f"{answer.old_mean:.2f}",
-                f"{answer.effect:+.3f} [{low:+.3f}, {high:+.3f}]",
-                _verdict(answer),
-            ]
-        )
-    count, level = len(validation.answers), 100 * (1 - validation.alpha)
-    lines = [
-        f"new        {validation.new}",
-        f"old        {validation.old}",
-        *(f"table      {line}" for line in tables),
-        *sought,
-        f"score      {score}; seeds {seeds}",
-        f"errors     any false better or worse: at most {100 * validation.alpha:g} % (paired mean, group-sequential"
-        + (f", Holm over {count} comparisons)" if count > 1 else ")"),
-        "",
-        layout.plain(["data set", "budget", "runs", "new", "old", f"effect [at least {level:g} %]", "verdict"], rows),
-        "",
-        f"verdict    {validation.verdict}",
-    ]
-    return "\n".join(lines)
-
-
-def _verdict(answer: Answer) -> str:
-    if answer.verdict != SAME:
-        return answer.verdict
-    if answer.equal == 1.0:
-        return f"{SAME}: every run is equal"
-    return f"{SAME} ({answer.detectable:.3f} would have been, 80 % power)"
-
-
-def as_dict(validation: Validation) -> dict[str, Any]:
-    """The answers as plain values, for JSON."""
-    plain: dict[str, Any] = layout.json_ready(validation)
-    return plain | {"verdict": validation.verdict, "cells": plain.pop("answers")}

@@ -23,10 +23,11 @@ Floats = NDArray[np.float64]
 FORMAT = "nasharness-baseline/1"
 
 
-def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
+def record(path: str | os.PathLike[str], side: Live, runs: int, realisations: str | None = None) -> Path:
     """Write the scores of ``runs`` runs of ``side`` on all its problems; runs that are missing are made first.
 
-    Scores are written in full: rounded ones would differ from the same run by a constant that looks significant.
+    ``realisations``: what was asked, where the problems are realisations of fewer. Scores are
+    written in full: rounded ones would differ from the same run by a constant that looks significant.
     """
     if runs < 1:
         raise UsageError(f"{runs} runs: a baseline needs at least 1")
@@ -35,13 +36,14 @@ def record(path: str | os.PathLike[str], side: Live, runs: int) -> Path:
     cells = []
     for number, problem in enumerate(side.problems):
         scores = side.scores(number, 0, runs)
-        cells.append(described(problem) | {name: values.tolist() for name, values in scores.items()})
+        cells.append(described(problem) | {name: scores[name].tolist() for name in SCORES if name in scores})
     content = {
         "format": FORMAT,
         "algorithm": side.label,
         "settings": dict(side.choice.changed),
         "seed": side.seed,
         "runs": runs,
+        "realisations": realisations,
         "nasharness": __version__,
         "cells": cells,
     }
@@ -85,6 +87,7 @@ class Recorded:
             self.algorithm: str = content["algorithm"]
             self.seed: int = content["seed"]
             self.runs: int = content["runs"]
+            self.realisations: str | None = content["realisations"]
             self.cells: list[dict[str, Any]] = content["cells"]
             _check(content)
             self._scores = [
