@@ -171,7 +171,8 @@ def test_coverage(realisations, parts):
     """``parts``: shares of the variance between realisations and between seeds; the rest is of runs."""
     rng = np.random.default_rng([realisations, *(int(100 * part) for part in parts)])
     rest = 1 - sum(parts)
-    for draw in (rng.normal, lambda size: rng.exponential(size=size) - 1):
+    # 95 % less three standard errors; the t of 25 exponential seeds has 92 % itself
+    for draw, least in ((rng.normal, 0.935), (lambda size: rng.exponential(size=size) - 1, 0.9)):
         inside, rounds = 0, 1_500
         for _ in range(rounds):
             values = np.sqrt(rest) * draw(size=(realisations, 25))
@@ -179,8 +180,8 @@ def test_coverage(realisations, parts):
             values = values + np.sqrt(parts[1]) * draw(size=25)
             low, high = hierarchical.interval(values)
             inside += low <= 0 <= high
-        assert inside / rounds >= 0.93  # 95 %, less three standard errors and the skewness of few
-        assert inside / rounds <= 0.995
+        assert inside / rounds >= least
+        assert realisations < 10 or inside / rounds <= 0.99
 
 
 @pytest.mark.slow

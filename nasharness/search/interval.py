@@ -44,8 +44,9 @@ def spread(values: NDArray[np.float64]) -> tuple[float, int]:
 
     A realisation has an effect on all of its seeds, and a seed on all realisations it is run on: two crossed random
     effects, so that the mean squares of rows and columns add up, less that of the rest, which both contain (Searle,
-    Casella & McCulloch, Variance Components, 1992, chapter 4); degrees of freedom by Satterthwaite (1946). At least
-    what rows or columns alone would say. With one realisation this is Student's of the seeds. NaN for a single run.
+    Casella & McCulloch, Variance Components, 1992, chapter 4). At least what rows or columns alone would say, and with
+    the degrees of freedom of the fewer of them, which errs on the safe side. With one realisation this is Student's of
+    the seeds. NaN for a single run.
     """
     rows, columns = values.shape
     if rows == 1 or columns == 1:
@@ -53,14 +54,9 @@ def spread(values: NDArray[np.float64]) -> tuple[float, int]:
         return (float(one.std(ddof=1)) / math.sqrt(len(one)), len(one) - 1) if len(one) > 1 else (math.nan, 0)
     of_rows, of_columns = values.mean(axis=1), values.mean(axis=0)
     rest = values - of_rows[:, None] - of_columns + values.mean()
-    df = rows - 1, columns - 1, (rows - 1) * (columns - 1)
-    squares = columns * float(of_rows.var(ddof=1)), rows * float(of_columns.var(ddof=1)), float((rest**2).sum()) / df[2]
-    total = squares[0] + squares[1] - squares[2]
-    if total <= max(squares[:2]):
-        most = 0 if squares[0] >= squares[1] else 1
-        return math.sqrt(squares[most] / values.size), df[most]
-    freedom = total**2 / sum(square**2 / each for square, each in zip(squares, df, strict=True))
-    return math.sqrt(total / values.size), max(1, int(freedom))
+    squares = columns * float(of_rows.var(ddof=1)), rows * float(of_columns.var(ddof=1))
+    total = sum(squares) - float((rest**2).sum()) / ((rows - 1) * (columns - 1))
+    return math.sqrt(max(total, *squares) / values.size), min(rows, columns) - 1
 
 
 def _interval(values: NDArray[np.float64], mean: float) -> list[float] | None:
