@@ -63,6 +63,8 @@ FRONTS = tuple(
         ("front_hypervolumes", pa.float64()),
     )
 )
+#: How far the expected signal of the incumbent, and of the answer, is from the best there is.
+OF_SIGNAL = ("signal_regret", "recommended_signal_regret")
 #: Columns that hold architectures.
 ARCHS = ("incumbent", "recommended")
 NAMES = ("cell", "space", "dataset", "table", "algorithm")
@@ -190,12 +192,11 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
         "evaluations": np.concatenate([np.full(before, -1), searched.evaluations]).astype(np.int32),
         "hypervolume": np.full(before + runs, np.nan),
         "igd_plus": np.full(before + runs, np.nan),
-        "signal_regret": np.full(before + runs, np.nan),
-        "recommended_signal_regret": np.full(before + runs, np.nan),
+        **{name: np.full(before + runs, np.nan) for name in OF_SIGNAL},
     }
     if problem.signal_regret is not None:
         answered = np.concatenate([nothing, searched.recommended])
-        for name, ids in (("signal_regret", incumbent), ("recommended_signal_regret", answered)):
+        for name, ids in zip(OF_SIGNAL, (incumbent, answered), strict=True):
             columns[name] = np.where(ids < 0, np.nan, problem.signal_regret[np.maximum(ids, 0)])
     front = fronts_of(problem, trajectories)
     if front is not None:
