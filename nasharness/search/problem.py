@@ -315,6 +315,8 @@ class Problem:
         """
         if not isinstance(self.table, Table):
             raise UsageError(f"realisations: {self.table.name} is a function and has no trials")
+        if self.environments:
+            raise UsageError("realisations are of one signal: they cannot be crossed with environments")
         signals = measures.realisations(self.signal, self.table, self.space, self.dataset, str(asked))
         objectives = tuple(one.name for one in self.objectives) if len(self.objectives) > 1 else ()
         limits = tuple(map(str, self.limits))
