@@ -11,12 +11,13 @@ import pytest
 
 import nasharness
 from nasharness.search import Problem, registry
+from nasharness.search.testing import asked_of
 
 GOLDEN = Path(__file__).parent / "golden" / "trajectories.json"
 
 
 def outcome(name):
-    problem = Problem.create(table="embedded", evaluations=40)
+    problem = Problem.create(table="embedded", evaluations=40, **asked_of(name, 200))
     result = nasharness.run(name, problem)
     ids = result.trajectories.ids[0].tolist()
     return {

@@ -8,7 +8,7 @@ from nasharness import fronts, spaces, tables
 from nasharness.errors import NasharnessError, UsageError
 from nasharness.search import Algorithm, Backend, Problem, registry
 from nasharness.search.front import final_points
-from nasharness.search.testing import synthetic_problem
+from nasharness.search.testing import asked_of, synthetic_problem
 from nasharness.spaces import ChoiceSpace
 
 
@@ -68,7 +68,7 @@ def test_batch_and_alone_are_the_same_bits_with_several_objectives(name):
 def test_every_algorithm_keeps_a_limit_that_is_known_and_pays_for_nothing_beyond_it(name):
     if "whole-signal" in registry.get(name).needs:
         pytest.skip("reads the whole signal: a diagnostic")
-    problem = synthetic_problem(evaluations=40, limits=["macs <= 60", "params >= 0.1"])
+    problem = synthetic_problem(evaluations=40, limits=["macs <= 60", "params >= 0.1"], **asked_of(name, 12))
     result = nasharness.run(name, problem, runs=4)
     macs = spaces.get("tss").flops(np.arange(15_625), "cifar10")
     for row, count in enumerate(result.trajectories.count):

@@ -66,6 +66,11 @@ class Validate(ModalCommand):
          help="What both begin with: own, dense, random[:N], space-filling[:N] or a file (own).")  # fmt: skip
 @of_algo("--realisations", metavar="all|N|M,...",
          help="Realisations of the signal's noise: all trials, N draws, or named ones (one).")  # fmt: skip
+@of_algo("--stage", "stages", multiple=True, metavar="MEASURE",
+         help="A cheaper measurement that may be asked first: cifar10/val@200 ...; repeatable, in order.")  # fmt: skip
+@of_algo("--environments", metavar="MEASURE,...",
+         help="Measurements that every evaluation shows, in place of signal and objectives.")  # fmt: skip
+@of_algo("--target", metavar="MEASURE", help="The environment that results are scored by.")
 @of_algo("--score", default="recommended", show_default=True, metavar="recommended|final|hypervolume",
          help="The algorithm's own answer, the incumbent, or the front of several objectives.")  # fmt: skip
 @of_algo("--alpha", default=0.02, show_default=True, help="Chance of any false better or worse.")

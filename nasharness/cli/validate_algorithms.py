@@ -127,9 +127,17 @@ def _problems(options: dict[str, Any], baseline: Any) -> list[Any]:
         # a baseline says which measurements it was made with; other ones must be asked for, and are then refused
         objectives = [each["name"] for each in protocol.get("objectives", ())]
         sought = {"objectives": objectives[objectives[:1] != ["error"] :], "limits": protocol.get("limits", ())}
-        return {key: options[key] or protocol[key] for key in ("signal", "final", "repeats", "start")} | {
-            key: options[key] or names for key, names in sought.items()
-        }
+        seen = options["environments"] or protocol.get("environments", ())
+        kept = {"stages": options["stages"] or protocol.get("stages", ())}
+        if seen:  # they are signal and objectives, and the target is the final metric
+            kept |= {"environments": seen, "target": options["target"] or protocol["final"]}
+            protocol, sought = protocol | {"signal": None, "final": None}, sought | {"objectives": ()}
+        return (
+            {key: options[key] or protocol[key] for key in ("signal", "final", "repeats", "start")}
+            | {key: options[key] or names for key, names in sought.items()}
+            | kept
+            | ({"target": options["target"]} if options["target"] and not seen else {})
+        )
 
     budgets: list[int | None] = [None]
     if options["evaluations"] is not None:

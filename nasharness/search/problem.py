@@ -360,14 +360,20 @@ def _tables(space: Space, table: str | Table | None) -> tuple[list[Table], list[
 
 
 def datasets(space: Space, tables: Sequence[Table]) -> list[str]:
-    """Data sets of a space: the published ones, else those that its tables measure."""
-    return list(space.datasets) or list(dict.fromkeys(dataset for table in tables for dataset in table.datasets))
+    """Data sets of a space: the published ones, then others that its tables measure.
+
+    Where the tables measure none of the published ones, as an imported one may, the others alone.
+    """
+    measured = dict.fromkeys(dataset for table in tables for dataset in table.datasets)
+    stored = set(space.protocol.trained_on.values())
+    others = [dataset for dataset in measured if dataset not in space.datasets and dataset not in stored]
+    return others if others and not stored.union(space.datasets) & measured.keys() else [*space.datasets, *others]
 
 
 def default_dataset(space: Space, tables: Sequence[Table]) -> str:
     """The data set that is meant where none is named. Raises UsageError where it could be one of several."""
     known = datasets(space, tables)
-    if not space.datasets and len(known) > 1:
+    if known[0] not in space.datasets and len(known) > 1:
         raise UsageError(f"space {space.name!r} has {', '.join(known)}; say which: --dataset {known[0]}")
     return known[0]
 

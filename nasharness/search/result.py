@@ -98,7 +98,10 @@ class Result:
 
     @cached_property
     def candidates(self) -> list[Candidate]:
-        """What the runs offer, labelled; the first is the winner."""
+        """What the runs offer, labelled; the first is the winner.
+
+        With environments that is what was recommended: the best by signal is the best in the first of them alone.
+        """
         problem = self.problem
         return candidates(
             problem.space,
@@ -108,6 +111,7 @@ class Result:
             self.recommended,
             lambda arch: float(problem.truth().score(np.asarray(arch))),
             problem.sign,
+            answers_first=bool(problem.environments),
         )
 
     @property
@@ -167,7 +171,7 @@ class Result:
                 truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))
             ),
             seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
-            votes=None if self.runs < 2 else self.candidates[1].votes / self.runs,
+            votes=None if self.runs < 2 else max(one.votes for one in self.candidates) / self.runs,
         )
 
     def __str__(self) -> str:

@@ -31,10 +31,12 @@ import numpy as np
 from nasharness import spaces
 from nasharness.errors import AlgorithmFailedError, UsageError
 from nasharness.search import registry
+from nasharness.search.algorithm import Algorithm
 from nasharness.search.evaluator import Evaluator, Truth
 from nasharness.search.problem import Problem
 from nasharness.search.result import Result
 from nasharness.search.run import make_task, run
+from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table, TableWriter
 
 #: Seeds the checks compare; a run in the middle of a batch must not notice its neighbours.
@@ -89,6 +91,19 @@ def synthetic_problem(space: str = "tss", **options: Any) -> Problem:
     return Problem.create(space, table=_table(space), **options)
 
 
+def asked_of(name: str, epochs: int) -> dict[str, Any]:
+    """What a problem on NATS-Bench's data sets has to ask besides, at ``epochs``, for an algorithm that needs it."""
+    if "environments" not in registry.get(name).needs:
+        return {}
+    measured = [f"{dataset}val@{epochs}:mean" for dataset in ("", "cifar100/", "ImageNet16-120/")]
+    return {"environments": measured[:2], "target": measured[2]}
+
+
+def _problem(name: str, space: str, **options: Any) -> Problem:
+    """A synthetic problem that the algorithm can be asked."""
+    return synthetic_problem(space, **options | asked_of(name, 12))
+
+
 def _spaces(name: str) -> list[str]:
     record = registry.get(name)
     return [space for space in SPACES if not record.unfit(spaces.get(space))]
@@ -119,7 +134,7 @@ def check_record(name: str) -> None:
 def check_settings(name: str) -> None:
     """Unknown settings are refused with the nearest right ones."""
     try:
-        run(name, synthetic_problem(_spaces(name)[0], evaluations=1), settings={"no_such_setting": 1})
+        run(name, _problem(name, _spaces(name)[0], evaluations=1), settings={"no_such_setting": 1})
     except UsageError:
         return
     raise AssertionError(f"{name} accepts a setting that does not exist")
@@ -129,7 +144,7 @@ def check_budget(name: str) -> None:
     """The trajectory is legal, the clock runs forward, and the answer is an architecture."""
     for space in _spaces(name):
         for budget in ({"evaluations": 1}, {"evaluations": 37}, {"seconds": 2_000.0}):
-            problem = synthetic_problem(space, **budget)
+            problem = _problem(name, space, **budget)
             result = run(name, problem, runs=3)
             trajectories, size = result.trajectories, problem.space.size
             for row, count in enumerate(trajectories.count):
@@ -149,7 +164,7 @@ def check_batch(name: str) -> None:
     """A run is the same alone, in a batch, and in two halves of a batch, bit for bit."""
     for space in _spaces(name):
         for options in ({"evaluations": 60}, {"seconds": 3_000.0}, {"evaluations": 40, "repeats": "free"}):
-            problem = synthetic_problem(space, **options)
+            problem = _problem(name, space, **options)
             many = run(name, problem, runs=SEEDS, seed=5)
             halves = run(name, problem, runs=SEEDS, seed=5, batch=SEEDS // 2)
             _assert_same(halves, many, slice(None), f"{name} on {space}, {options}: two halves against one batch")
@@ -163,7 +178,7 @@ def check_start(name: str) -> None:
     record = registry.get(name)
     for space in _spaces(name):
         for start in ("random:5", "random", "space-filling:3"):
-            problem = synthetic_problem(space, evaluations=30, start=start)
+            problem = _problem(name, space, evaluations=30, start=start)
             if record.no_start:
                 try:
                     run(name, problem)
@@ -183,7 +198,7 @@ def check_start(name: str) -> None:
 
 def check_seeds(name: str) -> None:
     """The same seed gives the same run, whatever happens to numpy's and Python's global generators."""
-    problem = synthetic_problem(_spaces(name)[0], evaluations=50)
+    problem = _problem(name, _spaces(name)[0], evaluations=50)
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - disturbing it is the point
     results = []
     try:
@@ -199,15 +214,22 @@ def check_seeds(name: str) -> None:
     _assert_same(results[0], results[1], slice(None), f"{name}: the same seeds again")
 
 
+def _told(algorithm: Algorithm, evaluator: Evaluator, ids: Indices) -> Floats:
+    """What ``tell`` brings for ``ids``: signals ``[runs, k]``, or ``[runs, k, objectives]`` where it brings several."""
+    columns = [evaluator.expected_signal(), *(evaluator.more if algorithm.task.several else ())]
+    told = np.stack([np.where(ids >= 0, column[ids], np.nan) for column in columns], axis=-1)
+    return told if algorithm.task.several else told[..., 0]
+
+
 def check_arguments(name: str) -> None:
     """``tell`` leaves its arguments as they are."""
-    problem = synthetic_problem(_spaces(name)[0], evaluations=30)
+    problem = _problem(name, _spaces(name)[0], evaluations=30)
     record, evaluator = registry.get(name), problem.evaluator()
     algorithm = record.build(make_task(record, problem, evaluator, np.arange(3)), record.settings({}))
     for _ in range(4):
         asked = algorithm.ask()
         ids = np.array(asked[0] if isinstance(asked, tuple) else asked)
-        values = np.where(ids >= 0, evaluator.expected_signal()[ids], np.nan)
+        values = _told(algorithm, evaluator, ids)
         for array in (ids, values):
             array.flags.writeable = False
         algorithm.tell(ids, values)
@@ -215,14 +237,14 @@ def check_arguments(name: str) -> None:
 
 def check_reach(name: str) -> None:
     """Nothing that the algorithm holds leads to the final metric, before or after a search."""
-    problem = synthetic_problem(_spaces(name)[0], evaluations=30)
+    problem = _problem(name, _spaces(name)[0], evaluations=30)
     record, evaluator, truth = registry.get(name), problem.evaluator(), problem.truth()
     algorithm = record.build(make_task(record, problem, evaluator, np.arange(2)), record.settings({}))
     for _ in range(3):
         assert_out_of_reach(algorithm, truth)
         asked = algorithm.ask()
         ids = asked[0] if isinstance(asked, tuple) else asked
-        algorithm.tell(ids, np.where(ids >= 0, evaluator.expected_signal()[ids], np.nan))
+        algorithm.tell(ids, _told(algorithm, evaluator, ids))
     assert_out_of_reach(algorithm, truth)
 
 

@@ -66,8 +66,10 @@ def candidates(
     recommended: Indices,
     score: Callable[[Any], float],
     sign: int = 1,
+    *,
+    answers_first: bool = False,
 ) -> list[Candidate]:
-    """What runs offer, one of each of LABELS.
+    """What runs offer, one of each of LABELS; ``answers_first``: what was recommended before the best by signal.
 
     ``incumbent``, ``recommended``: ``[runs, *arch_shape]``, -1 where a run has none. ``signal``: of the incumbents, in
     their own direction, ``[runs]``. ``score``: final metric of an architecture, its mean over trials. ``sign``: -1
@@ -98,7 +100,7 @@ def candidates(
         found.append(
             Candidate(label, about, arch if space.arch_shape else int(arch), known, float(score(arch)), number)
         )
-    return found
+    return sorted(found, key=lambda one: one.label != "most-recommended") if answers_first else found
 
 
 def named(space: Space, arch: Any) -> dict[str, Any]:

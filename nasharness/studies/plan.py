@@ -209,8 +209,8 @@ def measured_datasets(space: Space, given: Mapping[str, Any], lines: Lines | Non
     lines = lines or Lines(None, "")
     asked = given.get("datasets")
     tables = []
-    if not space.datasets:  # only its tables tell
-        named = given.get("table")
+    named = given.get("table")
+    if not space.datasets or isinstance(named, str):  # its tables tell
         tables = [open_table(space.name, named)] if isinstance(named, str) else candidates(space.name)[0]
     known = datasets(space, tables)
     names = [default_dataset(space, tables)] if asked is None else _names("datasets", asked, lines)

@@ -41,7 +41,8 @@ def candidates_of(last: pd.DataFrame, space: Space, cell: Mapping[str, Any]) -> 
 
     signal = last["signal"].to_numpy(dtype=np.float64)
     sign = -1 if cell["protocol"].get("direction") == "min" else 1
-    return winners.candidates(space, last["seed"].to_numpy(), incumbent, signal, recommended, score, sign)
+    seeds, several = last["seed"].to_numpy(), bool(cell["protocol"].get("environments"))
+    return winners.candidates(space, seeds, incumbent, signal, recommended, score, sign, answers_first=several)
 
 
 def archs(column: pd.Series[Any], space: Space) -> NDArray[Any]:
