@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from nasharness.algorithms.single_path_table import _MEANINGS, CITATION, SinglePath
+from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
 from nasharness.search import Task, register
@@ -57,7 +58,7 @@ class SinglePathSurrogate(SinglePath):
         if not growth >= 1:
             raise UsageError(f"single-path.surrogate: growth = {growth}: expected at least 1")
         self._lr, self._ridge, self._growth = lr, ridge, growth
-        self._choices = np.empty((self.logits.shape[0], 0, self.runs), dtype=np.int8)
+        self._choices = np.empty((self.logits.shape[0], self.runs, 0), dtype=np.int8)
         self._values = np.empty((self.runs, 0))
         self._counts = np.zeros(self.runs, dtype=bool)
 
@@ -66,35 +67,31 @@ class SinglePathSurrogate(SinglePath):
         told = self._values.shape[1]
         k = min(max(1, int(told / self._growth)), _MOST) if told else 10
         u = self.streams.uniform(2 * k * positions * decisions).reshape(self.runs, 2, k, positions, decisions)
-        new = np.empty((positions, k, self.runs), dtype=np.int8)
-        for run in range(self.runs):
-            drawn = self.decisions.taken(np.moveaxis(u[run, 0], 0, 2) < 1 / (1 + np.exp(-self.logits[:, :, run, None])))
-            new[:, :, run] = self._climbed(run, u[run, 1], drawn) if told else drawn
-        self._asked = new
-        return np.asarray(self.space.index(np.moveaxis(new, 0, 2).swapaxes(0, 1)))  # type: ignore[attr-defined]
+        u = np.ascontiguousarray(u.transpose(1, 3, 4, 0, 2))  # [2, positions, decisions, runs, k]
+        drawn = self.decisions.taken(u[0] < 1 / (1 + np.exp(-self.logits[..., None])))
+        self._asked = self._climbed(u[1], drawn) if told else drawn
+        return np.asarray(self.space.index(np.moveaxis(self._asked, 0, 2)))  # type: ignore[attr-defined]
 
-    def _climbed(self, run: int, u: Floats, drawn: Choices) -> Choices:
-        """What ``k`` noisy ascents reach, ``[positions, k]``; what is known already gives way to what was ``drawn``.
+    def _climbed(self, u: Floats, drawn: Choices) -> Choices:
+        """What noisy ascents reach, ``[positions, runs, k]``; what is known already gives way to what was ``drawn``.
 
-        ``u [k, positions, decisions]``. The run's logits make an ascent of their own.
+        ``u [positions, decisions, runs, k]``. The logits make an ascent of their own.
         """
-        gradient = self._model(run)
+        linear, pairs = map(np.stack, zip(*(self._model(run) for run in range(self.runs)), strict=True))
         noise = np.log(np.maximum(u, 1e-12)) - np.log(np.maximum(1 - u, 1e-12))
-        logits = np.concatenate(
-            [self.logits[:, :, run, None], self.logits[:, :, run, None] + np.moveaxis(noise, 0, 2)], 2
-        )
+        own = self.logits[..., None]
+        logits = np.concatenate([own, own + noise], axis=3)
         for _ in range(_STEPS):
             slope = 1 / (1 + np.exp(-logits))
-            logits = logits + self._lr * 4 * slope * (1 - slope) * gradient(logits > 0)
-        self.logits[:, :, run] = logits[:, :, 0]
-        found = self.decisions.taken(logits[:, :, 1:] > 0)
-        known = {column.tobytes() for column in np.ascontiguousarray(self._choices[:, :, run].T)}
-        for slot in range(found.shape[1]):
-            for choices in (found[:, slot], drawn[:, slot]):
-                found[:, slot] = choices
-                if choices.tobytes() not in known:
-                    break
-            known.add(np.ascontiguousarray(found[:, slot]).tobytes())
+            logits = logits + self._lr * 4 * slope * (1 - slope) * self._gradient(logits > 0, linear, pairs)
+        self.logits = logits[..., 0]
+        found = self.decisions.taken(logits[..., 1:] > 0)
+        for run in range(self.runs):
+            known = {column.tobytes() for column in np.ascontiguousarray(self._choices[:, run].T)}
+            for slot in range(found.shape[2]):
+                if found[:, run, slot].tobytes() in known:
+                    found[:, run, slot] = drawn[:, run, slot]
+                known.add(found[:, run, slot].tobytes())
         return found
 
     def _features(self, choices: Choices) -> Floats:
@@ -102,43 +99,43 @@ class SinglePathSurrogate(SinglePath):
         rows = np.arange(len(choices))[:, None]
         return np.asarray((self.decisions.path[rows, choices] > 0).swapaxes(0, 1).reshape(choices.shape[1], -1) * 1.0)
 
-    def _model(self, run: int):  # type: ignore[no-untyped-def]
-        """What gives the gradient of the reward by each free decision, in standard deviations of the rewards.
+    def _model(self, run: int) -> tuple[Floats, Floats]:
+        """A ridge regression of a run's rewards, in their standard deviations, on its decisions and their products.
 
         The kernel ``(1 + x.y / n)^2`` of the decisions ``x`` and ``y`` is that of a ridge on all of them and on all
-        their pairwise products.
+        their pairwise products. Returns half its gradient at 0, and how that grows: float64 ``[n]``, ``[n, n]``.
         """
         values = self._values[run]
         best = np.sort(np.argsort(-values, kind="stable")[:_EVIDENCE])
-        values, x = values[best], self._features(self._choices[:, best, run])
+        values, x = values[best], self._features(self._choices[:, run, best])
         n = x.shape[1]
-        middle, spread = values.mean(), max(float(values.std()), 1e-9)
         kernel = (1 + x @ x.T / n) ** 2
-        weights = np.linalg.solve(kernel + self._ridge * np.eye(len(x)), (values - middle) / spread)
-        linear = 2 / n * (weights @ x)
-        pairs = 2 / n**2 * (x.T * weights) @ x
-        path, free, positions = self.decisions.path, self.decisions.free, len(self.decisions.path)
-        weight = 1 / spread if self._counts[run] else 0.0
+        scores = (values - values.mean()) / max(float(values.std()), 1e-9)
+        weights = np.linalg.solve(kernel + self._ridge * np.eye(len(x)), scores)
+        return 2 / n * (weights @ x), 2 / n**2 * (x.T * weights) @ x
 
-        def gradient(on):  # type: ignore[no-untyped-def]
-            """Of hard decisions ``[positions, decisions, k]``, of the same shape."""
-            chosen = self.decisions.taken(on)
-            slope = (linear + self._features(chosen) @ pairs).T.reshape(positions, -1, on.shape[2])
-            costs = weight * self._costs(chosen) if weight and self.weight else None
-            result, rows, columns = np.zeros(on.shape), np.arange(positions)[:, None], np.arange(on.shape[2])
-            for decision in range(on.shape[1]):
-                other = on.copy()
-                other[:, decision] = True
-                up = self.decisions.taken(other)
-                other[:, decision] = False
-                down = self.decisions.taken(other)
-                moved = (path[rows, up] > 0) * 1.0 - (path[rows, down] > 0)  # [positions, k, decisions]
-                result[:, decision] = (slope * moved.swapaxes(1, 2)).sum(axis=1)
-                if costs is not None:
-                    result[:, decision] -= costs[rows, up, columns] - costs[rows, down, columns]
-            return np.round(np.where(free[:, :, None], result, 0.0), _DECIMALS)
-
-        return gradient
+    def _gradient(self, on: NDArray[np.bool_], linear: Floats, pairs: Floats) -> Floats:
+        """Of the surrogate less the weighted cost, through hard decisions ``[positions, decisions, runs, k]``."""
+        shape, path = on.shape, self.decisions.path
+        flat = on.reshape(*shape[:2], -1)
+        chosen = self.decisions.taken(flat)
+        here = self._features(chosen).reshape(shape[2], shape[3], -1)
+        slope = (linear[:, None] + here @ pairs).reshape(flat.shape[2], *shape[:2]).transpose(1, 2, 0)
+        spread = np.maximum(self._values.std(axis=1), 1e-9)
+        weight = np.repeat(np.where(self._counts, 1 / spread, 0.0), shape[3])
+        costs = weight * self._costs(chosen) if self.weight and weight.any() else None
+        result, rows, columns = np.zeros(flat.shape), np.arange(len(path))[:, None], np.arange(flat.shape[2])
+        for decision in range(shape[1]):
+            other = flat.copy()
+            other[:, decision] = True
+            up = self.decisions.taken(other)
+            other[:, decision] = False
+            down = self.decisions.taken(other)
+            moved = (path[rows, up] > 0) * 1.0 - (path[rows, down] > 0)  # [positions, columns, decisions]
+            result[:, decision] = (slope * moved.swapaxes(1, 2)).sum(axis=1)
+            if costs is not None:
+                result[:, decision] -= costs[rows, up, columns] - costs[rows, down, columns]
+        return np.round(np.where(self.decisions.free[:, :, None], result, 0.0), _DECIMALS).reshape(shape)
 
     def _costs(self, chosen: Choices) -> Floats:
         """The weighted logarithm of the cost with another option at one position: ``[positions, options, k]``."""
@@ -158,5 +155,5 @@ class SinglePathSurrogate(SinglePath):
         if self._values.shape[1]:
             low = self._values.min(axis=1, keepdims=True)
             scaled = np.maximum(scaled, low - 1)
-        self._choices = np.concatenate([self._choices, self._asked], axis=1)
+        self._choices = np.concatenate([self._choices, self._asked], axis=2)
         self._values = np.concatenate([self._values, scaled], axis=1)
