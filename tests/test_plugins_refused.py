@@ -78,7 +78,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("verb", ["ask", "recommend"])
-@pytest.mark.parametrize("answer", BAD, ids=lambda answer: repr(answer)[:30])
+@pytest.mark.parametrize("answer", BAD, ids=lambda answer: repr(answer)[:20])
 def test_anything_else_is_refused_with_file_and_line(plug, answer, verb):
     if answer is None and verb == "recommend":
         return  # the incumbent
@@ -113,7 +113,7 @@ BAD_BATCHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", BAD_BATCHES, ids=lambda answer: repr(answer)[:30])
+@pytest.mark.parametrize("answer", BAD_BATCHES, ids=lambda answer: repr(answer)[:20])
 def test_a_batch_that_cannot_be_is_refused_with_file_and_line(plug, answer):
     cls = plug(batch(answer))
     with pytest.raises(AlgorithmFailedError) as refused:
