@@ -115,9 +115,21 @@ def test_streams_that_cannot_be_shared_are_refused(corpus):
 
 def test_a_loss_that_is_no_number_stops_with_step_and_rate(corpus, tmp_path):
     poisoned = options(corpus, tmp_path / "run", extra={"initial": "9"}, lr=9000.0)
-    with monkeypatched_loss(math.nan), pytest.raises(Diverged, match=r"segment \d+ .*epoch 1, learning rate [\d.e+]+"):
+    with monkeypatched_loss(math.nan), pytest.raises(Diverged, match=r"step \d+ .*epoch 1, learning rate [\d.e+]+"):
         retrain_text(poisoned)
     assert not (tmp_path / "run" / "retrained.json").exists()
+
+
+def test_a_loss_far_above_guessing_stops_within_a_look_and_the_checkpoint_before_it_stays(corpus, tmp_path):
+    """Perplexities that are numbers, and tell of nothing learnt: 1.6e40 went unremarked once."""
+    out = tmp_path / "run"
+    retrain_text(options(corpus, out, epochs=1))
+    good = checkpoint.Keeper(out / "checkpoints").steps()
+    found = r"diverged to perplexity [\d.e+]+, where guessing has 31, at step \d+ \(epoch 2, learning rate [\d.]+\)"
+    with monkeypatched_loss(40.0, epoch=1), pytest.raises(Diverged, match=found):
+        retrain_text(options(corpus, out.with_name("other"), epochs=2))
+    kept = checkpoint.Keeper(out.with_name("other") / "checkpoints").steps()
+    assert [path.name for path in kept] == [path.name for path in good]
 
 
 def test_the_published_recipe_goes_back_to_the_best_weights(corpus, tmp_path):

@@ -20,13 +20,13 @@ class Diverged(NasharnessError):  # noqa: N818 - what happened, and no mistake
 class LossWatch:
     """Keeps each step's loss on the device until :meth:`look`.
 
-    ``classes``: a mean loss of :data:`FACTOR` times that of guessing, ln(classes), counts as diverged.
+    ``classes``: outputs; a mean loss of ``factor`` times that of guessing, ln(classes), counts as diverged.
+    ``perplexity``: whether messages speak of it.
     """
 
-    FACTOR = 10.0
-
-    def __init__(self, world: World, classes: int) -> None:
-        self.world, self.limit = world, self.FACTOR * math.log(max(classes, 2))
+    def __init__(self, world: World, classes: int, *, factor: float = 10.0, perplexity: bool = False) -> None:
+        self.world, self.limit = world, factor * math.log(max(classes, 2))
+        self._classes, self._perplexity = classes, perplexity
         self.total, self.count = 0.0, 0
         self._waiting: list[Tensor] = []
 
@@ -47,14 +47,22 @@ class LossWatch:
             wrong = torch.nonzero(~torch.isfinite(losses)).flatten()
             if len(wrong) or float(losses.mean()) > self.limit:
                 at = int(wrong[0]) if len(wrong) else int(losses.argmax())
-                what = "is not a number" if len(wrong) else f"has diverged to {float(losses[at]):.4g}"
-                raise Diverged(
-                    f"the loss {what} at step {first + at} (epoch {epoch}, learning rate {lr:g}); checkpoints from "
-                    "before are kept: try a lower --lr, or --precision fp32"
-                )
+                raise self.diverged(float(losses[at]), f"at step {first + at} (epoch {epoch}, learning rate {lr:g})")
             self.total += float(losses.sum())
             self.count += len(losses)
         return self.total / self.count if self.count else math.nan
+
+    def diverged(self, loss: float, where: str) -> Diverged:
+        """The error that says what a loss has come to."""
+        what = "is not a number"
+        if math.isfinite(loss) and self._perplexity:
+            # beyond what a float holds it is infinite to whoever reads it
+            what = f"has diverged to perplexity {math.exp(min(loss, 700.0)):.4g}, where guessing has {self._classes:,},"
+        elif math.isfinite(loss):
+            what = f"has diverged to {loss:.4g}"
+        return Diverged(
+            f"the loss {what} {where}; checkpoints from before are kept: try a lower --lr, or --precision fp32"
+        )
 
     def begin(self) -> None:
         """Begin a new mean."""

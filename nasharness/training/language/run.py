@@ -212,11 +212,10 @@ class TextRun:
                     self.model, self.corpus.valid, self._end, streams=self.recipe.valid_streams, progress=self._told
                 )
         value = float(self.world.total(loss))
-        if not math.isfinite(value):
-            raise Diverged(
-                f"the validation loss is not a number after segment {self.trainer.segments} (epoch "
-                f"{self.trainer.epoch + 1}, learning rate {self.trainer.lr():g}); try a lower --lr"
-            )
+        trainer = self.trainer
+        if not value <= trainer.watch.limit:
+            where = f"(epoch {trainer.epoch + 1}, learning rate {trainer.lr():g})"
+            raise trainer.watch.diverged(value, f"on the validation text after segment {trainer.segments} {where}")
         return value
 
     def _progress(self, report: Report | None) -> None:

@@ -16,10 +16,12 @@ from nasharness.training.language.loss import tied_cross_entropy
 from nasharness.training.language.model import LanguageModel, Masks
 from nasharness.training.language.optimiser import TextOptimiser
 from nasharness.training.language.recipes import TextRecipe
-from nasharness.training.watch import Diverged
+from nasharness.training.watch import LossWatch
 
 #: segments between looks at the loss; a look waits for the GPU
 LOOK = 20
+#: a mean loss of so many times that of guessing, between two looks, is one that will not come back
+DIVERGED = 2.0
 #: shortest segment drawn, and how far one may exceed bptt (docs/reproduction/training.md#penn-treebank)
 SHORTEST, EXCESS = 5, 20
 
@@ -71,6 +73,7 @@ class TextTrainer:
         self.optimiser = TextOptimiser(model, recipe, recipe.epochs * max(1.0, (len(text) - 1) / recipe.bptt))
         self.lengths = torch.Generator().manual_seed(2 * seed)
         self.masks = torch.Generator(world.device).manual_seed(2 * seed + 1)
+        self.watch = LossWatch(world, model.words, factor=DIVERGED, perplexity=True)
         self.epoch = self.segments = 0
         self.seen = math.nan
         self.begin_epoch()
@@ -104,7 +107,8 @@ class TextTrainer:
         """Learn from the next segment.
 
         Raises:
-            Diverged: the loss is not finite (looked at every :data:`LOOK` segments, and at an epoch's end).
+            Diverged: the loss is not finite, or far above that of guessing (looked at every :data:`LOOK` segments, and
+                at an epoch's end).
         """
         recipe = self.recipe
         length = segment_length(recipe.bptt, self.lengths) if recipe.jitter else recipe.bptt
@@ -126,14 +130,18 @@ class TextTrainer:
         self.total += loss.detach().double() * targets.numel()
         self.position += length
         self.segments += 1
-        look = self.segments % LOOK == 0 or self.finished
-        if look:
-            self.seen = self.train_loss()
-        if look and not math.isfinite(self.seen):
-            raise Diverged(
-                f"the loss is not a number by segment {self.segments} (epoch {self.epoch + 1}, learning rate {lr:g}); "
-                "start again with a lower --lr or --clip"
-            )
+        self.watch.add(loss)
+        if self.segments % LOOK == 0 or self.finished:
+            self.look()
+
+    def look(self) -> None:
+        """Wait for the losses so far and check them; all processes call it together.
+
+        Raises:
+            Diverged: as :meth:`step`.
+        """
+        self.watch.look(self.segments, self.epoch + 1, self.lr())
+        self.seen = self.train_loss()
 
     def train_loss(self) -> float:
         """Return the mean loss of the epoch so far, nats a word, under dropout and without penalties."""
@@ -150,7 +158,12 @@ class TextTrainer:
             grad.copy_(part.view_as(grad))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the rest of the run depends on, of all streams; every process must call it."""
+        """Return all that the rest of the run depends on, of all streams; every process must call it.
+
+        Raises:
+            Diverged: as :meth:`step`: what has diverged is not worth keeping.
+        """
+        self.look()
         state = self.state
         total = self.world.total(self.total.cpu())
         if self.world.size > 1:
