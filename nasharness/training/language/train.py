@@ -21,7 +21,7 @@ from nasharness.training.watch import LossWatch
 #: segments between looks at the loss; a look waits for the GPU
 LOOK = 20
 #: a mean loss of so many times that of guessing, between two looks, is one that will not come back
-DIVERGED = 2.0
+DIVERGED = 3.0
 #: shortest segment drawn, and how far one may exceed bptt (docs/reproduction/training.md#penn-treebank)
 SHORTEST, EXCESS = 5, 20
 
@@ -141,7 +141,8 @@ class TextTrainer:
             Diverged: as :meth:`step`.
         """
         self.watch.look(self.segments, self.epoch + 1, self.lr())
-        self.seen = self.train_loss()
+        if self.position:
+            self.seen = self.train_loss()
 
     def train_loss(self) -> float:
         """Return the mean loss of the epoch so far, nats a word, under dropout and without penalties."""
