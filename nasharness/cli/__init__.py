@@ -39,6 +39,8 @@ COMMANDS = {
 }
 
 
+#: set by a shell that asks what a word could become
+COMPLETE = "_NASHARNESS_COMPLETE"
 #: set: errors that are meant for the user come with the traceback of where they were raised
 TRACEBACK = "NASHARNESS_TRACEBACK"
 #: variables that main set, and a script of somebody else's should not see
@@ -98,6 +100,10 @@ cli.params.append(_traceback_option())
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    if COMPLETE in os.environ:
+        from nasharness.cli.completion import answer
+
+        answer(cli)
     # Models are small and many, one a run: threads inside a matrix product only wait for each other. Set before numpy
     # is imported; whoever sets it themselves is obeyed.
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.errors import NasharnessError, where
 
 
 @click.command("check")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", type=Names("algos"), metavar="NAME...", nargs=-1, required=True)
 def command(names: tuple[str, ...]) -> int:
     """Run the conformance kit over algorithms, your own or ours: a line for every check.
 

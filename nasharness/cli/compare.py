@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.cli.options import words
 
 
 @click.command("compare")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
-@click.option("--dataset", "datasets", metavar="NAME,...", help="Compare on these data sets alone.")
+@click.option(
+    "--dataset", "datasets", type=Names("datasets"), metavar="NAME,...", help="Compare on these data sets alone."
+)
 @click.option(
     "--score", default="final", show_default=True, metavar="final|recommended|hypervolume", help="What is compared."
 )

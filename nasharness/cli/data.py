@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.cli.terminal import Progress
 from nasharness.tables.table import Table
 
@@ -19,7 +20,12 @@ def command() -> None:
 @command.command("import")
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option("--name", help="Name of the table; 'light' for small files, 'official' for an archive.")
-@click.option("--space", metavar="NAME", help="The space that the architectures are of, where it is a registered one.")
+@click.option(
+    "--space",
+    type=Names("spaces"),
+    metavar="NAME",
+    help="The space that the architectures are of, where it is a registered one.",
+)
 @click.option("--partial", is_flag=True, help="Accept missing rows or records; their values are NaN.")
 @click.option("--jobs", type=int, help="Processes that read an archive; one per core by default.")
 @click.option("--force", is_flag=True, help="Replace a table of this name whose content differs.")
@@ -166,7 +172,7 @@ def fetch_(
 
 
 @command.command("status")
-@click.option("--table", metavar="NAME", help="Only the tables of this name.")
+@click.option("--table", type=Names("tables"), metavar="NAME", help="Only the tables of this name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(table: str | None, as_json: bool) -> None:
     """Show the tables and images that are here, their sources and licences, and how to get the missing ones."""
@@ -220,7 +226,7 @@ def status(table: str | None, as_json: bool) -> None:
 
 
 @command.command("verify")
-@click.option("--table", metavar="NAME", help="Only the tables of this name.")
+@click.option("--table", type=Names("tables"), metavar="NAME", help="Only the tables of this name.")
 def verify(table: str | None) -> None:
     """Compare every file with its recorded SHA-256; exit code 1 on any difference."""
     from nasharness.errors import DataError

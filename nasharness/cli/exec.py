@@ -10,11 +10,14 @@ from types import TracebackType
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.errors import UsageError
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.option("--table", metavar="NAME", help="Answer from this table; by default from the best one here.")
+@click.option(
+    "--table", type=Names("tables"), metavar="NAME", help="Answer from this table; by default from the best one here."
+)
 @click.argument("script", metavar="SCRIPT")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 def command(table: str | None, script: str, arguments: tuple[str, ...]) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
+from nasharness.cli.completion import Names, Pattern
 from nasharness.errors import DataError, unknown
 
 KINDS = ("algos", "spaces", "tables", "datasets", "devices")
 
 
 @click.command("list")
-@click.argument("kind", metavar="|".join(KINDS))
-@click.argument("pattern", default="*")
+@click.argument("kind", type=Names("kinds"), metavar="|".join(KINDS))
+@click.argument("pattern", type=Pattern(), default="*", metavar="[PATTERN]")
 def command(kind: str, pattern: str) -> None:
     """List algorithms, spaces, tables, data sets or devices; PATTERN is a name, or a wildcard such as 'auto*'.
 

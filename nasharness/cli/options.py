@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import click
 from click.core import ParameterSource
 
+from nasharness.cli.completion import Names
 from nasharness.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -86,7 +87,7 @@ def asked_of_a_table(*, modes: str | Sequence[str] = ()) -> Callable[[Function],
         option("--signal", modes=modes, metavar="MEASURE",
                help="What the search sees: val@12, val@12:mean, val@200:777 ..."),
         option("--final", metavar="MEASURE", help="What results are scored by: test@200:mean ..."),
-        option("--objective", "objectives", multiple=True, modes=modes, metavar="NAME",
+        option("--objective", "objectives", type=Names("objectives"), multiple=True, modes=modes, metavar="NAME",
                help="What is wanted besides: error, params, macs, a device's latency ...; repeatable."),
         option("--limit", "limits", multiple=True, modes=modes, metavar="'NAME <= X'",
                help="What an answer must keep, as in 'params <= 1.2'; repeatable."),
@@ -102,7 +103,7 @@ def asked_of_a_table(*, modes: str | Sequence[str] = ()) -> Callable[[Function],
         option("--realisations", modes=modes, metavar="all|N|M,...",
                help="Realisations of the signal's noise: all trials, N draws, or named measures (one)."),
         option(
-            "--table", metavar="NAME",
+            "--table", type=Names("tables"), metavar="NAME",
             help="embedded, light, official or the name of an imported table; overrides the order of look-up.",
         ),
         option(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.cli.options import ModalCommand, asked_of_a_table, check_writable, given, option, refuse
 from nasharness.cli.terminal import Progress, ascii_only
 from nasharness.errors import UsageError
@@ -30,9 +31,16 @@ class Run(ModalCommand):
 
 
 @click.command("run", cls=Run)
-@click.option("--algo", required=True, metavar="NAME", help="Algorithm (nasharness list algos).")
-@click.option("--space", required=True, metavar="NAME", help="Search space (nasharness list spaces).")
-@click.option("--dataset", metavar="NAME", help="Data set (default: the space's first; nasharness list datasets).")
+@click.option("--algo", required=True, type=Names("algos"), metavar="NAME", help="Algorithm (nasharness list algos).")
+@click.option(
+    "--space", required=True, type=Names("spaces"), metavar="NAME", help="Search space (nasharness list spaces)."
+)
+@click.option(
+    "--dataset",
+    type=Names("datasets"),
+    metavar="NAME",
+    help="Data set (default: the space's first; nasharness list datasets).",
+)
 @click.option("--runs", default=1, show_default=True, help="Number of runs, each with a seed of its own.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the first run; the next has the next one.")
 @asked_of_a_table(modes=TABLE)

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import click
 
+from nasharness.cli.completion import Names
+
 
 @click.command("show")
 @click.argument("arch", metavar="ARCH|INDEX|NAME")
-@click.option("--space", metavar="NAME", help="Search space (nasharness list spaces); a NAME needs none.")
-@click.option("--table", metavar="NAME", help="Only this table's measurements (default: those of every table here).")
+@click.option(
+    "--space", type=Names("spaces"), metavar="NAME", help="Search space (nasharness list spaces); a NAME needs none."
+)
+@click.option(
+    "--table",
+    type=Names("tables"),
+    metavar="NAME",
+    help="Only this table's measurements (default: those of every table here).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it to FILE too (.png, .pdf, .svg).")
 def command(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:

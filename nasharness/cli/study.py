@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.cli.options import asked_of_a_table, check_writable
 from nasharness.cli.terminal import Progress
 from nasharness.errors import DataError, UsageError
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
 
 @click.command("study")
 @click.argument("plan_file", required=False, type=click.Path(path_type=Path), metavar="[PLAN.toml]")
-@click.option("--algo", metavar="A,B,...|all", help="Algorithms; rea(population=20) changes a setting of one.")
-@click.option("--space", metavar="tss|sss", help="Search space (default tss).")
-@click.option("--dataset", metavar="A,B,...|all", help="Data sets (default cifar10).")
+@click.option(
+    "--algo",
+    type=Names("algos"),
+    metavar="A,B,...|all",
+    help="Algorithms; rea(population=20) changes a setting of one.",
+)
+@click.option("--space", type=Names("spaces"), metavar="tss|sss", help="Search space (default tss).")
+@click.option("--dataset", type=Names("datasets"), metavar="A,B,...|all", help="Data sets (default cifar10).")
 @click.option("--runs", type=int, metavar="N", help="Runs of each algorithm on each data set (default 1).")
 @click.option("--seed", type=int, metavar="N", help="Seed of the first run (default 0); the next has the next one.")
 @asked_of_a_table()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.cli.terminal import Progress, use_processors
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.option("--space", required=True, metavar="tss|sss", help="Search space.")
+@click.option("--space", required=True, type=Names("spaces"), metavar="tss|sss", help="Search space.")
 @click.option("--arch", required=True, metavar="INDEX|STRING", help="Architecture, by index or published string.")
 @click.option(
     "--images", required=True, metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, JPEG parquet."

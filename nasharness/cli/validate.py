@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import click
 
+from nasharness.cli.completion import Names
 from nasharness.cli.options import ModalCommand, given, option, refuse
 from nasharness.errors import UsageError
 
@@ -39,10 +40,16 @@ class Validate(ModalCommand):
 
 
 @click.command("validate", cls=Validate)
-@of_algo("--algo", metavar="NEW", help="Algorithm to validate: NAME or NAME(KEY=VALUE, ...).")
-@of_algo("--against", metavar="OLD|FILE", help="Algorithm or recorded baseline to compare with.")
-@click.option("--space", metavar="tss|sss", help="Search space (default tss).")
-@click.option("--dataset", "datasets", metavar="NAME,...|all", help="Data sets (default the space's first).")
+@of_algo("--algo", type=Names("algos"), metavar="NEW", help="Algorithm to validate: NAME or NAME(KEY=VALUE, ...).")
+@of_algo("--against", type=Names("algos"), metavar="OLD|FILE", help="Algorithm or recorded baseline to compare with.")
+@click.option("--space", type=Names("spaces"), metavar="tss|sss", help="Search space (default tss).")
+@click.option(
+    "--dataset",
+    "datasets",
+    type=Names("datasets"),
+    metavar="NAME,...|all",
+    help="Data sets (default the space's first).",
+)
 @of_algo("--evaluations", metavar="N,...", help="Budgets in evaluations (default 200).")
 @of_algo("--seconds", type=float, metavar="T", help="Budget in simulated seconds instead.")
 @of_algo("--budget", metavar="nats|nb201", help="Budget of a paper instead.")
@@ -58,7 +65,7 @@ class Validate(ModalCommand):
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="First seed (default 0, or the baseline's).")
 @of_algo("--against-seed", type=click.IntRange(0), metavar="S",
               help="OLD's first seed (default: the same, so runs are pairs).")  # fmt: skip
-@of_algo("--objective", "objectives", multiple=True, metavar="NAME",
+@of_algo("--objective", "objectives", type=Names("objectives"), multiple=True, metavar="NAME",
          help="What is wanted besides: error, params, macs, a device's latency ...; repeatable.")  # fmt: skip
 @of_algo("--limit", "limits", multiple=True, metavar="'NAME <= X'",
          help="What an answer must keep, as in 'params <= 1.2'; repeatable.")  # fmt: skip
