@@ -46,14 +46,14 @@ def test_what_is_told_is_higher_for_better_and_known_quantities_are_exact(plug):
 
 
 def test_an_algorithm_that_needs_no_objectives_sees_the_first_alone_and_walks_the_same_way():
-    plain = nasharness.run("local-search", synthetic_problem(evaluations=50), runs=6)
-    several = nasharness.run("local-search", synthetic_problem(evaluations=50, objectives=["params"]), runs=6)
+    plain = nasharness.run("reinforce", synthetic_problem(evaluations=50), runs=6)
+    several = nasharness.run("reinforce", synthetic_problem(evaluations=50, objectives=["params"]), runs=6)
     assert np.array_equal(plain.trajectories.ids, several.trajectories.ids)
     assert several.front is not None
     assert plain.front is None
 
 
-@pytest.mark.parametrize("name", ["random", "rea", "nsga2"])
+@pytest.mark.parametrize("name", ["random", "rea", "nsga2", "local-search"])
 def test_batch_and_alone_are_the_same_bits_with_several_objectives(name):
     problem = synthetic_problem(evaluations=70, objectives=["error", "params", "macs"], limits=["macs <= 90"])
     batch = nasharness.run(name, problem, runs=5, seed=3)

@@ -207,21 +207,37 @@ class Problem:
         check_target(self.final, [objective.measure for objective in self.objectives if objective.measure is not None])
 
     def check_limits(self) -> None:
-        """Raise UsageError for a limit on a known quantity that nothing keeps, with the nearest value there is."""
+        """Raise UsageError for limits that nothing keeps, with the nearest value there is, or that cannot be kept.
+
+        A limit is on what is known: what only an evaluation tells cannot keep a search from paying for it.
+        """
+        for limit in self.limits:
+            if not limit.objective.known:
+                raise UsageError(
+                    f"limit '{limit}': {limit.objective.name} is known only after an evaluation is paid for; limits "
+                    "are on what is known before: closed forms, known columns and devices (nasharness list devices)"
+                )
         read = reader(self.table if isinstance(self.table, Table) else None, self.space, self.dataset)
-        for limit in [limit for limit in self.limits if limit.objective.known]:
+        listed = "index" in self.space.offers
+        kept: Any = True  # what keeps all limits so far
+        for number, limit in enumerate(self.limits):
             values_of = read(limit.objective)
-            if "index" in self.space.offers:
+            if listed:
                 values = values_of(np.arange(self.space.size))
             elif isinstance(values_of, Summed):
                 values = np.array([values_of.least(), values_of.most()])
             else:
                 continue
-            if not (limit.excess(values) == 0).any():
-                nearest = np.nanmin(values) if limit.most else np.nanmax(values)
+            keeps = limit.excess(values) == 0
+            if not (kept & keeps).any():
+                left = np.where(kept, values, np.nan)
+                nearest = np.nanmin(left) if limit.most else np.nanmax(left)
+                others = " and ".join(f"'{other}'" for other in self.limits[:number] if keeps.any())
                 raise UsageError(
-                    f"limit '{limit}': nothing on space {self.space.name} keeps it; the nearest is {nearest:g}"
+                    f"limit '{limit}': nothing on space {self.space.name} keeps it"
+                    f"{' and ' if others else ''}{others}; the nearest is {nearest:g}"
                 )
+            kept = kept & keeps if listed else True  # of a sum the extremes alone are known
 
     def describe(self) -> dict[str, Any]:
         """The protocol: every field that decides results, as plain values."""
