@@ -276,7 +276,9 @@ class AutoShrinkPooled(Algorithm):
         self._values = np.concatenate([self._values, values - self._penalty[ids]], axis=1)
 
     def recommend(self, rows: NDArray[np.intp]) -> Indices:
-        answers = np.empty(len(rows), dtype=np.int32)
+        answers = np.full(len(rows), NOTHING, dtype=np.int32)
+        if self.task.exact and not self._penalty.any():  # no prediction knows better than a signal without noise
+            return answers
         counts = (~np.isnan(self._values[rows])).sum(axis=1)
         for count in np.unique(counts):  # runs that ended within a step have told less than the others
             same = np.flatnonzero(counts == count)

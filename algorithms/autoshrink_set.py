@@ -66,7 +66,8 @@ class AutoShrinkSet(Shrinker):
 
     Starts from all options everywhere. A step draws ``k`` removable choices without replacement, scores each by the
     mean of ``samples`` cells drawn uniformly from the sets without it, and removes the choice that leaves the best
-    mean, until one cell is left: the answer. Candidates differ less than the sampling noise, so that at one sample it
+    mean, until one cell is left: the answer, or, where the
+    signal has no noise, the best scored. Candidates differ less than the sampling noise, so that at one sample it
     is worse than random search at equal cost (docs/reproduction/autoshrink.md#t1): an ablation, not a
     recommendation. ``cost_weight`` as in ``autoshrink``. No run pays twice for a cell.
     """
@@ -118,5 +119,7 @@ class AutoShrinkSet(Shrinker):
         self._steps_left -= 1
 
     def recommend(self, rows: NDArray[np.intp]) -> Indices:
+        if self.task.exact:  # nothing that was paid for can be better than it scored
+            return self._best_id[rows]
         last = self._sets.single()
         return np.where(last >= 0, last, self._best_id)[rows]

@@ -82,7 +82,8 @@ class DartsTable(Algorithm):
     gradient of the expected utility by their score functions against a leave-one-out baseline, and takes one Adam step
     of rate ``lr``. ``utility`` is the ``rank`` within the batch, which a few failed networks of 10 % accuracy cannot
     drown, or the ``signal`` itself, whose expectation is exactly the multilinear extension. The answer is the most
-    probable option at each position, which need not have been evaluated. (docs/reproduction/one-shot.md#darts)
+    probable option at each position, which need not have been evaluated; the incumbent where the signal has no noise.
+    (docs/reproduction/one-shot.md#darts)
 
     The defaults were chosen among batches of 4 to 8, rates of 0.1 to 0.4, beta1 of 0.5 and 0.9 and both utilities, on
     12-epoch validation at 50 to 500 evaluations of tss.
@@ -122,6 +123,8 @@ class DartsTable(Algorithm):
         self._logits += self._adam.step(-score_gradient(self._p, self._drawn, utility)) * enough
 
     def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
+        if self.task.exact:  # the incumbent is known, what is most probable may be worse
+            return None
         return self.space.index(self._logits[:, :, rows].argmax(axis=1).T)
 
 
@@ -181,6 +184,8 @@ class DartsExact(Algorithm):
         return np.full((self.runs, 1), self._found, dtype=np.int32)
 
     def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
+        if self.task.exact:  # the incumbent is known, what is most probable may be worse
+            return None
         return np.full(len(rows), self._found, dtype=np.int32)
 
 

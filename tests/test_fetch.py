@@ -112,7 +112,8 @@ def test_the_fetched_table_is_the_stand_in_file_s(real, server, data_home, share
     assert table.meta["provenance"]["files"][CSV] == hashlib.sha256(real[0][CSV]).hexdigest()
     other = import_files([shared_data / "tss.parquet"], name="other")
     for name, column in table.columns.items():
-        if name != "ImageNet16-120.test_acc@200":
+        # the second: a mean of other files beside the trials that both take from the embedded table
+        if name not in ("ImageNet16-120.test_acc@200", "cifar10-valid.val_acc@200"):
             key = (column.dataset, column.metric, column.schedule)
             np.testing.assert_array_equal(table.values(*key), other.values(*key))
     assert run(real, mirror=server.url).checksum == table.checksum

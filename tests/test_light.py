@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+import nasharness
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
+from nasharness.search import Problem
 from nasharness.tables.importers.nats_light.columns import parse
 from nasharness.tables.importers.nats_light.frame import read_frame
 from nasharness.tables.importers.nats_light.table import import_files
@@ -159,3 +161,17 @@ def test_a_poisoned_or_cut_frame_is_refused():
         bad[rng.integers(len(bad))] = rng.integers(256)
         with contextlib.suppress(DataError):
             read_frame(bytes(bad), "f")
+
+
+def test_trials_of_the_embedded_signal_are_scored_by_test_accuracies(shared_data, data_home):
+    import_files([shared_data / "tss.parquet"], name="light")
+    problem = Problem.create("tss", "cifar100", table="light", evaluations=20)
+    realised = problem.realised("all")
+    assert [str(one.signal) for one in realised] == ["val@200:trial0", "val@200:trial1"]
+    assert all(str(one.final) == "test@200:mean" for one in realised)
+    embedded = Problem.create("tss", "cifar100", table="embedded", signal="val@200:trial1", evaluations=20)
+    ids = np.arange(15_625, dtype=np.int32)
+    assert np.allclose(realised[1].evaluator().signal(ids, 0), embedded.evaluator().signal(ids, 0), atol=1e-4)
+    assert len(problem.realised("val@12,val@200:trial0,val@200:trial1")) == 3
+    result = nasharness.run("rea", realised[0], runs=3)
+    assert [caveat.code for caveat in result.caveats if caveat.code == "final-contains-signal"] == []

@@ -125,6 +125,7 @@ def make_task(record: Record, problem: Problem, evaluator: Evaluator, seeds: NDA
         several="objectives" in record.needs and len(problem.objectives) > 1,
         known=problem.known(),
         start=problem.start,
+        exact=evaluator.counts is None,
     )
 
 

@@ -46,6 +46,7 @@ class Task:
         several: bool = False,
         known: Known | None = None,
         start: Start = OWN,
+        exact: bool = False,
         stages: tuple[int, ...] = (),
     ) -> None:
         self.space = space
@@ -61,6 +62,8 @@ class Task:
         self.several = several
         self._known = known
         self._start = start
+        #: whether an architecture tells the same signal every time
+        self.exact = exact
         #: whether the algorithm has asked what to begin with
         self.started = False
         self._costs = {} if costs is None else {epoch: np.array(costs(epoch)) for epoch in (*stages, *epochs)}

@@ -250,6 +250,9 @@ def assemble(columns: Mapping[str, Values]) -> tuple[list[NewColumn], dict[str, 
             if what.seed in by_seed and not np.array_equal(by_seed[what.seed], values, equal_nan=True):
                 raise DataError(f"column {name!r} is another name of a column that is also there, with other values")
             by_seed[what.seed] = values
+    for dataset, trials in validation_trials().items():  # beside a mean that the files may have
+        by_seed = groups.setdefault((dataset, "val_acc", 200), {})
+        by_seed.update({label: values for label, values in trials.items() if label not in by_seed})
     new = []
     for (dataset, metric, schedule), by_seed in sorted(groups.items()):
         seeds = tuple(sorted(by_seed, key=lambda seed: (seed != "mean", seed)))
@@ -265,6 +268,20 @@ def assemble(columns: Mapping[str, Values]) -> tuple[list[NewColumn], dict[str, 
             NewColumn(dataset, "val_s", images * per_image, {"unit": "s", "dtype": "float64", "note": ESTIMATED})
         )
     return new, {"train_s": origin, "val_s": ESTIMATED}
+
+
+def validation_trials() -> dict[str, dict[str, Values]]:
+    """Single 200-epoch validation accuracies of the embedded table, by data set and trial: float64 ``[15625]``, NaN
+    where a cell has no such trial. They realise the noise of a search signal (``--realisations``) that test accuracies
+    score.
+    """  # noqa: D205
+    embedded = Table.open(table_path("tss", "embedded"))
+    found = {}
+    for dataset in ("cifar10-valid", "cifar100", "ImageNet16-120"):
+        column = embedded.column(dataset, "val_acc", 200)
+        plane = np.asarray(embedded.array(dataset, "val_acc", 200)[0], dtype=np.float64)
+        found[dataset] = dict(zip(column.seeds, plane, strict=True))
+    return found
 
 
 def training_seconds(columns: Mapping[str, Values]) -> tuple[dict[str, tuple[Values, str]], str]:
