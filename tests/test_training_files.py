@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import warnings
 
 import pytest
 
@@ -90,6 +91,23 @@ def test_a_checkpoint_comes_back(tmp_path):
     assert back["best"] is None
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.pt"]
     assert checkpoint.identity_of(tmp_path / "new" / "a.pt", **KIND) == {"network": "tiny", "widths": [1, 2]}
+
+
+def test_another_number_of_threads_is_said_by_whoever_goes_on(tmp_path):
+    path = checkpoint.save(tmp_path / "a.pt", {"w": torch.ones(2)}, kind="test", identity={})
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        with pytest.warns(UserWarning, match=rf"written with {before} threads .* {before + 1}: .*bits"):
+            checkpoint.load(path, kind="test", identity={})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            checkpoint.load(path, kind="test")  # to export it, say
+    finally:
+        torch.set_num_threads(before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checkpoint.load(path, kind="test", identity={})
 
 
 def test_another_identity_is_named(tmp_path):

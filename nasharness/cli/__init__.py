@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import click
@@ -112,6 +113,8 @@ def main(arguments: list[str] | None = None) -> None:
             quieted.append(variable)
     ready()
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] != ["exec"]:  # a script says it in its own way
+        warnings.showwarning = _warn
     code: Any = 0
     try:
         check_words(words)
@@ -125,6 +128,12 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         leave_nothing_to_flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    """Say what a library or ours warns of in one line, as everything else is said."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"nasharness: {printable(str(message))}", err=True)
 
 
 def _outermost(error: BaseException, words: list[str]) -> int:

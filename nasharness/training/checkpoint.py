@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from nasharness.training import codec
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
     identity: dict[str, Any]
+    threads: int
     state: dict[str, Any]
 
 
@@ -39,7 +41,8 @@ def save(path: Path | str, state: Mapping[str, Any], *, kind: str, identity: Map
         UsageError: the state holds something else.
     """
     path = Path(path)
-    record = {"kind": kind, "identity": _plain(identity), "state": dict(state)}
+    threads = torch.get_num_threads()
+    record = {"kind": kind, "identity": _plain(identity), "threads": threads, "state": dict(state)}
     try:
         atomically(path, lambda temporary: codec.write(temporary, record))
     except OSError as error:
@@ -60,7 +63,8 @@ def load(
     Args:
         path: the checkpoint.
         kind: what it must be.
-        identity: what it must have been written with; None accepts any.
+        identity: what it must have been written with; None accepts any. Whoever gives one goes on with the run, and
+            is warned where another number of threads may change bits on a CPU.
         device: where the tensors go.
 
     Raises:
@@ -76,6 +80,14 @@ def load(
                 "give the settings it was started with, or another --out"
             )
     if torch.device(device).type == "cpu":
+        threads = torch.get_num_threads()
+        if identity is not None and record.threads != threads:
+            warnings.warn(
+                f"{path} was written with {record.threads} threads and is resumed with {threads}: a CPU splits its "
+                "sums by thread, so the bits of what follows may differ from those of a run that was never "
+                f"interrupted (OMP_NUM_THREADS={record.threads} keeps them)",
+                stacklevel=2,
+            )
         return record.state
     moved: dict[str, Any] = _to(record.state, device)
     return moved
