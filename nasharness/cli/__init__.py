@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -130,7 +130,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _warn(message: Warning | str, *_: Any) -> None:
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Say what a library or ours warns of in one line, as everything else is said."""
     with contextlib.suppress(OSError, ValueError):
         click.echo(f"nasharness: {printable(str(message))}", err=True)
