@@ -5,7 +5,7 @@ DA-NAS (X. Dai, D. Chen, M. Liu, Y. Chen, L. Yuan: Data Adapted Pruning for Effi
 the data, and so on: when all data are in use, few candidates are left. After the abstract; details ours: the body of
 the paper was not seen. A table has no classes to begin with; the stages of a problem stand for them: easier data sets
 (a transfer, which the paper's search is not), fewer epochs, or nothing but the signal
-(docs/reproduction/systems-on-tables.md).
+(docs/reproduction/da-nas.md#on-tables).
 """
 
 from __future__ import annotations

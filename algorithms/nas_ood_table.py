@@ -5,7 +5,7 @@ arXiv 2109.02038) trains a generator of images of a novel domain to be as hard a
 weights and architecture minimise the loss on them. A table has no images: environments are measurements in which the
 same architecture does differently, and the adversary weighs them. How far it may stray is said by a Kullback-Leibler
 term, in the place of the generator's cycle consistency. After the abstract and the released code; the paper's body was
-not seen, and the transfer to a table is ours (docs/reproduction/systems-on-tables.md).
+not seen, and the transfer to a table is ours (docs/reproduction/nas-ood.md#on-tables).
 """
 
 from __future__ import annotations

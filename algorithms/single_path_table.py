@@ -6,7 +6,7 @@ the weights, in two phases, the second with the logarithm of the cost in its los
 could decide, so here every decision has a logit of its own. What carries over: hard nested decisions, one path, the
 logarithm of the cost, the first phase without it. What does not: evidence from weights, and claims about search cost.
 The paper's body was not seen: after its abstract and released code; the transfer to a table is ours
-(docs/reproduction/systems-on-tables.md).
+(docs/reproduction/single-path-nas.md#on-tables).
 """
 
 from __future__ import annotations

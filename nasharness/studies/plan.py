@@ -211,7 +211,8 @@ def measured_datasets(space: Space, given: Mapping[str, Any], lines: Lines | Non
     tables = []
     named = given.get("table")
     if not space.datasets or isinstance(named, str):  # its tables tell
-        tables = [open_table(space.name, named)] if isinstance(named, str) else candidates(space.name)[0]
+        with lines.at("table"):
+            tables = [open_table(space.name, named)] if isinstance(named, str) else candidates(space.name)[0]
     known = datasets(space, tables)
     names = [default_dataset(space, tables)] if asked is None else _names("datasets", asked, lines)
     if names == [ALL]:
