@@ -103,6 +103,17 @@ def against_nats_bench():
     return {"nats_bench_evaluations_per_s": theirs, **rows}
 
 
+def default_protocol():
+    """Evaluations a second of what ``nasharness run --table embedded`` asks where it names no measurement.
+
+    Every evaluation draws its trial from a second stream, and scores leave out what the search has seen.
+    """
+    asked = Problem.create(table="embedded", evaluations=1_000)
+    return {
+        name: 1e6 / best_of(lambda name=name: nasharness.run(name, asked, runs=1_000), 5) for name in ("random", "rea")
+    }
+
+
 def scaling():
     """How cost grows with runs and evaluations."""
     rows = []
@@ -172,6 +183,8 @@ def main():
         "every_algorithm_500x200": every_algorithm(),
         "rea_500x200_against_bare_numpy": against_bare(),
         "against_nats_bench_warm": against_nats_bench(),
+        "default_protocol_evaluations_per_s": default_protocol(),
+        "load": os.getloadavg()[0],
         "open_table_ms": opening(),
         "scaling": scaling(),
     }
