@@ -132,13 +132,55 @@ def test_every_format_has_every_number(study):
     text = run(study, "--reference", "random")
     numbers = re.findall(r"\d+\.\d+ \[\d+\.\d+, \d+\.\d+\]", text)
     assert len(numbers) > 20
-    markdown, latex = (run(study, "--reference", "random", "--format", form) for form in ("markdown", "latex"))
+    markdown = run(study, "--reference", "random", "--format", "markdown")
     for number in numbers:
         assert number in markdown
-        assert number in latex
     assert markdown.count("| --- |") == 3
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 3
+
+
+def test_latex_is_a_table_for_a_paper(study, results):
+    latex = run(study, "--format", "latex")
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == latex.count(r"\label{tab:") == 3
     assert not re.search(r"(?<!\\)%", latex)
+    for section in compare(results.frame, results.cells).sections:
+        best, *others = section.rows
+        half = max(best.mean - best.mean_ci[0], best.mean_ci[1] - best.mean)
+        assert rf"\textbf{{{best.algorithm}}} & \textbf{{{best.mean:.2f} \ensuremath{{\pm}} {half:.2f}}}" in latex
+        for row in others:  # tested against the best, as no --reference is given
+            marked = re.search(
+                rf"^  {row.algorithm}( \\textsuperscript{{\\textdagger}})? & {row.mean:.2f} ", latex, re.M
+            )
+            assert marked is not None
+            assert bool(marked[1]) == (row.p_holm >= 0.05)
+    against = run(study, "--format", "latex", "--reference", "random")
+    assert "textdagger" not in against  # p against random search says nothing of the best
+
+
+def test_columns_are_chosen_in_their_order(study):
+    for form in ("text", "markdown", "latex"):
+        head = next(
+            line for line in run(study, "--columns", "p,mean", "--format", form).splitlines() if "p (Holm)" in line
+        )
+        assert head.index("p (Holm)") < head.index("mean")
+        assert "median" not in head
+    for words, says in (
+        (["--columns", "mean,medan"], "median"),
+        (["--columns", "mean", "--format", "csv"], "CSV and JSON have them all"),
+    ):
+        outcome = CliRunner().invoke(cli, ["compare", str(study), *words])
+        assert isinstance(outcome.exception, UsageError)
+        assert says in str(outcome.exception)
+
+
+def test_json_and_out(study, results, tmp_path):
+    told = json.loads(run(study, "--json"))
+    comparison = compare(results.frame, results.cells)
+    assert told["sections"][0]["rows"][0]["mean"] == comparison.sections[0].rows[0].mean
+    file = tmp_path / "table.tex"
+    assert f"written    {file}" in run(study, "--format", "latex", "--out", file)
+    assert file.read_text() == run(study, "--format", "latex")
+    outcome = CliRunner().invoke(cli, ["compare", str(study), "--out", str(file)])
+    assert "is there already" in str(outcome.exception)
 
 
 def test_csv_is_read_back(study, results):

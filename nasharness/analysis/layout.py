@@ -29,13 +29,18 @@ def markdown(head: Sequence[str], rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (clean[0], rule, *clean[1:]))
 
 
-def latex(head: Sequence[str], rows: Rows, caption: str) -> str:
-    """A table with the rules of package booktabs."""
-    body = "\n".join("  " + " & ".join(map(_latex_text, row)) + r" \\" for row in rows)
+def latex(head: Sequence[str], rows: Rows, caption: str, *, label: str, bold: int | None) -> str:
+    """A table with the rules of package booktabs; the row ``bold``, if any, stands out."""
+
+    def cells(row: Sequence[str], strong: bool) -> str:
+        return " & ".join(rf"\textbf{{{_latex_text(cell)}}}" if strong else _latex_text(cell) for cell in row)
+
+    body = "\n".join(f"  {cells(row, number == bold)} \\\\" for number, row in enumerate(rows))
     return "\n".join(
         [
             r"\begin{table}",
             rf"\caption{{{_latex_text(caption)}}}",
+            rf"\label{{{label}}}",
             r"\centering",
             rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"\toprule",
@@ -55,6 +60,8 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\ensuremath{<}",
     ">": r"\ensuremath{>}",
+    "\N{PLUS-MINUS SIGN}": r"\ensuremath{\pm}",
+    "\N{DAGGER}": r"\textsuperscript{\textdagger}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
 }
 
@@ -79,6 +86,14 @@ def bracket(value: float, bounds: tuple[float, float], digits: int = 2) -> str:
         return "-"
     text = f"{value:.{digits}f}"
     return text if math.isnan(bounds[0]) else f"{text} [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+
+
+def plus_minus(value: float, bounds: tuple[float, float]) -> str:
+    """``94.21 ± 0.02``: the interval's longer half, so that it holds the whole; without one the value alone."""
+    if math.isnan(value):
+        return "-"
+    half = max(value - bounds[0], bounds[1] - value)
+    return f"{value:.2f}" if math.isnan(half) else f"{value:.2f} \N{PLUS-MINUS SIGN} {half:.2f}"
 
 
 def estimate(value: float, bounds: tuple[float, float], digits: int) -> str:

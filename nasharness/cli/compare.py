@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -21,6 +22,14 @@ from nasharness.cli.options import words
 @click.option("--limit", metavar="'NAME <= X'", help="Compare the best that each run's front has under a limit.")
 @click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
 @click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="mean, median, iqm, regret, signal-regret, at-max, rank, improvement, p, "
+    "reached, evaluations, seconds, runs (default: what the format has room for).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a new file.")
+@click.option(
     "--at-evaluations", "evaluations", type=click.IntRange(1), metavar="N", help="Compare after N evaluations."
 )
 @click.option("--at-seconds", "seconds", type=float, metavar="T", help="Compare after T simulated seconds.")
@@ -36,6 +45,9 @@ def command(
     score: str,
     limit: str | None,
     form: str,
+    columns: str | None,
+    as_json: bool,
+    out: Path | None,
     evaluations: int | None,
     seconds: float | None,
     reference: str | None,
@@ -49,12 +61,19 @@ def command(
     improvement, paired Wilcoxon with Holm's correction, time to target.
     """
     from nasharness.analysis.comparison import SCORES, compare
-    from nasharness.analysis.comparison.text import FORMATS, render
-    from nasharness.errors import unknown
+    from nasharness.analysis.comparison.text import FORMATS, check_columns, render
+    from nasharness.analysis.layout import json_ready
+    from nasharness.errors import UsageError, unknown
+    from nasharness.storage import atomically, writing
     from nasharness.studies import load
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    chosen = check_columns(words(columns) if columns is not None else ())
+    if chosen and (as_json or form == "csv"):
+        raise UsageError("--columns: CSV and JSON have them all; leave it out")
+    if out is not None and out.exists():
+        raise UsageError(f"--out {out} is there already: choose another file, or remove it")
     if score not in SCORES:
         raise unknown("score", score, SCORES)
     results = load(studies, partial=partial)
@@ -77,4 +96,10 @@ def command(
         target=target,
         seed=seed,
     )
-    click.echo(render(comparison, form))
+    text = json.dumps(json_ready(comparison), indent=1) if as_json else render(comparison, form, chosen)
+    if out is None:
+        click.echo(text)
+        return
+    with writing(out, "choose another --out"):
+        atomically(out, (text + "\n").encode())
+    click.echo(f"written    {out}")
