@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import posixpath
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -220,12 +220,30 @@ def package(name: str) -> str:
         if isinstance(thing, str) and key.startswith("__"):
             lines += [f'<a id="{name}.{key}"></a>', f"`{key}`: the installed version, a string.", ""]
         elif not isinstance(thing, ModuleType):
-            lines += [f'<a id="{name}.{key}"></a>', "", f"::: {home(name, key, thing)}", ""]
+            lines += [
+                f'<a id="{name}.{key}"></a>',
+                "",
+                f"::: {home(name, key, thing)}",
+                "",
+                comment(name, key, thing),
+                "",
+            ]
     return "\n".join(lines)
+
+
+def comment(name: str, key: str, thing: Any) -> str:
+    """What stands in ``#:`` above a constant."""
+    if inspect.isfunction(thing) or inspect.isclass(thing):
+        return ""
+    for module in [found for other, found in sys.modules.items() if other.startswith(name)]:
+        above = re.search(rf"((?:^#:.*\n)+){key}\b[^\n]* = ", inspect.getsource(module), flags=re.M)
+        if above:
+            return re.sub(r"^#: ?", "", above[1], flags=re.M)
+    return ""
 
 
 def home(name: str, key: str, thing: Any) -> str:
     """Where ``thing`` is written: what mkdocstrings is to read."""
     if inspect.isfunction(thing) or inspect.isclass(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
-    return posixpath.join(f"{name}.{key}")
+    return f"{name}.{key}"

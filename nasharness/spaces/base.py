@@ -16,8 +16,11 @@ from nasharness.spaces.graph import LabelledGraph, Skeleton
 from nasharness.spaces.named import Named
 from nasharness.spaces.protocol import Protocol
 
+#: Architectures by index, int32 of any shape.
 Indices = NDArray[np.int32]
+#: Architectures by their choices, int8 ``[..., positions]``.
 Choices = NDArray[np.int8]
+#: Values, float64 of any shape.
 Floats = NDArray[np.float64]
 Array = TypeVar("Array", bound=NDArray[Any])
 
