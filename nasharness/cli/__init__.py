@@ -27,6 +27,7 @@ COMMANDS = {
     "list": ("nasharness.cli.list", "List algorithms, spaces, tables or data sets."),
     "show": ("nasharness.cli.show", "Show everything known of an architecture."),
     "compare": ("nasharness.cli.compare", "Compare the algorithms of one or more studies, with statistics."),
+    "leaderboard": ("nasharness.cli.leaderboard", "Rank all algorithms on all tables here, and write the page."),
     "validate": ("nasharness.cli.validate", "Find out whether a change is better; check tables, papers, proxies."),
     "figures": ("nasharness.cli.figures", "Draw the figures of a study: PNG, PDF and the numbers behind them."),
     "report": ("nasharness.cli.report", "Write a study as one self-contained HTML page."),

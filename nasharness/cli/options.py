@@ -54,10 +54,11 @@ def _modes(parameter: click.Parameter) -> tuple[str, ...]:
 def given(context: click.Context, mode: str) -> dict[str, Any]:
     """Values, by name, of the options for ``mode`` alone that were given."""
     names = [one.name or "" for one in context.command.params if _modes(one) == (mode,)]
-    return {name: context.params[name] for name in names if _was_given(context, name)}
+    return {name: context.params[name] for name in names if was_given(context, name)}
 
 
-def _was_given(context: click.Context, name: str) -> bool:
+def was_given(context: click.Context, name: str) -> bool:
+    """Whether an option was given, and not left at its default."""
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
