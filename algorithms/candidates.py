@@ -99,8 +99,9 @@ class PoolSearch(Algorithm):
         ranked = np.where(np.isnan(self.values), -np.inf, self.values)
         best = np.argsort(-ranked, axis=1, kind="stable")[:, : self._parents]
         parents = np.take_along_axis(self.ids, best, axis=1)[:, np.arange(mutants) % best.shape[1]]
-        moved = self.space.mutate(np.maximum(parents, 0), u[:, : mutants * per_mutant].reshape(self.runs, mutants, -1))
-        drawn = self.space.sample(u[:, mutants * per_mutant :].reshape(self.runs, self._pool - mutants, -1))
+        to_move, to_draw = np.split(u, [mutants * per_mutant], axis=1)
+        moved = self.space.mutate(np.maximum(parents, 0), to_move.reshape(self.runs, mutants, per_mutant))
+        drawn = self.space.sample(to_draw.reshape(self.runs, self._pool - mutants, per_random))
         return np.concatenate([moved, drawn], axis=1)
 
     def _filled(self, ids: Indices, good: NDArray[np.bool_], u: Floats) -> Indices:

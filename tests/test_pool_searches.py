@@ -11,7 +11,7 @@ from nasharness.search import Problem, registry
 from nasharness.search.run import make_task
 from nasharness.tables import from_frame
 
-SEARCHES = ("gp", "nas-bowl")
+SEARCHES = ("gp", "nas-bowl", "bananas", "npenas")
 
 
 def spread(runs, n, m, seed=0):
