@@ -108,13 +108,17 @@ class DaNasPooled(Algorithm):
         """Scores of all that was told, ``[runs, told]``, on one scale."""
         if not self._values.shape[1]:
             return self._scores
-        scores = normal_scores(self._values)
-        if self._expected is not None:
-            cells = self._model.cell[self._ids[:, self._scores.shape[1] :]]
-            expected = np.take_along_axis(self._expected, cells, axis=1)
-            wide = np.sqrt(np.maximum(expected.var(axis=1, keepdims=True) + self._noise, _LEAST))
-            scores = np.round(expected.mean(axis=1, keepdims=True) + wide * scores, 9)
-        return np.concatenate([self._scores, scores], axis=1)
+        placed = self._placed(self._values, self._ids[:, self._scores.shape[1] :], self._expected)
+        return np.concatenate([self._scores, placed], axis=1)
+
+    def _placed(self, values: Floats, ids: Indices, expected: NDArray[np.float32] | None) -> Floats:
+        """Scores of ``values [runs, k]`` of one source, where the evidence before it, ``[runs, n]``, expects them."""
+        scores = normal_scores(values)
+        if expected is None:
+            return scores
+        known = np.take_along_axis(expected, self._model.cell[ids], axis=1)
+        wide = np.sqrt(np.maximum(known.var(axis=1, keepdims=True) + self._noise, _LEAST))
+        return np.round(known.mean(axis=1, keepdims=True) + wide * scores, 9)
 
     def _next(self, k: int) -> Indices:
         """``k`` architectures that the source has not been asked about: ``[runs, k]``."""
@@ -158,14 +162,21 @@ class DaNasPooled(Algorithm):
             self._asked[:] = self._barred
 
     def recommend(self, rows: NDArray[np.intp]) -> Indices:
-        """The best by the signal, which is the incumbent; where none of it was shown, what the model expects most."""
+        """The best by an exact signal; else the best predicted of what the signal, or without it a stage, has shown."""
         answers = np.full(len(rows), NOTHING, dtype=np.int32)
+        before = self._scores.shape[1]
         signal = self._round >= len(self._sources) or self._sources[self._round] == self.task.epochs[-1]
-        if signal and self._values.shape[1]:
-            return answers
-        for run, predicted in self._model.predict(self._ids, self._evidence()):
-            for place, row in enumerate(rows):
-                if run.start <= row < run.stop:
-                    known = self._ids[row]
-                    answers[place] = known[int(predicted[row - run.start, self._model.cell[known]].argmax())]
+        for place, row in enumerate(rows):
+            told = ~np.isnan(self._values[row])  # a run that ended within a step has told less than the others
+            if signal and self.task.exact and told.any():
+                continue  # no prediction knows better than a signal without noise
+            own = self._ids[None, row, before:][:, told]
+            expected = None if self._expected is None else self._expected[None, row]
+            ids = np.concatenate([self._ids[None, row, :before], own], axis=1)
+            scores = self._scores[None, row]
+            if told.any():
+                scores = np.concatenate([scores, self._placed(self._values[None, row, told], own, expected)], axis=1)
+            _, predicted = next(self._model.predict(ids, scores))
+            asked = own[0] if signal and told.any() else ids[0]
+            answers[place] = asked[int(predicted[0, self._model.cell[asked]].argmax())]
         return answers

@@ -10,6 +10,8 @@ the paper was not seen. A table has no classes to begin with; the stages of a pr
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from nasharness.algorithms.autoshrink_set import sample_from
 from numpy.typing import NDArray
@@ -26,9 +28,12 @@ ROUNDS, END = 3, 0.1
 
 
 def numbers(name: str, text: str, *, least: int) -> list[int]:
-    """Whole numbers separated by commas, none where nothing is written. Raises UsageError naming the setting."""
+    """Whole numbers separated by commas (or ``+``, where commas separate settings), none where nothing is written.
+
+    Raises UsageError naming the setting.
+    """
     try:
-        found = [int(part) for part in text.split(",") if part.strip()]
+        found = [int(part) for part in re.split(r"[,+\s]+", text.strip()) if part]
     except ValueError:
         found = [least - 1]
     if found and min(found) < least:

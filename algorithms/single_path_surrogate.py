@@ -34,8 +34,8 @@ class SinglePathSurrogate(SinglePath):
     A round fits a ridge regression of the accuracy on all decisions and their pairwise products, follows its gradient,
     less that of ``cost_weight`` times the logarithm of the cost, through hard decisions with the slope of a sigmoid
     (straight-through), from the logits and, for each architecture to be evaluated next, from the logits with logistic
-    noise. A decision that is not asked has no gradient, as in a superkernel. The decoded answer is what the logits
-    tend to; phases, cost and ``without`` are those of ``single-path.table``.
+    noise. A decision that is not asked has no gradient, as in a superkernel. Phases, cost and ``without`` are those of
+    ``single-path.table``.
     (docs/reproduction/single-path-nas.md#on-tables)
     """
 
@@ -49,7 +49,7 @@ class SinglePathSurrogate(SinglePath):
         cost_weight: float = 0.0,
         warmup: float = 0.625,
         without: str = "",
-        answer: str = "decoded",
+        answer: str = "best",
     ) -> None:
         super().__init__(task, cost_weight=cost_weight, warmup=warmup, without=without, answer=answer)
         for name, value in (("lr", lr), ("ridge", ridge)):

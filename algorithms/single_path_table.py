@@ -163,9 +163,7 @@ class SinglePath(Algorithm):
         return self.decisions.taken(self.logits > 0)
 
     def recommend(self, rows: NDArray[np.intp]) -> ArrayLike | None:
-        # without noise, and without a price of the cost, what was sampled best is known to be no worse
-        sampled = self._answer == "best" or (self.task.exact and not self.weight)
-        return self._top_id[rows] if sampled else self.archs(self.decoded())[rows]
+        return self._top_id[rows] if self._answer == "best" else self.archs(self.decoded())[rows]
 
 
 @register(
@@ -188,8 +186,9 @@ class SinglePathTable(SinglePath):
     and moves the logits of the decisions that were asked along the reward's advantage over a moving average of rewards.
     The reward is the accuracy as a fraction less ``cost_weight`` times the logarithm of the cost, which does not count
     in the first ``warmup`` of the budget; the cost is the first known objective to be minimised, as latency of a device
-    (``--objective fpga_latency``), else multiply-accumulates. The decoded answer lags the best that was sampled; a
-    result has both, and ``answer`` says which is recommended. (docs/reproduction/single-path-nas.md#on-tables)
+    (``--objective fpga_latency``), else multiply-accumulates. What each decision tends to, the answer of the paper,
+    lags the best that was sampled: ``answer`` says which of them is recommended.
+    (docs/reproduction/single-path-nas.md#on-tables)
     """
 
     def __init__(
@@ -202,7 +201,7 @@ class SinglePathTable(SinglePath):
         cost_weight: float = 0.0,
         warmup: float = 0.625,
         without: str = "",
-        answer: str = "decoded",
+        answer: str = "best",
     ) -> None:
         super().__init__(task, cost_weight=cost_weight, warmup=warmup, without=without, answer=answer)
         for name, value in (("lr", lr), ("gain", gain)):
