@@ -7,8 +7,10 @@ command line prints the message alone and exits with ``exit_code``; a traceback 
 from __future__ import annotations
 
 import difflib
+import operator
 import traceback
 from collections.abc import Collection, Iterable
+from typing import Any
 
 
 class NasharnessError(Exception):
@@ -50,6 +52,18 @@ def where(error: BaseException, files: Collection[str] = ()) -> str:
     if isinstance(error, SyntaxError) or not known:  # a SyntaxError names the file and the line itself
         return text
     return f"{known[-1].filename}, line {known[-1].lineno} ({known[-1].name}): {text}"
+
+
+def whole(what: str, value: Any, least: int) -> int:
+    """``value``, any kind of integer, as a plain one. Raises UsageError for what is none, too small, or above 2**62."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not least <= number <= 2**62:
+        shown = repr(value) if number is None else number
+        raise UsageError(f"{what} {shown}: expected a whole number of at least {least}, at most 2**62")
+    return number
 
 
 def nearest(name: object, known: Iterable[object], count: int = 3) -> list[str]:

@@ -495,7 +495,7 @@ def test_images_of_another_data_set_are_refused(images, dataset, message):
     ("options", "message"),
     [
         ({"batch": 100_000}, "--batch 100000: larger than the images that train"),
-        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"epochs": 0}, "--epochs 0: expected a whole number of at least 1"),
         ({"lr": -1.0}, "--lr -1.0: expected a number above 0"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"validation": 1.5}, "--validation 1.5: expected a share between 0 and 1"),

@@ -6,7 +6,6 @@ loop holds the first alone, and an algorithm neither (see task.py).
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness import spaces
-from nasharness.errors import DataError, UsageError, unknown
+from nasharness.errors import DataError, UsageError, unknown, whole
 from nasharness.search import measure as measures
 from nasharness.search.backend import Backend
 from nasharness.search.evaluator import Evaluator, Known, Truth
@@ -411,14 +410,7 @@ def _budget(
             )
         seconds = presets[budget][dataset]
     if evaluations is not None:
-        try:
-            if isinstance(evaluations, bool):
-                raise TypeError
-            evaluations = operator.index(evaluations)
-        except TypeError:
-            raise UsageError(f"evaluations {evaluations!r}: expected a whole number of at least 1") from None
-        if evaluations < 1:
-            raise UsageError(f"evaluations {evaluations}: expected at least 1")
+        evaluations = whole("evaluations", evaluations, 1)
     number = isinstance(seconds, (int, float, np.number)) and not isinstance(seconds, bool)
     if seconds is not None and not (number and np.isfinite(seconds) and seconds > 0):
         raise UsageError(f"seconds {seconds}: expected a positive number of simulated seconds")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import operator
 import os
 import random
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError, unknown, where
+from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError, unknown, where, whole
 from nasharness.search import registry
 from nasharness.search.evaluator import Evaluator
 from nasharness.search.loop import Searched, expected_steps, scores, search
@@ -79,7 +78,7 @@ def run(
     if settings is not None and not isinstance(settings, Mapping):
         raise UsageError(f"settings {settings!r}: expected a mapping, as in {{'population': 20}}")
     chosen = record.settings(settings or {})
-    batch = _whole("batch", batch, 1)
+    batch = whole("batch", batch, 1)
     evaluator = problem.evaluator()
     runs, seed = check_request(record, chosen, problem, evaluator, runs, seed)
 
@@ -274,7 +273,7 @@ def check_request(
 
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
     """
-    runs, seed = _whole("runs", runs, 1), _whole("seed", seed, 0)
+    runs, seed = whole("runs", runs, 1), whole("seed", seed, 0)
     check_fit(record, problem, evaluator)
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
@@ -326,13 +325,3 @@ def _size(count: float) -> str:
             return f"{count:,.1f} {unit}"
         count /= 1024
     return f"{count:,.1f} TiB"
-
-
-def _whole(what: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{what} {value!r}: expected a whole number of at least {least}") from None
-    if number < least or number > 2**62:
-        raise UsageError(f"{what} {number}: expected at least {least}, at most 2**62")
-    return number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nasharness import spaces
-from nasharness.errors import UsageError, unknown
+from nasharness.errors import UsageError, unknown, whole
 from nasharness.search import registry
 from nasharness.search.problem import REPEATS, datasets, default_dataset
 from nasharness.search.start import Start
@@ -313,13 +312,7 @@ def _optional(key: str, given: Mapping[str, Any], lines: Lines, read: Any) -> An
 
 def _whole(key: str, value: Any, least: int, lines: Lines) -> int:
     with lines.at(key):
-        try:
-            number = operator.index(value) if not isinstance(value, bool) else None
-        except TypeError:
-            number = None
-        if number is None or not least <= number <= 2**62:
-            raise UsageError(f"{key} = {value!r}: expected a whole number from {least} to 2**62")
-        return number
+        return whole(f"{key} =", value, least)
 
 
 def _positive(key: str, value: Any) -> float:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nasharness import spaces
-from nasharness.errors import UsageError
+from nasharness.errors import UsageError, whole
 from nasharness.search.one_shot import NATS_ONE_SHOT
 from nasharness.search.registry import Record
 
@@ -72,13 +71,7 @@ _WHOLE = {field.name for field in fields(SupernetRecipe) if field.type == "int"}
 def _checked(key: str, value: Any) -> Any:
     option = "--" + key.replace("_", "-")
     if key in _WHOLE:
-        try:
-            number = operator.index(value)
-        except TypeError:
-            raise UsageError(f"{option} {value!r}: expected a whole number of at least 1") from None
-        if number < 1:
-            raise UsageError(f"{option} {number}: expected at least 1")
-        return number
+        return whole(option, value, 1)
     if key == "nesterov":
         return bool(value)
     least = "above 0" if key == "lr" else "of at least 0"

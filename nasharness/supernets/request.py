@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from nasharness import images as image_sets
 from nasharness import spaces
-from nasharness.errors import UsageError, unknown
+from nasharness.errors import UsageError, unknown, whole
 from nasharness.images import ImageSet, Split
 from nasharness.search import registry
 from nasharness.search.registry import ONE_SHOT, Record
@@ -94,10 +93,10 @@ class OneShotRequest:
             raise unknown(
                 f"data set of space {space!r}", dataset, spaces.get(space).datasets, "nasharness list datasets"
             )
-        runs, seed = _whole("--runs", runs, 1), _whole("--seed", seed, 0)
+        runs, seed = whole("--runs", runs, 1), whole("--seed", seed, 0)
         for option, number in (("--keep-every", keep_every), ("--derive-every", derive_every)):
             if number is not None:
-                _whole(option, number, 1)
+                whole(option, number, 1)
         if spaces.get(space).ordinal and recipe.get("channels") is not None:
             raise UsageError(
                 f"--channels {recipe['channels']}: {space} has none, widths are what it searches; use --cells"
@@ -258,13 +257,3 @@ def check_result(out: Path, record: Record, seeds: Sequence[int]) -> None:
                 f"--out {out} holds the result of other runs, which would be lost: {cell['algorithm']} on "
                 f"{cell['space']}/{cell['dataset']}, seeds {there[0]} to {there[-1]}; choose another --out"
             )
-
-
-def _whole(option: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{option} {value!r}: expected a whole number of at least {least}") from None
-    if not least <= number < 2**62:
-        raise UsageError(f"{option} {number}: expected at least {least}")
-    return number
