@@ -75,7 +75,8 @@ class Asha(Algorithm):
     A free worker promotes, from the highest rung on which it can, the best architecture that is among the top
     1/``eta`` of its rung and was not promoted before; where there is none, it evaluates a new random architecture on
     the lowest rung. Results of ``workers`` evaluations arrive together. Every evaluation trains from scratch and pays
-    for all its epochs, as in NATS-Bench. With a single fidelity this is random search.
+    for all its epochs, as in NATS-Bench. With a single fidelity this is random search. A start that the problem says
+    comes first, on the lowest rung.
 
     The incumbent compares signals across fidelities, which flatters none: fewer epochs score lower.
     """
@@ -89,13 +90,16 @@ class Asha(Algorithm):
         self._rungs = [_Rung(task) for _ in self._fidelities]
         self._asked = np.zeros((self.runs, workers), dtype=np.intp)  # on which rung
         self._start = task.start(0, lambda: task.nothing)
-        self._begun = np.zeros(self.runs, dtype=np.intp)  # how many of the start were asked
 
     def ask(self) -> Asked:
+        if self._start.shape[1]:
+            ids, self._start = np.split(self._start, [self._workers], axis=1)
+            self._asked = np.zeros(ids.shape[:2], dtype=np.intp)
+            return ids, int(self._fidelities[0])
         each, rows = self.space.uniforms_per_sample, np.arange(self.runs)
         u = self.streams.uniform(self._workers * each).reshape(self.runs, self._workers, each)
         ids = np.array(self.space.sample(u))
-        self._asked[:] = 0
+        self._asked = np.zeros((self.runs, self._workers), dtype=np.intp)
         for slot in range(self._workers):
             free = np.ones(self.runs, dtype=bool)
             for number in range(len(self._rungs) - 2, -1, -1):
@@ -106,9 +110,6 @@ class Asha(Algorithm):
                 rung.gone[some, where[some]] = True
                 self._asked[some, slot] = number + 1
                 free[some] = False
-            given = rows[free & (self._begun < self._start.shape[1])]
-            ids[given, slot] = self._start[given, self._begun[given]]
-            self._begun[given] += 1
         return ids, self._fidelities[self._asked]
 
     def tell(self, ids: Indices, values: Floats) -> None:

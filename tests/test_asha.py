@@ -50,13 +50,14 @@ def test_workers_in_flight_do_not_see_each_other():
         assert set(top) <= set(middle) <= set(low)
 
 
-def test_a_start_is_evaluated_on_the_lowest_rung_first_promotions_aside():
+def test_a_start_comes_first_on_the_lowest_rung():
     problem = synthetic_problem("tss", evaluations=40, start="random:6")
     result = nasharness.run("asha", problem, runs=2)
     given = problem.start.draw(problem.space, result.seeds, 0, lambda ids: np.zeros(ids.shape))
     for run in range(2):
-        low = result.trajectories.ids[run][result.trajectories.epochs[run] == 1]
-        assert low[:6].tolist() == given[run].tolist()
+        assert result.trajectories.ids[run, :6].tolist() == given[run].tolist()
+        assert (result.trajectories.epochs[run, :6] == 1).all()
+        assert result.trajectories.epochs[run, 6] == 4
 
 
 def test_refusals():
