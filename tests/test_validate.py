@@ -451,6 +451,18 @@ def test_paper_on_the_embedded_table_says_what_cannot_be_computed():
         if (o.published.method, o.published.split) == ("optimal", "val") and o.published.dataset != "cifar10"
     ]
     assert [one.verdict for one in optimal] == ["agrees", "agrees"]
+    # every number that is a mean of known cells is computed where the column is there
+    known = [one for one in found if one.published.split == "val" and one.published.cells]
+    assert all(one.verdict != paper.ABSENT for one in known)
+    absent = [one for one in found if one.verdict == paper.ABSENT]
+    assert all(one.needs for one in absent)
+    computed = len(found) - len(absent)
+    assert f"verdict    {computed} of {len(found)} numbers computed" in text
+    counts = [int(line.split()[1]) for line in text.splitlines() if line.startswith("missing")]
+    assert sum(counts) == len(absent)
+    assert "table light of tss: nasharness data fetch" in text
+    bohb = next(one for one in found if one.published.method == "BOHB")
+    assert bohb.needs.startswith("table official of tss: nasharness data import")
 
 
 def test_paper_on_the_light_table(light):

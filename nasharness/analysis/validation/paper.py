@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.trajectories import Trajectories
 from nasharness.tables import Table, candidates, open_table
+from nasharness.tables.catalogue import how_to_get
 from nasharness.tables.importers.nats_official.anchors import FULL
 
 Floats = NDArray[np.float64]
@@ -29,7 +31,11 @@ AGREES, DIFFERS, ABSENT = "agrees", "differs", "not computed"
 
 @dataclass(frozen=True)
 class Agreement:
-    """A published number beside ours. ``how``: ``search``, ``replay`` of known cells, or why there is nothing."""
+    """A published number beside ours. ``how``: ``search``, ``replay`` of known cells, or why there is nothing.
+
+    ``needs``: what would decide a number that could not be computed: a table with the command that gets it, or what no
+    table has.
+    """
 
     published: Published
     mean: float
@@ -38,6 +44,7 @@ class Agreement:
     verdict: str
     how: str
     table: str = ""
+    needs: str = ""
 
 
 class _Here:
@@ -91,7 +98,7 @@ def _one(
     row: Published, here: _Here, kept: dict[tuple[str, str, str], Floats | str], runs: int, seed: int
 ) -> Agreement:
     def absent(reason: str) -> Agreement:
-        return Agreement(row, math.nan, math.nan, math.nan, ABSENT, reason)
+        return Agreement(row, math.nan, math.nan, math.nan, ABSENT, reason, needs=needed(row))
 
     if row.algorithm is None and not row.cells:
         return absent(
@@ -132,6 +139,20 @@ def _one(
     return Agreement(
         row, mean, std, tolerance, AGREES if abs(mean - row.mean) <= tolerance else DIFFERS, "search", name
     )
+
+
+#: Needs that no table meets.
+GPU = "no table: weight sharing on images, on a GPU"
+OTHER_FILE = "no table: the data file of NAS-Bench-201 itself"
+
+
+def needed(row: Published) -> str:
+    """Which table decides a published number, with the command that gets it; or what no table has."""
+    if row.algorithm is None and not row.cells:
+        return OTHER_FILE if row.method == "ResNet" else GPU
+    fidelities = row.algorithm is not None and "fidelities" in registry.get(row.algorithm).needs
+    name = "official" if row.space == "sss" or fidelities else "light"
+    return f"table {name} of {row.space}: {how_to_get(row.space, name)}"
 
 
 def _search(row: Published, dataset: str, here: _Here, runs: int, seed: int) -> Floats | str:
@@ -198,7 +219,9 @@ def render(found: Sequence[Agreement], runs: int) -> str:
                 body.append(line)
         head = ["method", "data set", "val published", "here", "", "test published", "here", ""]
         lines += [protocol.title, "", plain(head, body), ""]
-    counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in (AGREES, DIFFERS, ABSENT)}
+    computed = [one for one in found if one.verdict != ABSENT]
+    agreeing = sum(one.verdict == AGREES for one in computed)
+    needs = Counter(one.needs for one in found if one.verdict == ABSENT)
     replayed = sum(one.how == "replay" for one in found)
     lines += [f"note {number}     {text}" for text, number in notes.items()]
     lines += ["status     " + "; ".join(f"[{key}] {meaning}" for key, meaning in STATUS.items())]
@@ -207,10 +230,10 @@ def render(found: Sequence[Agreement], runs: int) -> str:
     ]
     tables = {f"{one.published.dataset} {one.published.split} of {one.table}" for one in found if one.table}
     lines += [f"scored by  {', '.join(sorted(tables)) or 'nothing here'}"]
-    lines += [
-        f"verdict    {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}; +- is the std over runs,"
-    ]
-    lines += ["           a difference is held against three standard errors (in brackets)"]
+    lines += [f"missing    {count:>3} of {len(found)} numbers: {need}" for need, count in needs.most_common()]
+    differing = len(computed) - agreeing
+    lines += [f"verdict    {len(computed)} of {len(found)} numbers computed: {agreeing} agree, {differing} differ"]
+    lines += ["           +- is the std over runs; a difference is held against three standard errors (in brackets)"]
     if failures(found):
         lines.append("           differing on the official table from a number that is [S] or [R]: a failed check")
     return "\n".join(lines)

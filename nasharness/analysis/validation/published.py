@@ -111,11 +111,11 @@ ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|ski
 _CELLS: dict[tuple[str, str, str | None, str | None], tuple[int | str, ...]] = {
     ("nats-tss", "ResNet", None, None): (11472,),
     ("nats-tss", "optimal", None, None): ("best",),
-    ("nats-tss", "DARTS 1st", "cifar10", "test"): (ALL_SKIP, ALL_SKIP, 2299),
-    ("nats-tss", "DARTS 2nd", "cifar10", "test"): (ALL_SKIP, 2299, 2299),
-    ("nats-tss", "ENAS", "cifar10", "test"): (1462,),
-    ("nats-tss", "ENAS", "ImageNet16-120", "test"): (1462,),
-    ("nb201", "DARTS V1, V2", None, "test"): (ALL_SKIP,),
+    ("nats-tss", "DARTS 1st", "cifar10", None): (ALL_SKIP, ALL_SKIP, 2299),
+    ("nats-tss", "DARTS 2nd", "cifar10", None): (ALL_SKIP, 2299, 2299),
+    ("nats-tss", "ENAS", "cifar10", None): (1462,),
+    ("nats-tss", "ENAS", "ImageNet16-120", None): (1462,),
+    ("nb201", "DARTS V1, V2", None, None): (ALL_SKIP,),
 }
 _NOTES = {("nats-tss", "ENAS"): "printed there under another method's name"}
 
