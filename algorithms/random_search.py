@@ -6,7 +6,7 @@ import numpy as np
 
 from nasharness.search import Algorithm, Task, register
 from nasharness.search.algorithm import Asked
-from nasharness.search.start import Start
+from nasharness.search.start import Start, dense
 from nasharness.spaces.base import Indices
 
 
@@ -62,4 +62,6 @@ class DenseThenRandom(RandomSearch):
     """
 
     def _own_start(self) -> Indices:
+        if (self.task.excess(dense(self.space)) > 0).all():  # nothing of it keeps the limits
+            return self.task.nothing
         return Start.parse("dense", self.space).draw(self.space, self.task.seeds, 0, self.task.excess)
