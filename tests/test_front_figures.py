@@ -240,3 +240,22 @@ def test_best_under_percentiles_on_the_published_table(shared_data):
         runs = np.where(cost > 0, cost, np.nan)
         place = fronts.best_under(-accuracy, runs, limits)[1]
         assert place.tolist() == [quarter, half], device
+
+
+def test_exact_fronts_and_reference_points_are_listed(shared_data, cli):
+    assert cli("data", "import", shared_data / "tss.parquet")[0] == 0
+    code, printed, _ = cli("list", "fronts", "tss/cifar10/light/*")
+    assert code == 0
+    lines = printed.splitlines()
+    for cost, members, ends, volume in (
+        ("macs", 14, "7.78305 to 153.273 M", 1164.6556), ("eyeriss_latency", 16, "1.67954 to 7.82354 ms", 48.2818),
+        ("gold_6226_latency", 36, "2.66473 to 16.0086 ms", 614.5363),
+        ("raspi4_latency", 43, "0.0112835 to 68.4041 ms", 6690.5354),
+        ("pixel3_latency", 43, "0.00327686 to 23.5848 ms", 2291.2066),
+    ):  # fmt: skip
+        place = next(place for place, line in enumerate(lines) if line.startswith(f"tss/cifar10/light/{cost} "))
+        assert f"{members} members by test@200:mean: error 5.62666 to" in lines[place]
+        assert f"{cost} {ends}" in lines[place]
+        assert float(lines[place + 1].rpartition(" ")[2]) == pytest.approx(volume, rel=1e-6)
+        assert "reference point (" in lines[place + 1]
+    assert "nothing matches" in cli("list", "fronts", "tss/cifar11/*")[1]

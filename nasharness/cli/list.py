@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -11,21 +11,25 @@ import click
 from nasharness.cli.completion import Names, Pattern
 from nasharness.errors import DataError, unknown
 
-KINDS = ("algos", "spaces", "tables", "datasets", "devices")
+KINDS = ("algos", "spaces", "tables", "datasets", "devices", "fronts")
 
 
 @click.command("list")
 @click.argument("kind", type=Names("kinds"), metavar="|".join(KINDS))
 @click.argument("pattern", type=Pattern(), default="*", metavar="[PATTERN]")
 def command(kind: str, pattern: str) -> None:
-    """List algorithms, spaces, tables, data sets or devices; PATTERN is a name, or a wildcard such as 'auto*'.
+    """List algorithms, spaces, tables, data sets, devices or fronts; PATTERN is a name, or a wildcard such as 'auto*'.
 
-    With a PATTERN, algorithms come with what each of their settings means, its range and its source.
+    With a PATTERN, algorithms come with what each of their settings means, its range and its source. Fronts are the
+    exact ones of each table against each known cost, SPACE/DATASET/TABLE/COST, with the reference point that
+    hypervolumes are measured against.
     """
     if kind not in KINDS:
         raise unknown("list", kind, KINDS, "nasharness list --help")
-    listed = {"algos": lambda: _algos(pattern != "*"), "spaces": _spaces, "tables": _tables, "datasets": _datasets}
-    listed["devices"] = _devices
+    listed: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+        "algos": lambda: _algos(pattern != "*"), "spaces": _spaces, "tables": _tables, "datasets": _datasets,
+    }  # fmt: skip
+    listed |= {"devices": _devices, "fronts": lambda: _fronts(pattern)}
     rows = listed[kind]()
     kept = [row for row in rows if fnmatch.fnmatch(row[0], pattern)]
     if not kept:
@@ -150,3 +154,51 @@ def _devices() -> list[tuple[str, ...]]:
             if not any(name.startswith(device) for name in here):
                 rows.setdefault(f"{device}_latency", []).append(f"{space}: not here; get it with: {command}")
     return [(name, *lines) for name, lines in sorted(rows.items())]
+
+
+def _fronts(pattern: str) -> list[tuple[str, ...]]:
+    """Exact fronts and reference points of the tables that are here; only what ``pattern`` matches is computed."""
+    from nasharness import spaces
+    from nasharness.errors import UsageError
+    from nasharness.search import Problem
+    from nasharness.search.objective import known_names
+    from nasharness.tables import catalogue
+
+    rows: list[tuple[str, ...]] = []
+    for name in spaces.names():
+        space = spaces.get(name)
+        for table in catalogue.table_names(name) if "index" in space.offers else ():
+            try:
+                opened = catalogue.open_table(name, table)
+            except DataError as error:
+                rows.append((f"{name}/*/{table}", str(error)))
+                continue
+            for dataset in space.datasets or opened.datasets:
+                costs = [cost for cost in known_names(opened, space, dataset)
+                         if fnmatch.fnmatch(f"{name}/{dataset}/{table}/{cost}", pattern)]  # fmt: skip
+                for cost in costs:
+                    try:
+                        judged = Problem.judging(name, dataset, table=table)
+                        first = "accuracy" if judged.sign < 0 or judged.objectives[0].unit != "percent" else "error"
+                        told = _front(Problem.judging(name, dataset, table=table, objectives=[first, cost]))
+                    except (UsageError, DataError) as error:
+                        told = (str(error),)
+                    rows.append((f"{name}/{dataset}/{table}/{cost}", *told))
+    return rows
+
+
+def _front(problem: Any) -> tuple[str, ...]:
+    exact = problem.exact_front()
+    if exact is None or exact.reference is None:
+        return (exact.note if exact is not None else "no front",)
+    told = exact.describe(problem)
+    ends = list(zip(*told["exact"], strict=True))
+    ranges = ", ".join(
+        f"{one.name} {min(values):.6g} to {max(values):.6g}{' ' if one.unit else ''}{one.unit}"
+        for one, values in zip(problem.objectives, ends, strict=True)
+    )
+    point = ", ".join(f"{value:.8g}" for value in told["reference_point"])
+    return (
+        f"{len(told['exact'])} members by {problem.final}: {ranges}",
+        f"reference point ({point}), hypervolume {told['hypervolume']:.8g}",
+    )

@@ -149,11 +149,19 @@ class Problem:
         raise UsageError("no table here can answer: " + "; ".join(passed_over))
 
     @classmethod
-    def judging(cls, space: str, dataset: str, *, table: str | None = None, final: str | None = None) -> Problem:
+    def judging(
+        cls,
+        space: str,
+        dataset: str,
+        *,
+        table: str | None = None,
+        final: str | None = None,
+        objectives: Sequence[str] = (),
+    ) -> Problem:
         """A problem of which the final metric alone is read: any table that has one will do, without a signal too.
 
-        For what searched elsewhere, as one-shot algorithms do on images. Raises UsageError for a name that cannot be,
-        DataError where no table here can judge.
+        For what searched elsewhere, as one-shot algorithms do on images, and for exact fronts. Raises UsageError for a
+        name that cannot be, DataError where no table here can judge.
         """
         chosen = spaces.get(space)
         options, passed_over = _tables(chosen, table)
@@ -162,7 +170,7 @@ class Problem:
         for option in options:
             try:
                 scored = _scored(option, chosen, dataset, final)
-                problem = cls(chosen, option, dataset, scored, scored, None, None, "charged")._with((), ())
+                problem = cls(chosen, option, dataset, scored, scored, None, None, "charged")._with(objectives, ())
                 problem.truth()
             except (UsageError, DataError) as error:
                 if table is not None or final is not None:
