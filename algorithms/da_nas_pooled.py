@@ -162,14 +162,14 @@ class DaNasPooled(Algorithm):
             self._asked[:] = self._barred
 
     def recommend(self, rows: NDArray[np.intp]) -> Indices:
-        """The best by an exact signal; else the best predicted of what the signal, or without it a stage, has shown."""
+        """The best by the signal, the incumbent; where it was not shown, the best predicted of what the stages have."""
         answers = np.full(len(rows), NOTHING, dtype=np.int32)
         before = self._scores.shape[1]
         signal = self._round >= len(self._sources) or self._sources[self._round] == self.task.epochs[-1]
         for place, row in enumerate(rows):
             told = ~np.isnan(self._values[row])  # a run that ended within a step has told less than the others
-            if signal and self.task.exact and told.any():
-                continue  # no prediction knows better than a signal without noise
+            if signal and told.any():
+                continue
             own = self._ids[None, row, before:][:, told]
             expected = None if self._expected is None else self._expected[None, row]
             ids = np.concatenate([self._ids[None, row, :before], own], axis=1)
@@ -177,6 +177,5 @@ class DaNasPooled(Algorithm):
             if told.any():
                 scores = np.concatenate([scores, self._placed(self._values[None, row, told], own, expected)], axis=1)
             _, predicted = next(self._model.predict(ids, scores))
-            asked = own[0] if signal and told.any() else ids[0]
-            answers[place] = asked[int(predicted[0, self._model.cell[asked]].argmax())]
+            answers[place] = ids[0, int(predicted[0, self._model.cell[ids[0]]].argmax())]
         return answers
