@@ -79,7 +79,6 @@ class Evaluator:
             planes.append(trials)
             usable.append(epoch or 0)
         own = sign * np.stack(planes)  # [fidelities, trials, n]
-        self.worst = float(np.nanmin(own))
         self.stages = len(stages)
         self.epochs = (*range(-len(stages), 0), *usable)
         cheaper = [
@@ -87,6 +86,7 @@ class Evaluator:
             for each in stages
         ]
         self._signal = np.concatenate([np.stack(cheaper), own]) if cheaper else own
+        self.worst = float(np.nanmin(self._signal))
         self._flat = self._signal.reshape(-1)
         _, self._trials, self._n = self._signal.shape
         self._cost = _all_costs(table, signal, usable, stages)
