@@ -11,7 +11,7 @@ from nasharness.search import Problem, registry
 from nasharness.search.run import make_task
 from nasharness.tables import from_frame
 
-SEARCHES = ("gp", "nas-bowl", "bananas", "npenas")
+SEARCHES = ("gp", "nas-bowl", "bananas", "npenas", "weaknas")
 
 
 def spread(runs, n, m, seed=0):
@@ -115,3 +115,20 @@ def test_better_than_random_at_fifty_evaluations(name):
     problem = Problem.create(table="embedded", evaluations=50, dataset="cifar100", signal="val@200:mean")
     ours, theirs = (nasharness.run(each, problem, runs=30).final.mean() for each in (name, "random"))
     assert ours > theirs + 0.5
+
+
+def test_weaknas_predicts_the_whole_space_as_its_kernel_says():
+    problem = Problem.create(table="embedded", evaluations=5)
+    record = registry.get("weaknas")
+    search = record.build(make_task(record, problem, problem.evaluator(), np.arange(1)), record.settings({}))
+    rng = np.random.default_rng(3)
+    ids, y = rng.integers(15_625, size=(2, 20)), rng.normal(size=(2, 20))
+    ids[1, 3], y[1, 3] = -1, 0.0  # nothing was told here
+    found = search.predict(ids, y)
+    everything = problem.space.choices(np.arange(15_625))
+    for run in range(2):
+        told = ids[run] >= 0
+        choices = problem.space.choices(ids[run, told])
+        among = 1.3 ** -(choices[:, None] != choices).sum(axis=2).astype(float) + 0.1 * np.eye(told.sum())
+        across = 1.3 ** -(everything[:, None] != choices).sum(axis=2).astype(float)
+        assert np.allclose(found[run], across @ np.linalg.solve(among, y[run, told]), atol=2e-6)
