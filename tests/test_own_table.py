@@ -317,10 +317,10 @@ def test_a_file_too_large_for_memory_is_refused_before_it_is_read(data_home, tmp
 
 
 def test_ten_million_rows_would_say_how_much_memory(monkeypatch, tmp_path):
-    from nasharness.tables import own_files
+    from nasharness.tables import columnar
 
     with pytest.raises(UsageError, match=r"10,000,000,000 rows would take about [\d,.]+ GiB"):
-        own_files._check_memory(tmp_path / "big.parquet", 10_000_000_000, 3)
+        columnar._check_memory(tmp_path / "big.parquet", 10_000_000_000, 3)
 
 
 def test_neighbours_that_memory_cannot_hold_are_refused_before_they_are_listed(monkeypatch, data_home):

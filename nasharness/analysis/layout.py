@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
+
+from nasharness.storage import as_cell
 
 Rows = Sequence[Sequence[str]]
 
@@ -24,9 +27,13 @@ def plain(head: Sequence[str], rows: Rows) -> str:
 
 def markdown(head: Sequence[str], rows: Rows) -> str:
     """A table of GitHub's Markdown."""
-    clean = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    clean = [[_markdown_text(cell) for cell in row] for row in (head, *rows)]
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (clean[0], rule, *clean[1:]))
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#$~!&])", r"\\\1", " ".join(text.split()))
 
 
 def latex(head: Sequence[str], rows: Rows, caption: str, *, label: str, bold: int | None) -> str:
@@ -74,9 +81,9 @@ def comma_separated(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """CSV with a header; numbers in full, NaN and infinity as empty cells."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow(map(as_cell, head))
     for row in rows:
-        writer.writerow(["" if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row])
+        writer.writerow(["" if isinstance(cell, float) and not math.isfinite(cell) else as_cell(cell) for cell in row])
     return out.getvalue().rstrip("\n")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from nasharness.cli.terminal import need_torch
+from nasharness.errors import DataError
+from nasharness.storage.sealed import read_sealed
 
 
 @click.command("export")
@@ -39,7 +40,6 @@ def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # 
 def _task(run: Path) -> object:
     """Return the task of a run; None where there is none, which export says in its own words."""
     try:
-        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_sealed(run / "run.json", dict, "", sealed=False).get("task")
+    except DataError:
         return None
-    return record.get("task") if isinstance(record, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,9 @@ def command(
     finally:
         progress.close()
     size = sum(path.stat().st_size for path in (out / "shards").glob("*.parquet"))
-    click.echo(f"written    {out}: {count(total, 'shard')}, {_size(size)}; next: nasharness compare {out}")
+    click.echo(
+        f"written    {out}: {count(total, 'shard')}, {_size(size)}; next: nasharness compare {shlex.quote(str(out))}"
+    )
 
 
 def _plan(file: Path | None, changes: dict[str, Any], out: Path | None, resume: bool) -> Plan:
@@ -109,7 +112,8 @@ def _plan(file: Path | None, changes: dict[str, Any], out: Path | None, resume: 
         if out.is_dir() and not (out / "study.json").exists():
             raise DataError(
                 f"no study in {out}: it was stopped before its study.json was written, which holds the plan; start it "
-                f"with its plan: nasharness study PLAN.toml --resume --out {out}, or --algo ... and what it had"
+                f"with its plan: nasharness study PLAN.toml --resume --out {shlex.quote(str(out))}, or "
+                "--algo ... and what it had"
             )
         return Plan.create(**{key: value for key, value in read_meta(out)["plan"].items() if value is not None})
     return Plan.create(**changes)

@@ -23,8 +23,10 @@ from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.hardware.imported import Columns, write
 from nasharness.hardware.quantity import canonical
-from nasharness.storage import file_sha256, reading
+from nasharness.storage import file_sha256
+from nasharness.storage.contained import contained
 from nasharness.storage.download import RAW, Bringer, Progress
+from nasharness.storage.sealed import read_bytes
 from nasharness.tables.table import Table
 from nasharness.tables.unpickle import LIMIT, loads
 
@@ -79,11 +81,19 @@ def quantity_of(device: str) -> str:
 
 def read_list(data: bytes, what: str) -> list[float]:
     """The list of numbers in a file of ``torch.save`` in zip format. Raises DataError for anything else."""
+    found: list[float] = contained(f"{__name__}:list_here", what, len(data), data, what)
+    return found
+
+
+def list_here(data: bytes, what: str) -> list[float]:
+    """``read_list``, in the process that reads."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             named = next(info for info in archive.infolist() if info.filename.endswith("data.pkl"))
-            if named.file_size > LIMIT:
-                raise DataError(f"{what}: the pickle is larger than {LIMIT:,} bytes")
+            if named.file_size > LIMIT or named.compress_type != zipfile.ZIP_STORED:
+                raise DataError(
+                    f"{what}: no zip file of torch.save: its pickle is compressed, or larger than {LIMIT:,} bytes"
+                )
             inside = archive.read(named)
     except (zipfile.BadZipFile, zlib.error, StopIteration, OSError, EOFError, RuntimeError) as error:
         raise DataError(f"{what}: no zip file of torch.save ({error}); fetch it again") from None
@@ -95,8 +105,7 @@ def read_list(data: bytes, what: str) -> list[float]:
 
 def read(path: Path, sha256: str | None = None) -> NDArray[np.float64]:
     """One file as a column: milliseconds, float64 ``[15625]``. Raises DataError where it is not the published one."""
-    with reading(path):
-        data = path.read_bytes()
+    data = read_bytes(path)
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256:
         raise DataError(f"{path}: SHA-256 is {found}, expected {sha256}")

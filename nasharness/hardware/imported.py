@@ -18,7 +18,9 @@ from nasharness.hardware.catalogue import OPERATORS, PUBLISHED, table_path
 from nasharness.hardware.quantity import MEASURED, MODELLED, REFUSED, of_column, unit_of
 from nasharness.spaces import stored
 from nasharness.spaces.base import Indices, Space
-from nasharness.storage import file_sha256, reading
+from nasharness.storage import file_sha256
+from nasharness.storage.contained import contained
+from nasharness.storage.sealed import read_bytes
 from nasharness.tables.importers.nats_light.files import read_columns
 from nasharness.tables.table import Table
 from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, ORDERED_DICT, loads
@@ -203,11 +205,10 @@ def _published(file: Path, space: str | None, name: str | None, force: bool) -> 
 
 def operators_of_json(file: Path) -> dict[str, Columns]:
     """Read HW-NAS-Bench's operators of FBNet from JSON; see ``read_operators``."""
-    with reading(file):
-        text = file.read_text(encoding="utf-8", errors="replace")
+    text = read_bytes(file).decode("utf-8", "replace")
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: damaged or no JSON: {str(error)[:200]}") from None
     return {"fbnet": read_operators(content, str(file))}
 
@@ -218,9 +219,8 @@ def read_hw_nas_bench(file: Path) -> dict[str, Columns]:
     ``d["nasbench201"][dataset][metric]`` holds 15,625 numbers in NATS-Bench's order, ``d["fbnet"][metric]`` a number an
     operator. Raises DataError for another content, naming the place; nothing but plain containers and numbers is read.
     """
-    with reading(file):
-        data = file.read_bytes()
-    content: Any = loads(data, {**NUMPY_SCALARS, **OLD_PROTOCOLS, **ORDERED_DICT}, what=str(file))
+    data = read_bytes(file)
+    content: Any = contained(f"{__name__}:content_here", str(file), len(data), data, str(file))
     spoken = f"{file}: expected HW-NAS-Bench's file"
     if not isinstance(content, dict) or not {"nasbench201", "fbnet"} <= content.keys():
         raise DataError(f"{spoken}, with the keys nasbench201 and fbnet")
@@ -239,6 +239,11 @@ def read_hw_nas_bench(file: Path) -> dict[str, Columns]:
             kinds[dataset, metric] = MODELLED if str(metric).startswith(_ESTIMATED) else MEASURED
             _check_name(metric, where)
     return {"tss": Columns(values, kinds), "fbnet": read_operators(content["fbnet"], f"{spoken}: fbnet")}
+
+
+def content_here(data: bytes, what: str) -> object:
+    """What the pickle ``data`` holds, in the process that reads."""
+    return loads(data, {**NUMPY_SCALARS, **OLD_PROTOCOLS, **ORDERED_DICT}, what=what)
 
 
 def read_operators(content: Any, what: str) -> Columns:

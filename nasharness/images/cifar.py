@@ -17,7 +17,10 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 @dataclass(frozen=True)
 class Layout:
-    """What a published archive holds. ``md5``: of the archive; ``members``: file -> its MD5, training files first."""
+    """What a published archive holds. ``md5``: of the archive; ``members``: file -> its MD5, training files first.
+
+    ``sha256``: of the archive, as Keras and others record it; empty where nobody has.
+    """
 
     name: str
     archive: str
@@ -30,6 +33,7 @@ class Layout:
     labels: str
     classes: int
     counts: tuple[int, int]
+    sha256: str = ""
 
     @property
     def fix(self) -> str:
@@ -60,6 +64,7 @@ CIFAR = {
         labels="labels",
         classes=10,
         counts=(50_000, 10_000),
+        sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     ),
     "cifar100": Layout(
         name="cifar100",
@@ -76,6 +81,7 @@ CIFAR = {
         labels="fine_labels",
         classes=100,
         counts=(50_000, 10_000),
+        sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
     ),
 }
 

@@ -30,7 +30,7 @@ def fetch_images(
     """Bring the archive of ``cifar10`` or ``cifar100`` and return where it lies.
 
     ``mirror``: a folder, or the address of one, that holds a file of the published name. ``sha256``: file name ->
-    SHA-256, checked in place of the published MD5. ``force``: fetch again what is there already. The rest: as in
+    SHA-256, checked in place of the recorded one. ``force``: fetch again what is there already. The rest: as in
     ``download``; a stopped download is resumed by the next call.
 
     Raises UsageError for a name that cannot be fetched, DataError for an archive that cannot be had or is not the
@@ -64,6 +64,7 @@ def fetch_images(
 
 def _wrong(path: Path, layout: Layout, sha256: str | None) -> str:
     """What is wrong with an archive, empty where it is the one that is wanted."""
-    kind, expected = ("SHA-256", sha256.lower()) if sha256 else ("MD5", layout.md5)
-    found = file_sha256(path) if sha256 else md5_of_file(path)
+    digest = (sha256 or layout.sha256).lower()
+    kind, expected = ("SHA-256", digest) if digest else ("MD5", layout.md5)
+    found = file_sha256(path) if digest else md5_of_file(path)
     return "" if found == expected else f"{kind} is {found}, expected {expected}"

@@ -7,6 +7,7 @@ which are split by class, a fifth for testing. JPEG loses detail: accuracies are
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from pyarrow import parquet
 from nasharness.errors import DataError, UsageError
 from nasharness.images.base import LARGEST_SIDE, ImageSet, Labels, Pixels, build, require
 from nasharness.images.stratified import stratified
+from nasharness.storage import regular
+from nasharness.storage.contained import contained
 
+#: bytes of the pixels of the largest file; CIFAR-10 has 184 MB
+MOST = 1 << 29
 TEST_FRACTION = 0.2
 SEED = 0
 LOSSY = "JPEG, which loses detail: not comparable with published accuracies"
@@ -27,7 +32,7 @@ LOSSY = "JPEG, which loses detail: not comparable with published accuracies"
 def image_files(folder: Path) -> list[Path]:
     """The parquet files of ``folder`` that have the two columns, by name."""
     found = []
-    for path in sorted(folder.glob("*.parquet")):
+    for path in filter(Path.is_file, sorted(folder.glob("*.parquet"))):
         try:
             columns = set(parquet.read_schema(path).names)
         except (pa.ArrowException, OSError):
@@ -86,6 +91,19 @@ def _read_all(paths: list[Path]) -> tuple[Pixels, Labels]:
 
 
 def _read(path: Path) -> tuple[Pixels, Labels]:
+    require("PIL.Image", "Pillow", "reading JPEG images")
+    try:
+        with regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    pixels, labels = contained(f"{__name__}:read_here", str(path), size, str(path), fork=False)
+    return pixels, labels
+
+
+def read_here(name: str) -> tuple[Pixels, Labels]:
+    """Pixels and labels of a file, in the process that reads. Raises DataError."""
+    path = Path(name)
     try:
         table = parquet.read_table(path, columns=["jpeg", "label"])
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -125,6 +143,8 @@ def _decode(images: list[bytes | None], path: Path) -> Pixels:
                             f"{path}: row {row:,} is {width} x {height} pixels; expected square images of at most "
                             f"{LARGEST_SIDE}"
                         )
+                    if len(images) * side * side * 3 > MOST:
+                        raise DataError(f"{path}: {len(images):,} images of {side} x {side}; at most {MOST:,} bytes")
                     out = np.empty((len(images), side, side, 3), dtype=np.uint8)
                 elif (width, height) != (side, side):
                     raise DataError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nasharness.errors import DataError
 from nasharness.images.base import Labels, Pixels
+from nasharness.storage.contained import contained
 from nasharness.tables.unpickle import NUMPY_SCALARS, OLD_PROTOCOLS, Allowed, Inert, UnsafePickle, loads
 
 #: bytes of one batch: CIFAR-100's training images are 155 MB
@@ -70,6 +71,12 @@ def read_batch(data: bytes, *, what: str) -> dict[str, object]:
 
     Raises UnsafePickle for a pickle that asks for more than arrays, DataError for a damaged one; ``what`` names it.
     """
+    found: dict[str, object] = contained(f"{__name__}:batch_here", what, len(data), data, what)
+    return found
+
+
+def batch_here(data: bytes, what: str) -> dict[str, object]:
+    """``read_batch``, in the process that reads."""
     batch = loads(data, _ALLOWED, what=what, limit=LIMIT, encoding="latin1")
     if not isinstance(batch, dict):
         raise DataError(f"{what}: holds a {type(batch).__name__}, expected a dictionary with 'data' and 'labels'")

@@ -9,17 +9,18 @@ file written by hand may say no more of a candidate than its architecture.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.storage.sealed import SEAL, read_sealed, seal
 
 FORMAT = "nasharness-winner/1"
 NAME = "winner.json"
@@ -29,6 +30,13 @@ LABELS = {
     "most-recommended": "most often recommended",
     "first-run": "best of the first run",
 }
+
+
+class _Winner(msgspec.Struct):
+    """What a ``winner.json`` must hold, written by hand too."""
+
+    space: str
+    candidates: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=10_000)]
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def content(told: Mapping[str, Any], found: Sequence[Mapping[str, Any]], **more:
     """The content of a ``winner.json``: what is known of the search, and its candidates as plain values."""
     kept = ("space", "dataset", "algorithm", "settings", "table", "protocol", "images", "runs", "seed")
     known = {key: told[key] for key in kept if key in told}
-    return {"format": FORMAT, **known, "candidates": [dict(one) for one in found], **more}
+    return seal({"format": FORMAT, **known, "candidates": [dict(one) for one in found], **more})
 
 
 def read_winner(path: Path, candidate: str | None = None) -> dict[str, Any]:
@@ -148,26 +156,14 @@ def read_winner(path: Path, candidate: str | None = None) -> dict[str, Any]:
     is not in it.
     """
     file = path / NAME if path.is_dir() else path
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"--winner {file}: {error.strerror or error}; nasharness run --out DIR writes DIR/{NAME}"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"--winner {file} is not JSON ({error})") from error
-    found = read.get("candidates") if isinstance(read, dict) else None
-    if not (isinstance(found, list) and found and all(isinstance(one, dict) for one in found)) or not isinstance(
-        read.get("space"), str
-    ):
-        raise DataError(
-            f"--winner {file}: no winner in it (expected 'space' and the list 'candidates', as nasharness run --out "
-            "writes them)"
-        )
+    absent = DataError(f"--winner {file}: no such file; nasharness run --out DIR writes DIR/{NAME}")
+    advice = f"nasharness run --out DIR writes DIR/{NAME} (delete its {SEAL} where you changed it)"
+    read = read_sealed(file, _Winner, advice, sealed=False, missing=absent)
+    found = read["candidates"]
     chosen = _chosen(found, candidate, file)
     if "arch" in chosen and chosen["arch"] is None and chosen.get("index") is None:
         raise DataError(f"--winner {file}: no run found an architecture ({chosen.get('about', 'candidate')})")
-    rest = {key: value for key, value in read.items() if key not in ("format", "candidates")}
+    rest = {key: value for key, value in read.items() if key not in ("format", "candidates", SEAL)}
     return {**rest, "winner": chosen}
 
 

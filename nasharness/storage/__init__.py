@@ -3,6 +3,7 @@
 from nasharness.storage.files import (
     allocate,
     append,
+    as_cell,
     as_json,
     atomically,
     file_sha256,
@@ -21,6 +22,7 @@ from nasharness.storage.provenance import git_revision, provenance
 __all__ = [
     "allocate",
     "append",
+    "as_cell",
     "as_json",
     "atomically",
     "claimed",

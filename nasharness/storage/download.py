@@ -8,9 +8,12 @@ it starts over. The file gets its name only when it is complete and its SHA-256,
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -32,6 +35,8 @@ RAW = "https://raw.githubusercontent.com"
 LARGEST = 1 << 28
 #: seconds that a download of the largest file may take in all
 LONGEST = 86_400.0
+#: how many times the time without a byte a whole download may take
+PATIENCE = 60
 CHUNK = 1 << 16
 
 
@@ -153,10 +158,11 @@ def download(
     with writing(target, ""):
         target.parent.mkdir(parents=True, exist_ok=True)
         failures, wait = 0, pause
-        for _ in range(attempts * 50):
+        ends = time.monotonic() + PATIENCE * timeout
+        while time.monotonic() < ends:
             before = _length(part)
             try:
-                _attempt(url, part, timeout, progress)
+                _attempt(url, part, timeout, ends, progress)
                 break
             except _Broken as error:
                 failures = 0 if _length(part) > before else failures + 1
@@ -166,7 +172,7 @@ def download(
                 time.sleep(wait)
                 wait = min(2 * wait, 60.0)
         else:
-            raise _gave_up(url, part, "the connection keeps breaking")
+            raise _gave_up(url, part, f"not complete after {PATIENCE * timeout:,.0f} s")
         if sha256 is not None:
             found = file_sha256(part)
             if found != sha256.lower():
@@ -187,7 +193,7 @@ def discard(target: Path) -> None:
 def fetch_text(url: str, *, timeout: float = 60.0, limit: int = 1 << 16) -> str | None:
     """Return a small text, None where the server has none. Raises DataError where it cannot be reached."""
     try:
-        with urllib.request.urlopen(_request(url), timeout=timeout) as answer:  # noqa: S310 - http(s) only, by callers
+        with _open(_request(url), timeout, time.monotonic() + 2 * timeout) as answer:
             return str(answer.read(limit).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         error.close()
@@ -198,7 +204,43 @@ def fetch_text(url: str, *, timeout: float = 60.0, limit: int = 1 << 16) -> str 
         raise DataError(f"cannot reach {url}: {_reason(error)}") from None
 
 
-def _attempt(url: str, part: Path, timeout: float, progress: Progress | None) -> None:
+class _Cut:
+    """A connection that is cut when its time is over, however slowly the server goes on sending."""
+
+    ends = 0.0
+    sock: Any
+    _timer: threading.Timer | None = None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        sock = self.sock
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+        self._timer = threading.Timer(max(0.0, self.ends - time.monotonic()), cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+
+def _open(request: urllib.request.Request, timeout: float, ends: float) -> Any:
+    """Open an http(s) address; the connection is cut at ``ends``, of the monotonic clock."""
+    plain: Any = type("Plain", (_Cut, http.client.HTTPConnection), {"ends": ends})
+    safe: Any = type("Safe", (_Cut, http.client.HTTPSConnection), {"ends": ends})
+
+    class Plainly(urllib.request.HTTPHandler):
+        def http_open(self, asked: urllib.request.Request) -> Any:
+            return self.do_open(plain, asked)
+
+    class Safely(urllib.request.HTTPSHandler):
+        def https_open(self, asked: urllib.request.Request) -> Any:
+            return self.do_open(safe, asked)
+
+    return urllib.request.build_opener(Plainly, Safely).open(request, timeout=timeout)
+
+
+def _attempt(url: str, part: Path, timeout: float, ends: float, progress: Progress | None) -> None:
     """Bring the rest of the file, or all of it. Raises _Broken for what another attempt may mend."""
     known = _read_note(part, url)
     start = _length(part) if known else 0
@@ -207,7 +249,7 @@ def _attempt(url: str, part: Path, timeout: float, progress: Progress | None) ->
         request.add_header("Range", f"bytes={start}-")
         request.add_header("If-Range", known["validator"])
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - checked by download
+        with _open(request, timeout, ends) as answer:
             total, start = _agree(answer, part, known, start, url)
             if start == 0:
                 validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
@@ -232,7 +274,10 @@ def _attempt(url: str, part: Path, timeout: float, progress: Progress | None) ->
 
 def _agree(answer: Any, part: Path, known: dict[str, Any], start: int, url: str) -> tuple[int, int]:
     """Return (length of the whole file or 0, where the answer starts); _Broken where it is of another file."""
-    length = int(answer.headers.get("Content-Length") or 0)
+    said = answer.headers.get("Content-Length") or "0"
+    if not re.fullmatch(r"[0-9]{1,15}", said):
+        raise DataError(f"{url}: the server says the file has {said[:40]!r} bytes, which is no number")
+    length = int(said)
     if answer.status != 206:
         start, total = 0, length
     else:

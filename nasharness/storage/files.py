@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasharness.errors import DataError, NasharnessError, UsageError
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|-")
 
 
 def atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
@@ -81,6 +84,12 @@ def allocate(descriptor: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV):
             raise
+
+
+def as_cell(value: Any) -> Any:
+    """A text as a cell of CSV that no spreadsheet runs: one that begins like a formula gets an apostrophe in front."""
+    formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
 
 
 def as_json(value: Mapping[str, Any]) -> str:

@@ -223,7 +223,8 @@ def _comparable(paths: Sequence[Path], metas: Sequence[Mapping[str, Any]]) -> No
     for path, meta in zip(paths, metas, strict=True):
         if not meta["cells"]:
             raise DataError(
-                f"study {path} is empty: it has no cells; go on with: nasharness study --resume --out {path}"
+                f"study {path} is empty: it has no cells; go on with: "
+                f"nasharness study --resume --out {shlex.quote(str(path))}"
             )
         for cell in meta["cells"]:
             other_path, other = first.setdefault((cell["space"], cell["dataset"]), (path, cell))

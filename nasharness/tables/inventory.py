@@ -99,8 +99,9 @@ def import_any(
     if not files:
         raise UsageError("nothing to import: expected a file, a folder or an archive")
     for file in files:
-        if not file.exists():
-            raise UsageError(f"nothing at {file}; expected a file or a folder to import")
+        if not (file.is_file() or file.is_dir()):
+            what = "a pipe or a device is" if file.exists() else "nothing"
+            raise UsageError(f"{what} at {file}; expected a file or a folder to import")
     if name == "embedded":
         raise UsageError("the table 'embedded' ships with nasharness and is not imported; choose another --name")
     if own or described:

@@ -13,6 +13,8 @@ import struct
 HASH_WORK = 256
 #: largest work of hashing long tuples in the whole file
 TOTAL_WORK = 10_000_000
+#: operations of the longest pickle, and objects that it may remember; HW-NAS-Bench's takes about two million
+OPERATIONS, MEMO = 20_000_000, 4_000_000
 #: longest number, in bytes or characters
 NUMBER = 1_000
 #: opcodes that reach past the globals that a reader allows
@@ -65,9 +67,15 @@ def _walk(data: bytes) -> None:
     spent = 0
     at, end = 0, len(data)
     push = stack.append
+    left = OPERATIONS
     while True:
         op = data[at]
         at += 1
+        left -= 1
+        if left < 0 or len(memo) > MEMO:
+            raise _Bad(
+                f"refused: more than {OPERATIONS:,} operations, or {MEMO:,} objects remembered; nothing of it was run"
+            )
         if op in _FIXED:
             at += _FIXED[op]
             push(1)

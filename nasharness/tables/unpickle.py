@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 #: most bytes that one pickle may hold after decompression, unless the caller says otherwise
 LIMIT: Final = 1 << 26
+#: most streams of bz2 in a file: one for each 900 kB where several processors packed it
+STREAMS: Final = 1_000
 
 
 class UnsafePickle(DataError):  # noqa: N818 - says what it found
@@ -157,7 +159,9 @@ def bunzip2(data: bytes, *, what: str, limit: int = LIMIT) -> bytes:
     """
     pieces: list[bytes] = []
     room = limit
-    while data:
+    for _ in range(STREAMS):
+        if not data:
+            break
         stream = bz2.BZ2Decompressor()
         try:
             pieces.append(stream.decompress(data, room + 1))
@@ -171,6 +175,8 @@ def bunzip2(data: bytes, *, what: str, limit: int = LIMIT) -> bytes:
         if not stream.eof:
             raise DataError(f"{what}: truncated: the bz2 data end too early; fetch the file again")
         data = stream.unused_data
+    else:
+        raise DataError(f"{what}: refused: more than {STREAMS:,} streams of bz2, which no file of this format has")
     if not pieces:
         raise DataError(f"{what}: empty file; fetch it again")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
-from nasharness.storage import append, atomically, read_lines, reading, reason
+from nasharness.storage import append, as_cell, atomically, read_lines, reading, reason
 
 NAME = "log.jsonl"
 
@@ -138,7 +138,7 @@ def csv_of(rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
 def _csv_lines(rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fields, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writerows(rows)
+    writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 

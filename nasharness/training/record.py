@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nasharness import storage
 from nasharness.errors import DataError
 from nasharness.storage import writing
+from nasharness.storage.sealed import seal
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
     with writing(path, "free some space and resume", DataError):
-        storage.write_json(path, finite)
+        storage.write_json(path, seal(finite))
 
 
 def table_of(winner: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage import reading
+from nasharness.storage.sealed import read_sealed
 from nasharness.studies.plan import count
 from nasharness.training import log
 from nasharness.training.record import FORMAT
@@ -102,7 +102,8 @@ def read(path: str | os.PathLike[str]) -> Retraining:
         if (given / "run.json").is_file():
             return _unfinished(given)
         raise DataError(
-            f"no full training in {given}: it has no retrained.json (nasharness retrain ... --out {given} makes one)"
+            f"no full training in {given}: it has no retrained.json (nasharness retrain ... --out "
+            f"{shlex.quote(str(given))} makes one)"
         )
     return parse(_json(file), file)
 
@@ -265,19 +266,8 @@ class _Fields:
         )
 
 
-def _json(file: Path) -> Any:
-    try:
-        with reading(file):
-            if file.stat().st_size > _LARGEST:
-                raise DataError(
-                    f"{file} has {file.stat().st_size:,} bytes, too many for a record of nasharness retrain"
-                )
-            return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        why = str(error).splitlines()[0]
-        raise DataError(
-            f"{file} is damaged: no JSON ({why:.120}); the command that trained writes it again with --resume"
-        ) from error
+def _json(file: Path) -> dict[str, Any]:
+    return read_sealed(file, dict, "the command that trained writes it again with --resume", sealed=False)
 
 
 def _finite(value: object) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasharness.analysis.figures.style import save
 from nasharness.errors import UsageError, unknown
-from nasharness.storage import atomically, writing
+from nasharness.storage import as_cell, atomically, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,11 @@ def kind_of(path: Path) -> str:
 
 def as_csv(data: pd.DataFrame) -> bytes:
     """The numbers that a figure draws."""
-    text: Any = data.to_csv(index=False, lineterminator="\n")
+    safe = data.rename(columns=as_cell)
+    texts = [place for place, kind in enumerate(safe.dtypes) if kind.kind not in "biufc"]
+    for place in texts:
+        safe.isetitem(place, safe.iloc[:, place].astype(object).map(as_cell))
+    text: Any = safe.to_csv(index=False, lineterminator="\n")
     return bytes(text.encode())
 
 

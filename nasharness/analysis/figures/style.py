@@ -82,6 +82,7 @@ _RC: dict[str, Any] = {
     "legend.frameon": False,
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
+    "text.parse_math": False,  # a $ in a name is a $
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "nasharness",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from nasharness.analysis.validation import HYPERVOLUME, SCORES, Live
 from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem
 from nasharness.storage import as_json, atomically, writing
+from nasharness.storage.sealed import read_sealed, seal
 from nasharness.studies.cells import described
 from nasharness.version import __version__
 
@@ -50,7 +52,7 @@ def record(path: str | os.PathLike[str], side: Live, runs: int, realisations: st
     file = Path(path)
     with writing(f"the baseline {file}", "choose another --record"):
         # one line a list of numbers: small, and a changed run shows as one changed line
-        atomically(file, _joined(as_json(content)) + "\n")
+        atomically(file, _joined(as_json(seal(content))) + "\n")
     return file
 
 
@@ -67,29 +69,46 @@ def _joined(text: str) -> str:
     return "\n".join(out)
 
 
+class _Protocol(msgspec.Struct):
+    signal: str
+    final: str
+    repeats: str
+    evaluations: int | None
+    seconds: float | None
+
+
+class _Cell(msgspec.Struct):
+    space: str
+    dataset: str
+    table: dict[str, Any]
+    protocol: _Protocol
+
+
+class _Baseline(msgspec.Struct):
+    """What a baseline must hold, besides the scores of its cells."""
+
+    format: Literal["nasharness-baseline/1"]
+    algorithm: str
+    seed: int
+    runs: int
+    cells: list[_Cell]
+
+
 class Recorded:
     """Scores read from a baseline file."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(
-                f"no baseline {self.path}; make one with: nasharness validate ... --record {self.path}"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read the baseline {self.path}: {error}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            found = content.get("format") if isinstance(content, dict) else type(content).__name__
-            raise DataError(f"{self.path}: format {found!r}, expected {FORMAT!r}; record it again")
+        absent = UsageError(
+            f"no baseline {self.path}; make one with: nasharness validate ... --record {shlex.quote(str(self.path))}"
+        )
+        content = read_sealed(self.path, _Baseline, "record it again", missing=absent)
         try:
             self.algorithm: str = content["algorithm"]
             self.seed: int = content["seed"]
             self.runs: int = content["runs"]
             self.realisations: str | None = content["realisations"]
             self.cells: list[dict[str, Any]] = content["cells"]
-            _check(content)
             self._scores = [
                 {name: np.array(cell[name], dtype=np.float64) for name in SCORES if name in cell or name != HYPERVOLUME}
                 for cell in self.cells
@@ -131,30 +150,6 @@ class Recorded:
         if last > self.runs:
             raise UsageError(f"{self.path} has {self.runs:,} runs; ask for at most that many (--runs {self.runs})")
         return {name: values[first:last] for name, values in self._scores[self._place[problem]].items()}
-
-
-def _check(content: dict[str, Any]) -> None:
-    """Raise KeyError or TypeError where a baseline lacks an entry, or has one of another kind."""
-    number, text = (int, float), (str,)
-    whole = {"algorithm": text, "seed": (int,), "runs": (int,), "cells": (list,)}
-    cell_kinds = {"space": text, "dataset": text, "table": (dict,), "protocol": (dict,)}
-    nothing = (type(None),)
-    protocol = {"signal": text, "final": text, "repeats": text, "start": text}
-    protocol_kinds = protocol | {"evaluations": (int, *nothing), "seconds": (*number, *nothing)}
-    _kinds(content, whole, "the file")
-    for place, cell in enumerate(content["cells"]):
-        _kinds(cell, cell_kinds, f"cell {place}")
-        _kinds(cell["protocol"], protocol_kinds, f"protocol of cell {place}")
-
-
-def _kinds(found: Any, expected: Mapping[str, tuple[type, ...]], where: str) -> None:
-    if not isinstance(found, dict):
-        raise TypeError(f"{where} is {type(found).__name__}, expected an object")
-    for key, kinds in expected.items():
-        if key not in found:
-            raise KeyError(f"{where} has no {key}")
-        if not isinstance(found[key], kinds) or isinstance(found[key], bool):
-            raise TypeError(f"{key} of {where} is {str(found[key])[:40]!r}")
 
 
 def _differences(recorded: Any, wanted: Any, name: str = "") -> list[str]:

@@ -24,11 +24,11 @@ from nasharness.errors import DataError, UsageError
 from nasharness.spaces.base import Floats
 from nasharness.spaces.part import PartSpace
 from nasharness.tables.catalogue import table_path
+from nasharness.tables.columnar import column_names, read_file
 from nasharness.tables.importers import CITATION_201
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
-from nasharness.tables.own_files import column_names, read_file
 from nasharness.tables.table import Table
 
 SPACE = "tss-curves"

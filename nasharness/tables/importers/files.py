@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasharness.errors import DataError, UsageError
 from nasharness.spaces.base import Space
-from nasharness.tables.own_files import SUFFIXES, column_names
+from nasharness.tables.columnar import SUFFIXES, column_names
 
 #: bytes of the largest JSON that is read
 LARGEST = 1 << 26

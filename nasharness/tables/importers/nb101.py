@@ -41,11 +41,11 @@ from numpy.typing import NDArray
 from nasharness.errors import DataError, UsageError
 from nasharness.spaces.cell_moves import canonical, near_cells, within_two
 from nasharness.spaces.cells import NODES, OPERATIONS, OPTIONS, POSITIONS, CellSpace, features_of, strings_of
+from nasharness.tables.columnar import column_names, read_file
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.importers.tfrecord import fields, records
 from nasharness.tables.own import from_frame
-from nasharness.tables.own_files import column_names, read_file
 from nasharness.tables.table import Table
 
 CELLS = 423_624

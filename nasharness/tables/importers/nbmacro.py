@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from nasharness import spaces
 from nasharness.errors import UsageError
+from nasharness.tables.columnar import column_names, read_file
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
-from nasharness.tables.own_files import column_names, read_file
 from nasharness.tables.table import Table
 
 ONE_TRIAL = "test accuracy of single trainings; none on validation images was published"

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.spaces.base import Floats
+from nasharness.tables.columnar import column_names, read_file
 from nasharness.tables.importers import CITATION
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
-from nasharness.tables.own_files import column_names, read_file
 from nasharness.tables.table import Table
 
 SHORT = {"cifar10_test_90": "cifar10", "cifar100_test_90": "cifar100", "in16_test_90": "ImageNet16-120"}

@@ -21,10 +21,10 @@ import numpy as np
 from nasharness import spaces
 from nasharness.errors import DataError
 from nasharness.spaces.base import Space
+from nasharness.tables.columnar import column_names, read_file
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
-from nasharness.tables.own_files import column_names, read_file
 from nasharness.tables.strings import space_of
 from nasharness.tables.table import Table
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,7 +19,8 @@ from torch import Tensor, nn
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.nets import imagenet
-from nasharness.training.checkpoint import Keeper, load
+from nasharness.storage.sealed import read_sealed
+from nasharness.training.checkpoint import Keeper, fitting, load
 from nasharness.training.exported import format_of, require_onnx, write
 from nasharness.training.imagenet.loop import KIND
 from nasharness.training.imagenet.statistics import settled
@@ -84,20 +87,20 @@ def load_run(folder: Path, weights: str = "best") -> tuple[Pixels, Description]:
     described = Description.read({**run, **recipe, "network": _title(run["network"])}, folder / "run.json")
     network = imagenet.build(run["network"], run["classes"], size=run["size"])
     keeper = Keeper(folder / "checkpoints")
-    try:
+    with fitting(keeper.folder):
         if weights == "best" and keeper.best.exists():
             network.load_state_dict(load(keeper.best, kind=KIND)["network"])
         else:
             _load_last(network, keeper, folder, averaged=weights != "raw")
-    except (RuntimeError, KeyError) as error:
-        raise DataError(f"{folder}: the checkpoint is of another network ({str(error).splitlines()[0]})") from error
     return Pixels(network, tuple(recipe["mean"]), tuple(recipe["std"])).eval(), described
 
 
 def _load_last(network: nn.Module, keeper: Keeper, folder: Path, *, averaged: bool) -> None:
     found = keeper.last(kind=KIND)
     if found is None:
-        raise DataError(f"{folder} has no checkpoint yet; train with nasharness retrain --out {folder}")
+        raise DataError(
+            f"{folder} has no checkpoint yet; train with nasharness retrain --out {shlex.quote(str(folder))}"
+        )
     state = found[1]["trainer"]
     network.load_state_dict(state["network"])
     ema = state["ema"]
@@ -206,48 +209,40 @@ def _load_onnx(path: Path) -> tuple[Run, Description]:
     return run, described
 
 
-def _is_recipe(value: object) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    pixels = [value.get("mean"), value.get("std")]
-    return all(isinstance(three, list) and len(three) == 3 and all(map(_is_number, three)) for three in pixels)
+_Three = Annotated[list[float], msgspec.Meta(min_length=3, max_length=3)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+class _Recipe(msgspec.Struct):
+    mean: _Three
+    std: _Three
+    eval_crop: float
+    eval_square: bool
+    eval_resizer: str
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6
+class _Space(msgspec.Struct):
+    space: str
 
 
-#: what ``run.json`` must hold for its network to be built
-_CHECKS: dict[str, Callable[[object], bool]] = {
-    "network": lambda value: (
-        isinstance(value, str) or (isinstance(value, Mapping) and isinstance(value.get("space"), str))
-    ),
-    "classes": _is_count,
-    "size": _is_count,
-    "class_names": lambda value: isinstance(value, list),
-    "recipe": _is_recipe,
-}
+class _RunFile(msgspec.Struct):
+    """What ``run.json`` must hold for its network to be built."""
+
+    task: Literal["imagenet"]
+    network: str | _Space
+    classes: _Count
+    class_names: list[str]
+    size: _Count
+    recipe: _Recipe
 
 
 def _run_record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"{folder} holds no run ({path.name}: {error.strerror or error}); nasharness retrain --out DIR makes one"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error})") from error
-    if not isinstance(run, dict) or run.get("task") != "imagenet" or "recipe" not in run:
-        task = run.get("task") if isinstance(run, dict) else None
-        raise DataError(f"{path}: expected a run on images (task imagenet), found task {task!r}")
-    if wrong := [key for key, right in _CHECKS.items() if not right(run.get(key))]:
-        raise DataError(f"{path}: {wrong[0]} {run.get(wrong[0])!r:.60}: not what nasharness retrain writes there")
+    absent = DataError(f"{folder} holds no run (no {path.name}); nasharness retrain --out DIR makes one")
+    again = "the command that trained writes it again"
+    run = read_sealed(path, _RunFile, again, sealed=False, missing=absent)
+    if len(run["class_names"]) != run["classes"]:
+        raise DataError(f"{path} is damaged: {len(run['class_names'])} names of {run['classes']} classes; {again}")
     return run
 
 

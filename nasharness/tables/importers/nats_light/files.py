@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage import reading
+from nasharness.storage.contained import contained
+from nasharness.storage.sealed import read_bytes
+from nasharness.tables.columnar import read_whole
 from nasharness.tables.importers.nats_light.frame import read_frame
+from nasharness.tables.unpickle import LIMIT
 
 Raw = dict[str, NDArray[Any]]
 
@@ -42,36 +45,16 @@ def read_columns(path: Path) -> Raw:
 
     Raises UsageError for a file of another kind or one that cannot be read, DataError for a damaged one.
     """
-    name = path.name.lower()
     if not is_light(path):
         raise UsageError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
-    with reading(path, UsageError):
-        content = path.read_bytes()
-    if name.endswith((".pd", ".pkl", ".pickle")):
-        return _mini(read_frame(content, str(path)), path)
-    columns = _arrow(content, path)
+    if path.name.lower().endswith((".pd", ".pkl", ".pickle")):
+        content = read_bytes(path, error=UsageError, largest=LIMIT)
+        found: Raw = contained(f"{read_frame.__module__}:read_frame", str(path), len(content), content, str(path))
+        return _mini(found, path)
+    columns = read_whole(path)
     if any(_LANDSCAPE.fullmatch(column) for column in columns):
         return _landscape(columns)
     return columns
-
-
-def _arrow(content: bytes, path: Path) -> Raw:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    try:
-        if path.name.lower().endswith(".parquet"):
-            table = parquet.read_table(pa.BufferReader(content))
-        else:
-            stream: Any = pa.BufferReader(content)
-            table = csv.read_csv(pa.CompressedInputStream(stream, "gzip") if path.name.endswith(".gz") else stream)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        first = (str(error).splitlines() or [""])[0][:200]
-        raise DataError(f"{path}: damaged or no {path.suffix[1:]} file: {first}") from None
-    names = table.column_names
-    if len(set(names)) != len(names):
-        raise DataError(f"{path}: a column name occurs twice")
-    return {name: table.column(name).to_numpy() for name in names}
 
 
 def _landscape(columns: Raw) -> Raw:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage import reading
-from nasharness.tables.unpickle import bunzip2, loads
+from nasharness.storage import reading, regular
+from nasharness.storage.contained import contained
+from nasharness.tables.unpickle import LIMIT, bunzip2, loads
 
 _RECORD = re.compile(r"(\d{1,6})\.pickle\.pbz2")
 _META = "meta.pickle.pbz2"
@@ -38,7 +39,9 @@ class Member:
 
     def read(self) -> bytes:
         """Return the bytes. Raises DataError where they cannot be read, or are fewer than they were."""
-        with reading(f"{self.name} of {self.path}"), open(self.path, "rb") as file:
+        if self.size > LIMIT:
+            raise DataError(f"{self.path}: {self.name} has {self.size:,} bytes, which no record has")
+        with reading(f"{self.name} of {self.path}"), regular(Path(self.path)) as file:
             file.seek(self.offset)
             data = file.read(self.size)
         if len(data) < self.size:
@@ -129,7 +132,14 @@ def read_meta(archive: Archive) -> list[str]:
     """Return the published strings in index order, from the archive's meta file. Raises DataError if it is no meta."""
     assert archive.meta is not None  # noqa: S101 - for the type checker; find_archive made sure
     what = f"{archive.path}: {_META}"
-    return meta_strings(loads(bunzip2(archive.meta.read(), what=what), what=what), what)
+    data = archive.meta.read()
+    found: list[str] = contained(f"{__name__}:meta_here", what, len(data), data, what)
+    return found
+
+
+def meta_here(data: bytes, what: str) -> list[str]:
+    """The strings in a meta file, in the process that reads."""
+    return meta_strings(loads(bunzip2(data, what=what), what=what), what)
 
 
 def meta_strings(meta: object, what: str) -> list[str]:

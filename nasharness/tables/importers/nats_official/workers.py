@@ -30,9 +30,9 @@ from nasharness.tables.importers.nats_official.sources import Member
 from nasharness.tables.unpickle import bunzip2, loads
 
 #: seconds after which a record that is still being read is given up; a real one takes 0.01
-STALL = 120.0
+STALL = 45.0
 #: bytes of address space of a reading process; a real record needs a few MB
-MEMORY = 2 << 30
+MEMORY = 3 << 29
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 
 
