@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nasharness.storage import write_json
 from nasharness.storage.sealed import seal
 from nasharness.studies import Plan
 from nasharness.studies.cells import FORMAT, identity_of
-from nasharness.studies.shard import NAMES, SCHEMA, noted
+from nasharness.studies.shard import NAMES, SCHEMA, file_of
 
 OPTIMUM = {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}
 
@@ -115,7 +114,7 @@ def write_study(folder: Path, made: list[dict] | None = None, strength: dict[str
         rows = frame(cell, (strength or {}).get(cell["algorithm"], 0.0))
         table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
         shard = f"{cell['id']}-00000"
-        pq.write_table(noted(table, identity, shard, cell["runs"]), folder / "shards" / f"{shard}.parquet")
+        (folder / "shards" / f"{shard}.parquet").write_bytes(file_of(table, identity, shard, cell["runs"]))
     return folder
 
 

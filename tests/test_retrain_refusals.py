@@ -76,7 +76,7 @@ def test_a_checkpoint_that_lacks_something(folder, tmp_path, lost):
     checkpoint.save(
         path, {key: value for key, value in state.items() if key != lost}, kind="retrain", identity=identity
     )
-    with pytest.raises(DataError, match="step-000000003.pt does not fit this network and recipe"):
+    with pytest.raises(DataError, match="step-000000003.pt is not the checkpoint of this network and recipe"):
         retrain(folder, tmp_path / "run", "--epochs", 1, "--resume")
 
 
@@ -86,7 +86,7 @@ def test_a_checkpoint_of_other_shapes(folder, tmp_path):
     identity = checkpoint.identity_of(path, kind="retrain")
     state["trainer"]["network"]["0.weight"] = torch.zeros(4, 3, 3, 3)
     checkpoint.save(path, state, kind="retrain", identity=identity)
-    with pytest.raises(DataError, match="does not fit this network and recipe"):
+    with pytest.raises(DataError, match="is not the checkpoint of this network and recipe"):
         retrain(folder, tmp_path / "run", "--epochs", 1, "--resume")
 
 
@@ -294,7 +294,7 @@ def test_a_damaged_description_of_a_run(folder, tmp_path, changed):
 def test_a_file_where_the_folder_should_be(folder, tmp_path):
     (tmp_path / "file").write_text("precious")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(DataError, match="that is a file, or lies in one"):
+        with pytest.raises(UsageError, match="cannot write a training to .*choose another --out"):
             retrain(folder, out)
     assert (tmp_path / "file").read_text() == "precious"
 

@@ -23,9 +23,10 @@ from nasharness.search.streams import lots
 from nasharness.search.winner import read_winner
 from nasharness.spaces import ChoiceSpace, registry
 from nasharness.studies import Plan, cells, load, run_study, write
+from nasharness.studies.folder import shard_note
 from nasharness.studies.local import in_process
 from nasharness.studies.of_result import study_of
-from nasharness.studies.shard import NAMES
+from nasharness.studies.shard import NAMES, file_of
 from tests import study_fixtures
 from tests.study_fixtures import same
 
@@ -234,7 +235,8 @@ def test_load_refuses(tmp_path):
         load([one, other])
     shard = one / "shards" / "c000-00000.parquet"
     table = pq.read_table(shard)
-    pq.write_table(table.drop_columns(["final", "step"]), shard)
+    note = shard_note(table)
+    shard.write_bytes(file_of(table.drop_columns(["final", "step"]), note["study"], note["shard"], note["runs"]))
     with pytest.raises(DataError, match=r"c000-00000\.parquet lacks the columns step, final"):
         load(one)
     shard.unlink()

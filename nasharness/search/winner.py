@@ -156,9 +156,12 @@ def read_winner(path: Path, candidate: str | None = None) -> dict[str, Any]:
     is not in it.
     """
     file = path / NAME if path.is_dir() else path
-    absent = DataError(f"--winner {file}: no such file; nasharness run --out DIR writes DIR/{NAME}")
+    absent = DataError(f"{file}: no such file; nasharness run --out DIR writes DIR/{NAME}")
     advice = f"nasharness run --out DIR writes DIR/{NAME} (delete its {SEAL} where you changed it)"
-    read = read_sealed(file, _Winner, advice, sealed=False, missing=absent)
+    try:
+        read = read_sealed(file, _Winner, advice, sealed=False, missing=absent)
+    except DataError as error:
+        raise DataError(f"--winner {error}") from error
     found = read["candidates"]
     chosen = _chosen(found, candidate, file)
     if "arch" in chosen and chosen["arch"] is None and chosen.get("index") is None:

@@ -471,8 +471,8 @@ def words(rng: random.Random, folder: Path, count: int) -> Iterator[Attack]:
     ]  # fmt: skip
     odd_words = [
         "", "-1", "nan", "1e999", "s3://x/y", "../..", "\x1b[31m", "x" * 5_000, "--runs", "--seed", "--set", "a=b=c",
-        "$(x)", "--out", "/dev/null/x", "/proc/self/mem", "--evaluations", "0", "99999999999999999999", "--table", "\udcff",
-        "--json",
+        "$(x)", "--out", "/dev/null/x", "/proc/self/mem", "--evaluations", "0", "99999999999999999999", "--table",
+        "\udcff", "--json",
     ]  # fmt: skip
     for _ in range(count):
         line = [*rng.choice(commands), *rng.choices(odd_words, k=rng.randrange(1, 4))]
