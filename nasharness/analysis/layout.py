@@ -33,7 +33,8 @@ def markdown(head: Sequence[str], rows: Rows) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#$~!&])", r"\\\1", " ".join(text.split()))
+    """``text`` as it is: no markup, no link, no formula, no HTML; intervals keep their brackets."""
+    return re.sub(r"[\\`*_|~$]|<(?=[A-Za-z/!?])|(?<=\])\(", r"\\\g<0>", " ".join(text.split()))
 
 
 def latex(head: Sequence[str], rows: Rows, caption: str, *, label: str, bold: int | None) -> str:
