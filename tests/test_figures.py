@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nasharness.analysis import figures
 from nasharness.analysis.figures import curves, finals, landscape, pictures, shrinking
+from nasharness.analysis.figures import style as style_of
 from nasharness.analysis.figures.source import StudyView
 from nasharness.analysis.figures.style import COLOURS, algorithm_looks, looks, themed_svg
 from nasharness.cli import cli, main
@@ -438,4 +439,45 @@ def test_an_empty_list_of_names_is_refused(folder, option, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["figures", str(folder), option, ""])
     assert stopped.value.code == 2
-    assert "names separated by commas" in capsys.readouterr().err
+    assert f"an empty value for {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize("style", ["paper", "talk"])
+def test_figures_for_a_paper_have_its_width_legible_text_and_nothing_beyond_the_edge(tmp_path, width, style):
+    """Of the committed reference studies, without captions, which lie beside them."""
+    from matplotlib.text import Text
+
+    inches = {"column": style_of.COLUMN, "page": style_of.PAGE}[width] * (1.5 if style == "talk" else 1.0)
+    setting = figures.Setting(width, style, captions=False)
+    studies = (("tss-embedded", ["rank", "critical-difference", "final-runs"]), ("tss-fronts", ["device-agreement"]))
+    for study, names in studies:
+        source = StudyView(load(ROOT / "results" / study))
+        with looks(setting):
+            for name in names:
+                figure, _ = figures.render(source, name)
+                assert figure.get_size_inches()[0] <= inches + 1e-9
+                FigureCanvasAgg(figure).draw()
+                edge = figure.bbox.padded(3)
+                axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+                beyond = {  # matplotlib keeps ticks that it does not draw
+                    tick.label1
+                    for axis in axes
+                    for tick in axis.get_major_ticks()
+                    if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+                }
+                texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+                texts = [text for text in texts if text not in beyond]
+                assert min(text.get_fontsize() for text in texts) >= 6
+                for text in texts:
+                    box = text.get_window_extent()
+                    inside = edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 and box.y1 <= edge.y1
+                    assert inside, (name, text.get_text())
+        drawn = figures.draw(source, tmp_path / study, only=names[:1], formats=("svg",), setting=setting)
+        assert [path.name for path in drawn.written] == [f"{names[0]}.{kind}" for kind in ("csv", "svg", "txt")]
+        assert "Table tss/embedded" in (tmp_path / study / f"{names[0]}.txt").read_text()
+
+
+def test_another_width_is_refused_with_those_that_are_known():
+    with pytest.raises(UsageError, match=r"width of figures 'colum'.*column"):
+        figures.Setting("colum")

@@ -20,11 +20,24 @@ from nasharness.errors import UsageError
     "--format", "formats", default="png,pdf", show_default=True, metavar="png,pdf,svg", help="Kinds of files."
 )
 @click.option("--average", default="mean", show_default=True, metavar="mean|median", help="What curves show.")
+@click.option(
+    "--width", default="auto", show_default=True, metavar="auto|column|page", help="Of a paper in two columns."
+)
+@click.option("--style", default="paper", show_default=True, metavar="paper|talk", help="talk: larger, for slides.")
+@click.option("--no-caption", is_flag=True, help="Leave the note below out; NAME.txt has it.")
 @click.option("--partial", is_flag=True, help="Draw what is finished of a study that is not complete.")
 @click.option("--list", "list_names", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: _list(*a),
               help="List the figures and exit.")  # fmt: skip
 def command(
-    studies: tuple[Path, ...], out: Path | None, only: str | None, formats: str, average: str, partial: bool
+    studies: tuple[Path, ...],
+    out: Path | None,
+    only: str | None,
+    formats: str,
+    average: str,
+    width: str,
+    style: str,
+    no_caption: bool,
+    partial: bool,
 ) -> None:
     """Draw the figures of a study, the course of a training run, or a search of shrink-cnn or shrink-rnn so far: PNG
     and PDF, and the numbers drawn as CSV.
@@ -32,14 +45,15 @@ def command(
     from nasharness.analysis import figures
     from nasharness.analysis.figures import graph_shrinking, training
 
+    setting = figures.Setting(width, style, captions=not no_caption)
     if len(studies) == 1 and training.is_run(studies[0]):
         target = out if out is not None else studies[0] / "figures"
-        files = training.draw_run(studies[0], target, formats=_words(formats) or ())
+        files = training.draw_run(studies[0], target, formats=_words(formats) or (), setting=setting)
         click.echo(f"written    {len(files)} files in {target}: training")
         return
     if len(studies) == 1 and graph_shrinking.is_search(studies[0]):
         target = out if out is not None else studies[0]
-        files = graph_shrinking.write(studies[0], target, formats=_words(formats) or ())
+        files = graph_shrinking.write(studies[0], target, formats=_words(formats) or (), setting=setting)
         click.echo(f"written    {len(files)} files in {target}: shrinking")
         return
     from nasharness.studies import load
@@ -51,7 +65,13 @@ def command(
     progress = Progress("figures")
     try:
         drawn = figures.draw(
-            results, target, only=wanted, formats=_words(formats) or (), average=average, progress=progress
+            results,
+            target,
+            only=wanted,
+            formats=_words(formats) or (),
+            average=average,
+            setting=setting,
+            progress=progress,
         )
     finally:
         progress.close()

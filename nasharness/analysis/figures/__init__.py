@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from nasharness.analysis.figures import curves, devices, finals, fronts, landscape, shrinking
 from nasharness.analysis.figures.files import FORMATS, as_csv, check_formats, write_figure
 from nasharness.analysis.figures.source import StudyView
-from nasharness.analysis.figures.style import looks
+from nasharness.analysis.figures.style import Setting, looks
 from nasharness.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -103,12 +103,14 @@ def draw(
     only: Sequence[str] | None = None,
     formats: Sequence[str] = ("png", "pdf"),
     average: str = "mean",
+    setting: Setting | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Drawn:
     """Write figures into the folder ``out``: NAME.csv with the numbers, and NAME.png (300 dpi), NAME.pdf, NAME.svg.
 
     ``only``: some of ``KINDS``; a figure asked for by name that cannot be drawn is an error, else it is left out.
-    ``average``: of curves, mean or median; a StudyView has its own. Raises UsageError for an unknown figure or
+    ``average``: of curves, mean or median; a StudyView has its own. ``setting``: width, style, and whether captions are
+    part of the figure; where they are not, NAME.txt has them. Raises UsageError for an unknown figure or
     format, or a folder that cannot be written.
     """
     wanted = names(only)
@@ -116,7 +118,7 @@ def draw(
     source = results if isinstance(results, StudyView) else StudyView(results, average)
     wanted = wanted if only else of(source)
     done = Drawn()
-    with looks():
+    with looks(setting):
         for number, name in enumerate(wanted):
             try:
                 figure, data = render(source, name)
@@ -131,4 +133,4 @@ def draw(
     return done
 
 
-__all__ = ["FORMATS", "KINDS", "Drawn", "StudyView", "draw", "names", "of", "render"]
+__all__ = ["FORMATS", "KINDS", "Drawn", "Setting", "StudyView", "draw", "names", "of", "render"]

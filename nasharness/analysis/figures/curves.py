@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nasharness.analysis import statistics
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
-from nasharness.analysis.figures.style import MUTED, sheet
+from nasharness.analysis.figures.style import MUTED, points, sheet
 from nasharness.errors import DataError
 from nasharness.search.interval import t_quantile
 
@@ -98,7 +98,7 @@ def draw_incumbent(source: StudyView, data: pd.DataFrame, axis: str) -> Figure:
             textcoords="offset points",
             xytext=(0, -1.5),
             va="top",
-            fontsize=5.5,
+            fontsize=points(5.5),
             color=MUTED,
         )
     made.label(source.titles, AXES[axis], "final metric of the incumbent (%)")

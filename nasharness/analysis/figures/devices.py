@@ -10,7 +10,7 @@ import numpy as np
 
 from nasharness.analysis.figures.files import as_csv, write_figure
 from nasharness.analysis.figures.source import Floats, Panel, StudyView
-from nasharness.analysis.figures.style import COLOURS, TEXT, looks, sheet
+from nasharness.analysis.figures.style import COLOURS, TEXT, looks, points, sheet
 from nasharness.analysis.validation.hardware import WITHIN, Costs, costs_of
 from nasharness.errors import UsageError
 from nasharness.hardware import looks_like_one
@@ -26,10 +26,11 @@ AGREEMENT_NOTE = (
     "Devices at batch 1, by their agreement with MACs."
 )
 #: Inches for names that stand below a matrix.
-BELOW = 0.95
+BELOW = 1.02
 BEST_NOTE = (
     f"A row for each network that is the cheapest on some device (framed there) among those at most {WITHIN} points "
-    "below the most accurate; numbers: how many times as long it takes on each device as that device's own. Batch 1."
+    "below the most accurate; shades, and numbers where there is room: how many times as long it takes on each device "
+    "as that device's own. Batch 1."
 )
 
 
@@ -189,6 +190,9 @@ def _matrix(
     """
     from matplotlib.patches import Rectangle
 
+    figure: Any = axes.get_figure()
+    inches = axes.get_position().width * figure.get_size_inches()[0] / size[1]
+    legible = 72 * inches >= 2.9 * points(5.2)  # four characters; where cells are narrower, shades alone tell
     for (row, column), value in np.ndenumerate(values):
         place = (column - 0.5, row - 0.5)
         if np.isnan(value):
@@ -198,11 +202,12 @@ def _matrix(
         if framed is not None and framed[row, column]:
             inner = Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, edgecolor=TEXT, linewidth=0.9)
             axes.add_patch(inner)
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=5.2)
+        if legible:
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=points(5.2))
     axes.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5))  # cells of one size in all panels
     axes.set_xticks([])
     for column, name in enumerate(columns):  # right below the matrix, which may be lower than the axes
-        axes.text(column, len(rows) - 0.35, name, rotation=90, ha="center", va="top", fontsize=6.5)
+        axes.text(column, len(rows) - 0.35, name, rotation=90, ha="center", va="top", fontsize=points(6.5))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     axes.grid(False)

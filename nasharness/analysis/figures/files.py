@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasharness.analysis.figures.style import save
+from nasharness.analysis.figures.style import save, setting
 from nasharness.errors import UsageError, unknown
 from nasharness.storage import as_cell, atomically, writing
 
@@ -48,9 +48,13 @@ def write_figure(
 ) -> list[Path]:
     """Write NAME.csv with ``numbers``, and NAME.png (300 dpi), .pdf, .svg as asked; return them.
 
+    Where captions are not drawn (`style.Setting`), NAME.txt has the caption.
+
     Raises UsageError, which names ``option``, where ``folder`` cannot be written.
     """
     files = {"csv": numbers} | {kind: save(figure, kind) for kind in formats}
+    if not setting().captions:
+        files["txt"] = f"{figure.get_label()}\n".encode()
     return write_all(folder, {f"{name}.{kind}": content for kind, content in files.items()}, option)
 
 

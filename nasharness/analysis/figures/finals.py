@@ -8,7 +8,7 @@ import numpy as np
 
 from nasharness.analysis.figures.curves import shared_seeds
 from nasharness.analysis.figures.source import Panel, StudyView
-from nasharness.analysis.figures.style import MUTED, TEXT, sheet, shortened
+from nasharness.analysis.figures.style import COLUMN, MUTED, TEXT, points, setting, sheet, shortened
 from nasharness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def draw_final_runs(source: StudyView, data: pd.DataFrame) -> Figure:
             _box(axes, row, rows[rows["algorithm"] == label], source.looks[label].colour)
         axes.set_xlim(*_limits(panel))
         axes.set_ylim(len(order) - 0.4, -0.6)
-        axes.set_yticks(range(len(order)), [shortened(label) for label in order] if column == 0 else [""] * len(order))
+        axes.set_yticks(
+            range(len(order)), [shortened(label) for label in order] if made.leftmost(column) else [""] * len(order)
+        )
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(False, axis="y")
@@ -217,8 +219,11 @@ def draw_critical_difference(source: StudyView, data: pd.DataFrame) -> Figure:
     difference, p = float(data["critical_difference"].iloc[0]), float(data["friedman_p"].iloc[0])
     groups = sorted({int(number) for text in data["groups"] for number in text.split()})
     bars = 0.09 * len(groups)
-    half = -(-count // 2)
-    height = 0.42 + bars + 0.16 * half + 0.05
+    narrow = setting().width == "column"  # names stand on one side alone: two leave no room for the line
+    half = count if narrow else -(-count // 2)
+    text = setting().text
+    names = {label: shortened(label, 20 if narrow else 28) for label in data["algorithm"]}
+    height = 0.42 + 0.3 * (text - 1) + bars + 0.16 * half + 0.05
     shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     note = (
         f"Mean rank of the final metric over {int(data['blocks'].iloc[0]):,} blocks (data set x seed), 1 the best. "
@@ -227,24 +232,29 @@ def draw_critical_difference(source: StudyView, data: pd.DataFrame) -> Figure:
     made = sheet(1, height=height, note=note, width=5.0, left=0.1, xlabel=0.02, top=0.06)
     axes = made.panels[0][0]
     axes.axis("off")
-    margin = 0.055 * max(len(shortened(label)) for label in data["algorithm"]) + 0.45
-    width = 4.8
+    margin = 0.055 * text * max(map(len, names.values())) + 0.45 * text
+    width = (COLUMN if narrow else 5.0) - 0.2
+    ends = 0.15 if narrow else margin
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    line = 0.34
+    line = 0.34 + 0.3 * (text - 1)
     ranks = data["mean_rank"].to_numpy()
 
     def place(rank: float) -> float:
-        return margin + (rank - 1) / max(count - 1, 1) * (width - 2 * margin)
+        return margin + (rank - 1) / max(count - 1, 1) * (width - margin - ends)
 
     axes.plot([place(1), place(count)], [line, line], color=TEXT, linewidth=0.8)
     for tick in range(1, count + 1):
         axes.plot([place(tick)] * 2, [line - 0.05, line], color=TEXT, linewidth=0.8)
-        axes.text(place(tick), line - 0.08, str(tick), ha="center", va="bottom", fontsize=6.5)
+        axes.text(place(tick), line - 0.08, str(tick), ha="center", va="bottom", fontsize=points(6.5))
     unit = place(2) - place(1)
     axes.plot([place(1), place(1) + difference * unit], [0.08, 0.08], color=TEXT, linewidth=1.6, solid_capstyle="butt")
     axes.text(
-        place(1) + difference * unit + 0.06, 0.08, f"critical difference {difference:.2f}", va="center", fontsize=6
+        place(1) + difference * unit + 0.06,
+        0.08,
+        f"critical difference {difference:.2f}",
+        va="center",
+        fontsize=points(6),
     )
     for row, number in enumerate(groups):
         own = ranks[[str(number) in text.split() for text in data["groups"]]]
@@ -263,8 +273,13 @@ def draw_critical_difference(source: StudyView, data: pd.DataFrame) -> Figure:
         end = margin - 0.12 if left else width - margin + 0.12
         axes.plot([place(rank), place(rank), end], [line, y, y], color=look.colour, linewidth=0.9, zorder=1)
         axes.plot(place(rank), line, look.marker, color=look.colour, markersize=2.8 * look.size, zorder=3)
-        text = f"{shortened(label)}  {rank:.2f}" if left else f"{rank:.2f}  {shortened(label)}"
+        words = f"{names[label]}  {rank:.2f}" if left else f"{rank:.2f}  {names[label]}"
         axes.text(
-            end - 0.05 if left else end + 0.05, y, text, ha="right" if left else "left", va="center", fontsize=6.5
+            end - 0.05 if left else end + 0.05,
+            y,
+            words,
+            ha="right" if left else "left",
+            va="center",
+            fontsize=points(6.5),
         )
     return made.figure

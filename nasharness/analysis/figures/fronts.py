@@ -11,7 +11,7 @@ from nasharness import fronts
 from nasharness.analysis.comparison.fronts import Under, best_under, optimum_under
 from nasharness.analysis.figures.curves import AVERAGE_NOTES, AXES, centre_and_band, curve, frame, lines
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
-from nasharness.analysis.figures.style import MUTED, TEXT, Look, sheet
+from nasharness.analysis.figures.style import MUTED, TEXT, Look, points, sheet
 from nasharness.errors import DataError, UsageError
 from nasharness.search.interval import t_quantile
 
@@ -251,7 +251,7 @@ def draw_growth(source: StudyView, data: pd.DataFrame) -> Figure:
         words = "best by validation" if reachable < 100 else "exact front"
         axes.annotate(
             f"{words} {reachable:.1f}", (0.02, reachable), xycoords=("axes fraction", "data"),
-            textcoords="offset points", xytext=(0, -1.5), va="top", fontsize=5.5, color=MUTED,
+            textcoords="offset points", xytext=(0, -1.5), va="top", fontsize=points(5.5), color=MUTED,
         )  # fmt: skip
         later = rows[rows["step"] >= rows["step"].max() / 20]
         low, high = float(later[source.average].min()), max(reachable, float(rows["high"].max()))
@@ -326,7 +326,7 @@ def draw_under_limits(source: StudyView, data: pd.DataFrame) -> Figure:
                 for place, one in zip(x, mine.itertuples(), strict=True):
                     if one.found < 1:
                         text = f"{1 - one.found:.0%} none" if one.found else "none"
-                        axes.text(place, max(0.0, np.nan_to_num(one.high)), f" {text}", rotation=90, fontsize=5,
+                        axes.text(place, max(0.0, np.nan_to_num(one.high)), f" {text}", rotation=90, fontsize=points(5),
                                   ha="center", va="bottom", color=MUTED)  # fmt: skip
             best = own.drop_duplicates("limit")
             axes.set_xticks(

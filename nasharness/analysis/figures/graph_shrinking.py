@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness.analysis.figures.files import FORMATS, check_formats, write_figure
-from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, looks, sheet
+from nasharness.analysis.figures.style import COLOURS, GRID, MUTED, Look, Setting, looks, points, sheet
 from nasharness.analysis.layout import comma_separated
 from nasharness.training.proxy_search.trajectory import NAME, read, rows, survival
 
@@ -67,7 +67,7 @@ def _survival(axes: Axes, trajectory: dict[str, Any], lived: dict[str, int]) -> 
         kept = until > steps
         colour = COLOURS["green"][0] if kept else COLOURS["blue"][0] if edge in removed else GRID
         axes.barh(place, max(until, 0.12) if not kept else steps + 0.5, height=0.72, color=colour, linewidth=0)
-    axes.set_yticks(range(len(lived)), [edge.replace("->", "→") for edge in lived], fontsize=5.2)
+    axes.set_yticks(range(len(lived)), [edge.replace("->", "→") for edge in lived], fontsize=points(5.2))
     axes.set_ylim(len(lived) - 0.4, -0.6)
     axes.set_xlim(0, steps + 0.5)
     axes.set_xlabel("removed in step (green: still there)")
@@ -83,7 +83,9 @@ def is_search(folder: Path) -> bool:
     return (folder / NAME).is_file()
 
 
-def write(folder: Path, out: Path | None = None, *, formats: Sequence[str] = FORMATS[:2]) -> list[Path]:
+def write(
+    folder: Path, out: Path | None = None, *, formats: Sequence[str] = FORMATS[:2], setting: Setting | None = None
+) -> list[Path]:
     """Write ``shrinking.csv``, with all that is drawn, and ``shrinking.png``, ``.pdf``, ``.svg`` as asked; return them.
 
     ``out``: a folder; none is that of the search, which may be unfinished. Raises UsageError for an unknown format,
@@ -92,5 +94,5 @@ def write(folder: Path, out: Path | None = None, *, formats: Sequence[str] = FOR
     check_formats(formats)
     trajectory = read(folder)
     table = comma_separated(_HEAD, [[row[key] for key in _HEAD] for row in rows(trajectory)]) + "\n"
-    with looks():
+    with looks(setting):
         return write_figure(folder if out is None else out, "shrinking", figure(trajectory), table.encode(), formats)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
-from nasharness.analysis.figures.style import MUTED, PAPER, TEXT, Look, sheet
+from nasharness.analysis.figures.style import MUTED, PAPER, TEXT, Look, points, sheet
 from nasharness.analysis.statistics.correlation import kendall
 from nasharness.errors import DataError
 
@@ -96,7 +96,7 @@ def draw_landscape(source: StudyView, data: pd.DataFrame) -> Figure:
         above.autoscale_view()
         tau = rows[rows["part"] == "kendall"].iloc[0]
         text = f"Kendall's tau {tau['x0']:.2f}\nin the top {TOP:.0%} {tau['y0']:.2f}"
-        above.text(0.04, 0.95, text, transform=above.transAxes, va="top", fontsize=6)
+        above.text(0.04, 0.95, text, transform=above.transAxes, va="top", fontsize=points(6))
         _enlarged(below, source, rows)
     made.label(source.titles, "search signal (%)", "final metric (%)")
     made.panels[1][0].set_ylabel("final metric (%), top")

@@ -153,10 +153,10 @@ def draw_shrinking(source: StudyView, data: pd.DataFrame) -> Figure:
                 axes,
                 panel.space,
                 own,
-                labels=column == 0 or panel.space is not source.panels[column - 1].space,
+                labels=made.leftmost(column) or panel.space is not source.panels[column - 1].space,
             )
             axes.set_title(panel.title)
-            if column == 0:
+            if made.leftmost(column):
                 axes.set_ylabel(shortened(algorithm, 34), fontweight="bold")
             if row == len(algorithms) - 1:
                 axes.set_xlabel("evaluations")

@@ -6,6 +6,7 @@ Nothing here changes matplotlib's global settings: figures are made without pypl
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import re
 import textwrap
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nasharness.errors import UsageError
+from nasharness.errors import UsageError, unknown
 from nasharness.extras import pip_install
 
 if TYPE_CHECKING:
@@ -104,16 +105,68 @@ class Look:
         return {"*": 1.6, "P": 1.2, "X": 1.2, "p": 1.1}.get(self.marker, 1.0)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What figures are made for.
+
+    ``width``: ``auto`` (a column for one panel, else a page), ``column`` (panels stand one above the other) or
+    ``page``. ``style``: ``paper``, or ``talk``: larger, and its text larger still. ``captions``: whether the note
+    stands below the panels; else it is written beside the figure. Raises UsageError for anything else.
+    """
+
+    width: str = "auto"
+    style: str = "paper"
+    captions: bool = True
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("width", self.width, WIDTHS), ("style", self.style, STYLES)):
+            if value not in known:
+                raise unknown(f"{what} of figures", value, known, "nasharness figures --help")
+
+    @property
+    def enlarged(self) -> float:
+        """Inches of the page for one of the layout."""
+        return 1.5 if self.style == "talk" else 1.0
+
+    @property
+    def text(self) -> float:
+        """How large text is within the layout."""
+        return 4 / 3 if self.style == "talk" else 1.0
+
+
+WIDTHS, STYLES = ("auto", "column", "page"), ("paper", "talk")
+#: Points that the smallest text has in print.
+SMALLEST = 6.0
+_setting: contextvars.ContextVar[Setting] = contextvars.ContextVar("figures", default=Setting())  # noqa: B039 - frozen
+
+
+def setting() -> Setting:
+    """What figures are made for within ``looks()``."""
+    return _setting.get()
+
+
+def points(size: float) -> float:
+    """Size of a text that has ``size`` points on paper, but never fewer than SMALLEST."""
+    made = setting()
+    return max(size, SMALLEST) * made.enlarged * made.text
+
+
 @contextlib.contextmanager
-def looks() -> Iterator[None]:
+def looks(made_for: Setting | None = None) -> Iterator[None]:
     """Make and save figures within this; matplotlib's own settings are as before afterwards."""
     try:
         import matplotlib as mpl
     except ImportError:
         raise UsageError(f"figures need matplotlib; get it with: {pip_install('study')}") from None
     defaults: Any = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
-    with mpl.rc_context(defaults | _RC):
-        yield
+    token = _setting.set(made_for or Setting())
+    factor = setting().enlarged * setting().text
+    scaled = {key: value * factor for key, value in _RC.items() if key.endswith(("size", "width")) and value}
+    try:
+        with mpl.rc_context(defaults | _RC | scaled):
+            yield
+    finally:
+        _setting.reset(token)
 
 
 def algorithm_looks(labels: Sequence[str], controls: Collection[str] = ()) -> dict[str, Look]:
@@ -143,14 +196,24 @@ class Sheet:
 
     figure: Figure
     panels: list[list[Axes]]
+    stacked: bool = False
+
+    def leftmost(self, column: int) -> bool:
+        """Whether nothing stands left of a panel of this column: it needs the labels of its axis."""
+        return column == 0 or self.stacked
 
     def label(self, titles: Sequence[str], x: str, y: str) -> None:
-        """Name panels above the first row, the axis below the last one, and the axis left of the first panel."""
+        """Name panels above the first row, the axis below the last one, and the axis left of the first panels."""
         for axes, title in zip(self.panels[0], titles, strict=True):
             axes.set_title(title)
         for axes in self.panels[-1]:
             axes.set_xlabel(x)
-        self.panels[0][0].set_ylabel(y)
+        for column, axes in enumerate(self.panels[0]):
+            if self.leftmost(column):
+                axes.set_ylabel(y)
+        if setting().style == "talk":  # numbers are so large that a few have room
+            for axes in (axes for row in self.panels for axes in row if axes.get_xscale() == "linear"):
+                axes.locator_params(axis="x", nbins=3)
 
 
 def sheet(
@@ -170,34 +233,48 @@ def sheet(
 ) -> Sheet:
     """Lay out ``rows`` x ``columns`` panels of ``height`` each; ``legend``: label and look of each entry.
 
-    One panel makes a figure as wide as a column, more of them one as wide as a page, unless ``width`` is given.
+    One panel makes a figure as wide as a column, more of them one as wide as a page, unless ``width`` is given; within
+    a column (`Setting`) the columns stand one below the other. Inches are those of a figure on paper.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    width = width or (COLUMN if columns == 1 else PAGE)
-    entries = _legend_columns([label for label, _ in legend], width)
+    made_for = setting()
+    text = made_for.text
+    stacked = made_for.width == "column" and columns > 1
+    if made_for.width == "column":
+        width = min(width or COLUMN, COLUMN)
+    elif width is None:
+        width = COLUMN if columns == 1 and made_for.width == "auto" else PAGE
+    left, xlabel, top = left * text, xlabel * text, top * text
+    gap, row_gap = gap * text, row_gap * text
+    entries = _legend_columns([label for label, _ in legend], width / text)
     legend_rows = -(-len(legend) // entries) if legend else 0
-    note_lines = textwrap.wrap(note, int(width * 23)) if note else []
+    note_lines = textwrap.wrap(note, int(width / text * 21)) if note and made_for.captions else []
     right = 0.10
-    below = xlabel + 0.118 * legend_rows + (0.05 if legend_rows else 0) + 0.105 * len(note_lines) + 0.06
-    total = top + rows * height + (rows - 1) * row_gap + below
-    figure = Figure(figsize=(width, total))
-    panel_width = (width - left - right - (columns - 1) * gap) / columns
+    line = 0.113 * text
+    below = xlabel + (0.118 * legend_rows + (0.05 if legend_rows else 0)) * text + line * len(note_lines) + 0.06
+    # lower edges of the panels, from the top of the figure down: [column][row]
+    block = rows * height + (rows - 1) * row_gap
+    starts = [top + column * (block + xlabel + top) if stacked else top for column in range(columns)]
+    total = starts[-1] + block + below
+    beside = 1 if stacked else columns
+    figure = Figure(figsize=(width * made_for.enlarged, total * made_for.enlarged))
+    figure.set_label(note)
+    panel_width = (width - left - right - (beside - 1) * gap) / beside
     panels = []
     for row in range(rows):
-        bottom = total - top - (row + 1) * height - row * row_gap
         panels.append(
             [
                 figure.add_axes(
                     (
-                        (left + column * (panel_width + gap)) / width,
-                        bottom / total,
+                        (left + (0 if stacked else column) * (panel_width + gap)) / width,
+                        (total - start - (row + 1) * height - row * row_gap) / total,
                         panel_width / width,
                         height / total,
                     )
                 )
-                for column in range(columns)
+                for column, start in enumerate(starts)
             ]
         )
     if legend:
@@ -208,7 +285,7 @@ def sheet(
                 color=look.colour,
                 linestyle=look.dash if lines else "none",
                 marker=look.marker,
-                markersize=3.2 * look.size,
+                markersize=3.2 * look.size * made_for.enlarged * text,
                 label=label,
             )
             for label, look in legend
@@ -216,7 +293,7 @@ def sheet(
         figure.legend(
             handles=handles,
             loc="upper center",
-            bbox_to_anchor=(0.5, (total - top - rows * height - (rows - 1) * row_gap - xlabel) / total),
+            bbox_to_anchor=(0.5, (below - xlabel) / total),
             ncols=entries,
             handlelength=2.6 if lines else 1.0,
             columnspacing=1.2,
@@ -225,11 +302,10 @@ def sheet(
             borderpad=0,
             labelspacing=0.35,
         )
-    for number, line in enumerate(note_lines):
-        figure.text(
-            0.06 / width, (0.05 + 0.105 * (len(note_lines) - 1 - number)) / total, line, fontsize=5.5, color=MUTED
-        )
-    return Sheet(figure, panels)
+    for number, words in enumerate(note_lines):
+        height_of = (0.05 + line * (len(note_lines) - 1 - number)) / total
+        figure.text(0.06 / width, height_of, words, fontsize=points(6), color=MUTED)
+    return Sheet(figure, panels, stacked)
 
 
 def shortened(label: str, most: int = 28) -> str:

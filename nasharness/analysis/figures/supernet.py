@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nasharness.analysis.figures.files import FORMATS, as_csv, write_figure
-from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, sheet
+from nasharness.analysis.figures.style import COLOURS, MUTED, Look, looks, points, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,5 +103,5 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
     for _, row in end[end["score"] == "affinity"].iterrows():
         interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
         words = f"tau {row['tau']:.2f}{interval}"
-        axes.text(1.0, 1.02, words, transform=axes.transAxes, va="bottom", ha="right", fontsize=6)
+        axes.text(1.0, 1.02, words, transform=axes.transAxes, va="bottom", ha="right", fontsize=points(6))
     axes.set_xlabel("affinity: mean root of the right class's probability")

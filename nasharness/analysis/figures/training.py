@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.analysis.figures.files import check_formats, write_figure
-from nasharness.analysis.figures.style import COLOURS, Look, looks, sheet
+from nasharness.analysis.figures.style import COLOURS, Look, Setting, looks, sheet
 from nasharness.errors import DataError
 from nasharness.training import log
 
@@ -30,7 +30,9 @@ def is_run(folder: Path) -> bool:
     return (folder / log.NAME).is_file()
 
 
-def draw_run(run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+def draw_run(
+    run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf"), setting: Setting | None = None
+) -> list[Path]:
     """Write ``training.csv`` with what is drawn, and ``training.png``, ``.pdf``, ``.svg`` as asked; return them.
 
     Raises:
@@ -41,7 +43,7 @@ def draw_run(run: Path, out: Path, *, formats: Sequence[str] = ("png", "pdf")) -
     rows = log.read(run)
     if not rows:
         raise DataError(f"{run / log.NAME} has no rows yet; train on for an epoch")
-    with looks():
+    with looks(setting):
         figure, columns = _figure(rows, run)
         return write_figure(out, "training", figure, log.csv_of(rows, columns).encode(), formats)
 
