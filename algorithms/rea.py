@@ -50,14 +50,13 @@ class RegularizedEvolution(Algorithm):
             self.streams.expect(population * self.space.uniforms_per_sample + children)
         self._start = task.start(population, self._random)
         self._members = max(population, self._start.shape[1])
-        # The population is a ring: the oldest member sits where the next child goes. One row a member, so that a
-        # member of all runs is contiguous.
-        shape = (self._members, self.runs)
+        # The population is a ring: the oldest member sits where the next child goes.
+        shape = (self.runs, self._members)
         self._ids = np.empty((*shape, *self.space.arch_shape), dtype=self.space.arch_dtype)
         self._fitness = np.full(shape, -np.inf)
         self._values = np.full((*shape, len(task.objectives)), np.nan) if task.several else None
         self._born = 0
-        self._rows = np.arange(self.runs)
+        self._first = np.arange(self.runs) * self._members  # of each run, all populations in one row
 
     def _random(self) -> Indices:
         each = self.space.uniforms_per_sample
@@ -69,11 +68,9 @@ class RegularizedEvolution(Algorithm):
             first, self._start = self._start[:, :1], self._start[:, 1:]
             return first
         u = self.streams.uniform(self._sample + self.space.mutation_uniforms)
-        # places in the population, its members and runs in one row: taking from a row is what numpy does fastest
         members = min(self._born, self._members)  # fewer after a small start, until the population has grown
         drawn = (u[:, : self._sample].T * members).astype(np.intp)  # [sample, runs]
-        drawn *= self.runs
-        drawn += self._rows
+        drawn += self._first
         chosen, *rivals = drawn
         best, *values = self._fitness.reshape(-1).take(drawn)
         for rival, value in zip(rivals, values, strict=True):  # of equals the first stays
@@ -85,24 +82,26 @@ class RegularizedEvolution(Algorithm):
 
     def tell(self, ids: Indices, values: Floats) -> None:
         slot = self._born % self._members
-        self._ids[slot] = ids[:, 0]
+        self._ids[:, slot] = ids[:, 0]
         self._born += 1
         if self._values is None:
-            self._fitness[slot] = values[:, 0]
+            self._fitness[:, slot] = values[:, 0]
         else:
-            self._values[slot] = values[:, 0]
-            points = -np.moveaxis(self._values, 0, 1)  # fronts take lower for better: [runs, population, objectives]
+            self._values[:, slot] = values[:, 0]
+            points = -self._values  # fronts take lower for better: [runs, population, objectives]
             ranks = fronts.ranks(points)
             lonely = fronts.crowding(points, ranks)
             # less than one rank, however lonely
-            self._fitness = (0.5 - 0.5 / (1 + lonely) - ranks).T
+            self._fitness = 0.5 - 0.5 / (1 + lonely) - ranks
         if self._born == self._members > self._population:
             self._select()
 
     def _select(self) -> None:
         """Let the best of a start larger than the population be the population."""
-        kept = np.sort(np.argsort(-self._fitness, axis=0, kind="stable")[: self._population], axis=0)
-        self._ids, self._fitness = self._ids[kept, self._rows], self._fitness[kept, self._rows]
+        kept = np.sort(np.argsort(-self._fitness, axis=1, kind="stable")[:, : self._population], axis=1)
+        rows = np.arange(self.runs)[:, None]
+        self._ids, self._fitness = self._ids[rows, kept], self._fitness[rows, kept]
         if self._values is not None:
-            self._values = self._values[kept, self._rows]
+            self._values = self._values[rows, kept]
         self._members = self._born = self._population
+        self._first = rows[:, 0] * self._members
