@@ -229,6 +229,8 @@ class StudyView:
         if learnt:
             text += f" {', '.join(learnt)}: supernets; evaluations are epochs, seconds real ones."
         cells = [cell for panel in self.panels for runs in panel.runs for cell in runs.cells]
+        if any(cell.get("realisation") is not None for cell in cells):
+            text += " Runs on all realisations of the signal are pooled; intervals over both are in the comparison."
         caveats = dict.fromkeys(each["text"] for cell in cells for each in cell.get("caveats", ()))
         return text + "".join(f" {caveat[0].upper()}{caveat[1:]}." for caveat in caveats)
 
