@@ -2,327 +2,273 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from statistics import NormalDist
-
 import numpy as np
 from nasharness.algorithms.autoshrink import CITATION
-from nasharness.algorithms.autoshrink_set import sample_from
-from nasharness.algorithms.shrinking import check, demotions, dense_start, descend, descent_draws, kept, penalty
+from nasharness.algorithms.contenders import Contenders
+from nasharness.algorithms.evidence import Evidence
+from nasharness.algorithms.gaussian import chunks, expected_improvement
+from nasharness.algorithms.shrinking import (
+    check,
+    demotions,
+    dense_start,
+    descend,
+    descent_draws,
+    first_of_equals,
+    kept,
+    penalty,
+)
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
-from nasharness.search import NOTHING, Algorithm, Task, register
+from nasharness.search import NOTHING, PAUSE, Algorithm, Task, register
 from nasharness.search.algorithm import Asked
-from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.spaces.base import Floats, Indices
+from nasharness.spaces.embedding import embeddings
 
-#: Runs whose models are computed together: few, so that their arrays stay in the processor's cache.
-_CHUNK = 16
-#: Evaluations that enter a model at most, the best: its cost grows with their cube, and the rest are far from the top.
-_EVIDENCE = 1_000
-#: Decimals of a prediction that count. What lies behind differs between processors' matrix products.
-_DECIMALS = 6
-
-
-class PooledModel:
-    """Ridge regression on all choices and on all their interactions, pooled over every evaluation of a run.
-
-    The prior variance of a main effect is ``theta``, of a pair ``theta**2``, of a triple ``theta**3`` (relative to the
-    mean's), independent of each other: evidence moves main effects first and interactions only as far as it must. Such
-    a ridge has the kernel ``prod_e (1 + theta * [a_e = b_e])`` over positions e, so that it costs the same however many
-    interactions there are, and its prediction for *every* architecture is one multiplication by a small matrix along
-    each axis of the grid of choices. Widths (ordered options) share evidence with their neighbours: ``[a = b]`` becomes
-    ``exp(-|a - b| / 2)``. Scores enter as normal scores of their ranks, which no outlier can dominate.
-
-    ``merge``: whether architectures that compute the same network share their evidence and their prediction, those of
-    the one among them that leaves most out.
-    """
-
-    def __init__(self, space: Space, theta: float, noise: float, merge: bool = False) -> None:
-        self._noise = noise
-        self._sizes = space.sizes
-        factors = []
-        for options in space.sizes:
-            distance = np.abs(np.subtract.outer(np.arange(options), np.arange(options)))
-            alike = np.exp(-distance / 2) if space.ordinal else distance == 0
-            factors.append((1 + theta * alike) / (1 + theta))
-        # neighbouring axes are merged in pairs: fewer and larger matrix products
-        pairs = [factors[first : first + 2] for first in range(0, len(factors), 2)]
-        self._axes = [functools.reduce(np.kron, pair) for pair in pairs]
-        choices = space.choices(np.arange(space.size))
-        #: position of every index in the grid of choices ``[n]``, and back
-        self.cell = np.ravel_multi_index(tuple(choices.T.astype(np.intp)), space.sizes)
-        self.index = np.argsort(self.cell).astype(np.int32)
-        #: the architecture that stands for each ``[n]``
-        self.same = simplest(space) if merge else np.arange(space.size, dtype=np.int32)
-        self._read = self.cell[self.same[self.index]] if merge else None
-        # log kernel of two architectures = onehot(a) @ blocks @ onehot(b)
-        self._onehot = np.concatenate([np.eye(o)[choices[:, e]] for e, o in enumerate(space.sizes)], 1)
-        self._blocks = np.zeros((sum(space.sizes),) * 2)
-        start = 0
-        for factor in factors:
-            stop = start + len(factor)
-            self._blocks[start:stop, start:stop] = np.log(factor)
-            start = stop
-
-    def predict(self, ids: Indices, values: Floats) -> Iterator[tuple[slice, Floats]]:
-        """Predict the normal scores of all cells of the grid from what was told: ``ids``, ``values`` ``[runs, told]``.
-
-        Yields a few runs at a time, as their slice and float64 ``[some, n]``: all at once would fill the memory.
-        """
-        scores, ids = normal_scores(values), self.same[ids]
-        if ids.shape[1] > _EVIDENCE:
-            best = np.argsort(-scores, axis=1, kind="stable")[:, :_EVIDENCE]
-            ids, scores = np.take_along_axis(ids, best, axis=1), np.take_along_axis(scores, best, axis=1)
-        runs, told = ids.shape
-        for first in range(0, runs, _CHUNK):
-            rows = slice(first, min(first + _CHUNK, runs))
-            grid = np.zeros((rows.stop - first, len(self.index)))
-            for row, weights in enumerate(self._weights(ids[rows], scores[rows])):
-                np.add.at(grid[row], self.cell[ids[first + row]], weights)
-            predicted = np.round(self._smooth(grid), _DECIMALS)
-            yield rows, predicted if self._read is None else predicted[:, self._read]
-
-    def _weights(self, ids: Indices, scores: Floats) -> Iterator[Floats]:
-        """Solve each run's kernel system: float64 ``[told]`` a run."""
-        told = ids.shape[1]
-        for run in range(len(ids)):
-            onehot = self._onehot[ids[run]]
-            kernel = np.exp(onehot @ self._blocks @ onehot.T)
-            kernel[np.arange(told), np.arange(told)] += self._noise
-            yield np.linalg.solve(kernel, scores[run])
-
-    def _smooth(self, grid: Floats) -> Floats:
-        """Multiply every axis of the grid ``[runs, n]`` by its factor of the kernel, each run by itself."""
-        runs, before = len(grid), 1
-        for axis in self._axes:
-            before *= len(axis)
-            if before == grid.shape[1]:
-                grid = grid.reshape(runs, -1, len(axis)) @ axis
-            else:
-                grid = axis @ grid.reshape(runs, before // len(axis), len(axis), -1)
-        return grid.reshape(runs, -1)
-
-    def survivors(self, predicted: Floats, level: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Shrink the full set until ``level`` choices are left ``[runs]``: bool ``[runs, positions, options]``.
-
-        A choice is worth the best cell that still contains it. Dropping the worst choice never lowers the worth of a
-        better one, since the latter's best cell cannot contain the former; so shrinking one choice at a time ends
-        with just the ``level`` best choices (more where several share their best cell, and so their worth), and the
-        model's best cell always survives.
-        """
-        runs, positions = len(predicted), len(self._sizes)
-        worth = np.full((runs, positions, max(self._sizes)), -np.inf)
-        half = positions // 2  # the best over each half of the positions first: two passes over the grid serve all
-        halves = predicted.reshape(runs, int(np.prod(self._sizes[:half])), -1)
-        parts = ((0, self._sizes[:half], halves.max(axis=2)), (half, self._sizes[half:], halves.max(axis=1)))
-        for first, sizes, best in parts:
-            for position, options in enumerate(sizes):
-                before = int(np.prod(sizes[:position]))
-                worth[:, first + position, :options] = best.reshape(runs, before, options, -1).max(axis=(1, 3))
-        flat = np.sort(worth.reshape(runs, -1), axis=1)[:, ::-1]
-        alive: NDArray[np.bool_] = worth >= flat[np.arange(runs), level - 1][:, None, None]
-        return alive
+#: Architectures that a run begins with where there is nothing to shrink, or the problem says how but not how many.
+_START = 10
+#: What the full network is tried by: so many removals and so many from anywhere; and what follows where those lead.
+_REMOVED, _OTHERS, _MORE = 5, 2, 5
+#: The best so many, of which so many are drawn at each step: what is one choice away from these may come next.
+_BEST, _DRAWN = 10, 4
+#: Candidates that are one choice away from each of these, at most, and candidates from anywhere.
+_NEAR, _FAR = 24, 32
+#: Candidates of the best prediction whose expected improvement is computed.
+_SHORTLIST = 32
+#: Evaluations before which nothing is evaluated again, and repeats that have to agree until a signal counts as exact.
+_LEAST, _AGREE = 50, 5
+#: A score that is worse than any.
+_FAILED = -1e3
+#: The best so many by the model are contenders where the signal is noisy.
+_CONTENDERS = 16
 
 
 @register(
     "autoshrink.pooled",
     citation=CITATION,
-    needs=("product", "index", "ladder"),
+    needs=("index", "neighbours"),
     meanings={
-        "theta": "prior variance of an interaction relative to one of an order less; at least 0; ours",
-        "noise": "variance of a score's noise, in normal scores; more than 0; ours",
-        "explore": "share of cells drawn uniformly from the survivors; 0 to 1; ours",
+        "own": "variance that an architecture has for itself, beside what the model shares; more than 0; ours",
         "growth": "a step evaluates one growth-th of what is known; at least 1; ours",
+        "repeats": "share of a budget that a noisy signal is repeated with; 0 to 1; ours",
+        "topology": "whether the model may look at what a network computes, besides its choices; ours",
         "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; as in autoshrink",
     },
 )
 class AutoShrinkPooled(Algorithm):
-    """AutoShrink on sets of surviving choices, with removals decided by evidence pooled over all evaluations.
+    """AutoShrink whose removals are decided by a model of everything the run has evaluated, and can be taken back.
 
-    First the full network and all it can be shrunk to by one removal. Then, again and again until the budget is spent:
-    fit a ridge model with shrunken interactions to everything the run has paid for; shrink the set of all choices, one
-    at a time, the one with the largest deficit to the best first, to a level drawn at random between a single cell and
-    everything; evaluate new cells: of the set's survivors a share ``explore`` drawn uniformly, the rest those that the
-    model predicts best. The answer is the evaluated cell with the best prediction. Re-opening the set after each
-    shrinking is what spends a budget of any size. The dense start is a strong prior, as in ``autoshrink``.
+    It begins as AutoShrink does: with the full network and removals from it. If the best of the first removals does not
+    beat networks drawn from anywhere, the full network was no good start, and more are drawn instead. Then, again and
+    again: fit a Gaussian process to all the evidence; take the networks that one removal from the best ones, or one
+    taken back, leads to, and some from anywhere; evaluate those with the greatest expected improvement.
 
-    Settings: ``theta``: prior variance of an interaction relative to one of an order less. ``noise``: variance of a
-    score's noise, in normal scores. ``explore``: share of cells drawn uniformly from the survivors. ``growth``: a step
-    evaluates one ``growth``-th of what is known. ``cost_weight`` as in ``autoshrink``. Why evidence is pooled:
-    docs/reproduction/autoshrink.md#t4; interactions and re-opening are ours.
+    The model knows a network by what it computes, its topology: the operations on paths from input to output, and the
+    paths. Where the evidence is likelier so, it knows it by its choices alone (see `Evidence`).
+
+    Where the problem does not say that its signal is exact, the best are evaluated again once the rest of the budget is
+    what ``repeats`` says. If that shows noise, the rest goes to the contenders for the best, and the answer is the one
+    believed to be it. Otherwise the search goes on, and the answer is the best evaluated, of equals the one with the
+    better prediction.
+
+    Settings: ``own``: variance of what an architecture has for itself, where that of what it shares is 1. ``growth``: a
+    step evaluates one ``growth``-th of what is known. ``repeats``, ``topology``: see above. ``cost_weight`` as in
+    ``autoshrink``. Why evidence is pooled: docs/reproduction/autoshrink.md#t4; the model is ours.
 
     Under limits, what is known to break them is never evaluated; where the full network does, the first evaluations are
     networks that random removals reach first within the limits.
     """
 
-    #: whether architectures that compute the same network share their evidence, with several objectives
-    merges = False
-
     def __init__(
         self,
         task: Task,
         *,
-        theta: float = 0.3,
-        noise: float = 0.1,
-        explore: float = 0.3,
-        growth: float = 5.0,
+        own: float = 0.05,
+        growth: float = 10.0,
+        repeats: float = 0.45,
+        topology: bool = True,
         cost_weight: float = 0.0,
     ) -> None:
         super().__init__(task)
-        check("theta", theta, least=0)
         check("growth", growth, least=1)
-        if not noise > 0:
-            raise UsageError(f"autoshrink: noise = {noise}: expected more than 0")
-        if not 0 <= explore <= 1:
-            raise UsageError(f"autoshrink: explore = {explore}: expected 0 to 1")
-        self._explore, self._growth = explore, growth
+        check("repeats", repeats, least=0, most=1)
+        if not own > 0:
+            raise UsageError(f"autoshrink: own = {own}: expected more than 0")
+        views = [view for view in embeddings(self.space) if topology or view.name != "topology"]
+        if not views:
+            raise UsageError(
+                f"autoshrink.pooled: architectures of space {self.space.name!r} have neither positions nor a graph, so "
+                "that evidence about one tells nothing about another; use local-search or rea"
+            )
+        self._growth, self._share = growth, repeats
         self._penalty = penalty(self.space, task.dataset, cost_weight)
-        self._model = PooledModel(self.space, theta, noise, self.merges and task.several)
-        self._ids = np.empty((self.runs, 0), dtype=np.int32)
-        self._values = np.empty((self.runs, 0))
         self._excess = task.excess(np.arange(self.space.size, dtype=np.int32))
         self._allowed = kept(self.space, self._excess)
-        self._barred = ~self._allowed[self._model.index]  # by cell of the grid: known to break a limit
-        self._asked = np.tile(self._barred, (self.runs, 1))  # and what was asked
-        sizes = np.array(self.space.sizes)
-        options = np.arange(sizes.max()) < sizes[:, None]
-        self._alive = np.broadcast_to(options, (self.runs, *options.shape)).copy()
+        self._inside = np.flatnonzero(self._allowed).astype(np.int32)
+        self._evidence = Evidence(tuple(views), self.runs, own)
+        #: removals that are evaluated next if the first ones were worth it
+        self._rest = np.empty((self.runs, 0), dtype=np.int32)
+        self._pool = np.empty((self.runs, 0), dtype=np.int32)
 
     def surviving(self) -> NDArray[np.bool_]:
-        """Choices that the latest shrinking left, before the set was opened again: ``[runs, positions, options]``."""
-        return self._alive
+        """Choices of the networks that the latest step chose from: ``[runs, positions, options]``."""
+        sizes = np.array(self.space.sizes)
+        alive = np.broadcast_to(np.arange(sizes.max()) < sizes[:, None], (self.runs, len(sizes), sizes.max())).copy()
+        if self._pool.shape[1]:
+            alive[:] = False
+            for position, options in enumerate(np.moveaxis(self.space.choices(self._pool), -1, 0)):
+                np.put_along_axis(alive[:, position], options.astype(np.intp), True, axis=1)
+        return alive
+
+    # -- what to evaluate ------------------------------------------------------------------------------------------
 
     def ask(self) -> Asked:
-        told = self._ids.shape[1]
-        left = int(self._allowed.sum()) - told
+        told = self._evidence.ids.shape[1]
         if told == 0:
-            ids = self.task.start(1 + sum(self.space.sizes) // 2, self._first)
-        else:
-            ids = self._next(min(max(1, int(told / self._growth)), left))
-        np.put_along_axis(self._asked, self._model.cell[ids], True, axis=1)
+            return self.task.start(_START, self._first)
+        if self._rest.shape[1]:
+            return self._second()
+        k = max(1, int(told / self._growth))
+        again = self._repeats(k)
+        u = self.streams.uniform(_BEST + _FAR + k)
+        ids = np.empty((self.runs, k), dtype=np.int32)
+        pools = []
+        for rows in chunks(self.runs):
+            pool, ids[rows] = self._next(rows, u[rows], k, again[rows])
+            pools.append(pool)
+        self._pool = np.concatenate(pools)
         return ids
 
     def _first(self) -> Indices:
-        """The full network, then its single removals in random order.
+        """The full network, some removals from it, and some from anywhere.
 
         Where the full network breaks a limit, as many that are as full as the limits let them be.
         """
+        if "ladder" not in self.space.offers:
+            return self._anywhere(_START)
         start, smaller = dense_start(self.space), demotions(self.space, keep_path=True)
-        removals = smaller[start][smaller[start] >= 0]
         if not self._allowed[start]:
-            return self._fullest(start, smaller, min(1 + len(removals), int((~self._asked[0]).sum())))
+            return self._fullest(start, smaller)
+        removals = smaller[start][smaller[start] >= 0]
         removals = removals[self._allowed[removals]]
         order = np.argsort(self.streams.uniform(len(removals)), axis=1, kind="stable")
+        self._rest = removals[order][:, _REMOVED:]
         full = np.full((self.runs, 1), start, dtype=np.int32)
-        return np.concatenate([full, removals[order]], axis=1).astype(np.int32)
+        return _once(np.concatenate([full, removals[order][:, :_REMOVED], self._anywhere(_OTHERS)], axis=1))
 
-    def _fullest(self, start: int, smaller: Indices, count: int) -> Indices:
-        """What ``count`` random descents reach first that keeps the limits; of equals all but one drawn uniformly."""
+    def _second(self) -> Indices:
+        """The other removals where the first ones lead, else some from anywhere."""
+        ids, self._rest = self._rest, self._rest[:, :0]
+        value = np.where(self._evidence.count > 0, self._evidence.mean, -np.inf)
+        worth = value[:, :-_OTHERS].max(axis=1) > value[:, -_OTHERS:].max(axis=1)
+        others = np.full((self.runs, max(ids.shape[1], _MORE)), NOTHING, dtype=np.int32)
+        others[:, :_MORE] = self._anywhere(_MORE)
+        removals = np.full_like(others, NOTHING)
+        removals[:, : ids.shape[1]] = ids
+        ids = np.where(worth[:, None], removals, others)
+        ids[(ids[:, :, None] == self._evidence.ids[:, None, :]).any(axis=2)] = NOTHING
+        ids = _once(ids)
+        ids[(ids == NOTHING).all(axis=1), 0] = PAUSE
+        return ids
+
+    def _fullest(self, start: int, smaller: Indices) -> Indices:
+        """What random descents reach first that keeps the limits."""
         draws = descent_draws(self.space)
-        u = self.streams.uniform(count * (draws + 1)).reshape(self.runs, count, draws + 1)
-        ids = descend(start, smaller, self._allowed, self._excess, u[..., :-1])[1]
-        taken = self._asked[:, self._model.cell]
-        for slot in range(count):
-            for run in np.flatnonzero(taken[np.arange(self.runs), ids[:, slot]]):
-                left = np.flatnonzero(~taken[run])
-                ids[run, slot] = left[int(u[run, slot, -1] * len(left))]
-            taken[np.arange(self.runs), ids[:, slot]] = True
-        return ids
+        u = self.streams.uniform(_START * draws).reshape(self.runs, _START, draws)
+        return _once(descend(start, smaller, self._allowed, self._excess, u)[1])
 
-    def _next(self, k: int) -> Indices:
-        if k == 0:
-            return np.full((self.runs, 1), NOTHING, dtype=np.int32)
-        positions, choices = len(self.space.sizes), sum(self.space.sizes)
-        u = self.streams.uniform(1 + k * (1 + positions))
-        level = positions + (u[:, 0] * (choices + 1 - positions)).astype(np.intp)
-        uniform = u[:, 1 : 1 + k] < self._explore
-        ids = np.empty((self.runs, k), dtype=np.int32)
-        for rows, predicted in self._model.predict(self._ids, self._values):
-            if self._barred.any():
-                predicted[:, self._barred] = predicted.min(axis=1, keepdims=True) - 1
-            alive = self._alive[rows] = self._model.survivors(predicted, level[rows])
-            drawn = sample_from(self.space, alive[:, None], u[rows, 1 + k :].reshape(-1, k, positions))
-            ids[rows] = self._choose(predicted, drawn, uniform[rows], self._asked[rows])
-        return ids
+    def _anywhere(self, count: int) -> Indices:
+        """Uniform architectures ``[runs, count]`` that keep the limits, each once."""
+        return _once(self._inside[(self.streams.uniform(count) * len(self._inside)).astype(np.intp)])
 
-    def _choose(
-        self, predicted: Floats, drawn: Indices, uniform: NDArray[np.bool_], asked: NDArray[np.bool_]
-    ) -> Indices:
-        """Fill ``k`` slots ``[some, k]`` with new cells: those ``drawn`` where ``uniform``, else the best predicted."""
-        k = drawn.shape[1]
-        rows = np.arange(len(drawn))
-        taken = asked.copy()
-        ids = np.full(drawn.shape, NOTHING, dtype=np.int32)
-        for slot in range(k):  # a cell that is known, or drawn twice, leaves its slot to the prediction
-            cell = self._model.cell[drawn[:, slot]]
-            new = uniform[:, slot] & ~taken[rows, cell]
-            ids[new, slot] = drawn[new, slot]
-            taken[rows[new], cell[new]] = True
-        predicted[taken] = -np.inf
-        cut = np.partition(predicted, -k, axis=1)[:, -k, None]
-        for row in rows:
-            # of equal predictions the first in the grid, whatever order a partition leaves them in
-            better = np.flatnonzero(predicted[row] >= cut[row])
-            best = better[np.argsort(-predicted[row, better], kind="stable")]
-            empty = np.flatnonzero(ids[row] == NOTHING)
-            ids[row, empty] = self._model.index[best[: len(empty)]]
-        return ids
+    def _repeats(self, k: int) -> NDArray[np.int64]:
+        """How many of the ``k`` evaluations of this step each run spends on what it knows: ``[runs]``."""
+        evidence, budget = self._evidence, self.task.evaluations
+        if self.task.exact or self.task.free_repeats or self._share == 0:
+            return np.zeros(self.runs, dtype=np.int64)
+        # where the budget is in seconds its end is not known beforehand: from the least on repeats keep up their share
+        begin = _LEAST if budget is None else max(_LEAST, int((1 - self._share) * budget))
+        after = (evidence.ids >= 0).sum(axis=1) + k
+        wanted = (self._share * after).astype(np.int64) if budget is None else after - begin
+        left = np.where(evidence.noisy, wanted, _AGREE) - evidence.repeats
+        return np.where(after - k < begin, 0, np.clip(left, 0, k))
+
+    def _next(self, rows: slice, u: Floats, k: int, again: NDArray[np.int64]) -> tuple[Indices, Indices]:
+        """What some runs choose from, ``[some, m]``, and what they evaluate, ``[some, k]``."""
+        evidence = self._evidence
+        places, scores, _ = evidence.held(rows)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :_BEST]
+        keys = np.where(np.take_along_axis(scores, best, axis=1) > -np.inf, u[:, : best.shape[1]], 2.0)
+        drawn = np.argsort(keys, axis=1, kind="stable")[:, :_DRAWN]
+        drawn = np.where(np.take_along_axis(keys, drawn, axis=1) < 2.0, drawn, drawn[:, :1])
+        centres = evidence.ids[rows]
+        centres = np.take_along_axis(centres, np.take_along_axis(places, np.take_along_axis(best, drawn, 1), 1), 1)
+        pool = self._candidates(centres, u[:, _BEST : _BEST + _FAR])
+        new = self._allowed[pool] & ~(pool[:, :, None] == evidence.ids[rows][:, None, :]).any(axis=2)
+        new[:, 1:] &= pool[:, 1:] != pool[:, :-1]
+        listed, mean, deviation = evidence.predict(rows, pool, new, max(_SHORTLIST, k))
+        gain = expected_improvement(np.maximum(mean, _FAILED), deviation, scores.max(axis=1, keepdims=True))
+        chosen = np.argsort(-gain, axis=1, kind="stable")[:, :k]
+        ids = np.full((len(u), k), NOTHING, dtype=np.int32)
+        found = np.take_along_axis(pool, np.take_along_axis(listed, chosen, axis=1), axis=1)
+        ids[:, : chosen.shape[1]] = np.where(np.take_along_axis(mean, chosen, axis=1) > -np.inf, found, NOTHING)
+        for row in np.flatnonzero((ids == NOTHING).any(axis=1)):  # too few candidates are new: whatever else is
+            left = np.setdiff1d(self._inside, np.concatenate([evidence.ids[rows.start + row], ids[row]]))
+            slots = np.flatnonzero(ids[row] == NOTHING)[: len(left)]
+            ids[row, slots] = left[np.argsort(np.resize(u[row], len(left)), kind="stable")[: len(slots)]]
+        if again.any():  # first, as long as the race is open; what is left of the step goes to what is new
+            repeated = self._contenders(rows).race(k)
+            repeated[np.arange(k) >= again[:, None]] = NOTHING
+            slot = np.arange(k) - (repeated >= 0).sum(axis=1, keepdims=True)
+            ids = np.where(slot < 0, repeated, np.take_along_axis(ids, np.maximum(slot, 0), axis=1))
+        return pool, ids
+
+    def _candidates(self, centres: Indices, u: Floats) -> Indices:
+        """What is one choice away from ``centres [some, drawn]``, and some from anywhere: ``[some, m]``, sorted.
+
+        Of many neighbours those behind a place that is drawn.
+        """
+        near = self.space.neighbours(centres)
+        if near.shape[2] > _NEAR:
+            count = np.maximum((near >= 0).sum(axis=2), 1)
+            first = (u[:, : centres.shape[1]] * count).astype(np.intp)
+            near = np.take_along_axis(near, (first[:, :, None] + np.arange(_NEAR)) % count[:, :, None], axis=2)
+        far = self._inside[(u * len(self._inside)).astype(np.intp)]
+        pool = np.concatenate([near.reshape(len(u), -1), far], axis=1)
+        pool = np.where(pool >= 0, pool, far[:, :1])
+        pool.sort(axis=1)
+        return pool
+
+    # -- what came of it -------------------------------------------------------------------------------------------
 
     def tell(self, ids: Indices, values: Floats) -> None:
-        # what was not evaluated is NaN, in runs that have ended: `recommend` leaves it out
-        self._ids = np.concatenate([self._ids, ids], axis=1)
-        self._values = np.concatenate([self._values, values - self._penalty[ids]], axis=1)
+        self._evidence.add(ids, values - self._penalty[ids])
+
+    def _contenders(self, rows: slice | NDArray[np.intp]) -> Contenders:
+        evidence = self._evidence
+        places, scores, shared = evidence.held(rows)
+        expected = (scores + shared) / 2
+        best = np.argsort(-expected, axis=1, kind="stable")[:, :_CONTENDERS]
+        places = np.take_along_axis(places, best, axis=1)
+        there = np.take_along_axis(expected, best, axis=1) > -np.inf
+        ids, mean, count = (
+            np.take_along_axis(each[rows], places, axis=1) for each in (evidence.ids, evidence.mean, evidence.count)
+        )
+        mean = np.where(there, mean, np.nan)
+        return Contenders(ids, mean, count, evidence.squares[rows], evidence.repeats[rows])
 
     def recommend(self, rows: NDArray[np.intp]) -> Indices:
-        answers = np.full(len(rows), NOTHING, dtype=np.int32)
-        if self.task.exact and not self._penalty.any():  # no prediction knows better than a signal without noise
-            return answers
-        counts = (~np.isnan(self._values[rows])).sum(axis=1)
-        for count in np.unique(counts):  # runs that ended within a step have told less than the others
-            same = np.flatnonzero(counts == count)
-            kept = ~np.isnan(self._values[rows[same]])
-            ids = self._ids[rows[same]][kept].reshape(len(same), count)
-            values = self._values[rows[same]][kept].reshape(len(same), count)
-            for some, predicted in self._model.predict(ids, values):
-                known = np.take_along_axis(predicted, self._model.cell[ids[some]], axis=1)
-                best = known.argmax(axis=1)
-                answers[same[some]] = ids[some][np.arange(len(best)), best]
+        evidence = self._evidence
+        answers = np.empty(len(rows), dtype=np.int32)
+        for part in chunks(len(rows)):
+            some = rows[part]
+            places, scores, shared = evidence.held(some)
+            top = np.where(scores == scores.max(axis=1, keepdims=True), shared, -np.inf).argmax(axis=1)
+            exact = evidence.ids[some, places[np.arange(len(some)), top]]
+            answers[part] = np.where(evidence.noisy[some], self._contenders(some).best(), exact)
         return answers
 
 
-def normal_scores(values: Floats) -> Floats:
-    """Normal scores of ranks along the last axis: equal values share the mean of theirs; NaN counts as the worst."""
-    told = values.shape[1]
-    order = np.argsort(np.where(np.isnan(values), -np.inf, values), axis=1, kind="stable")
-    ranked = np.take_along_axis(values, order, axis=1)
-    starts = np.ones(ranked.shape, dtype=bool)
-    starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    group = np.cumsum(starts, axis=1) - 1 + np.arange(len(values))[:, None] * told
-    table = np.broadcast_to(_quantiles(told), ranked.shape)
-    total = np.bincount(group.ravel(), weights=table.ravel(), minlength=values.size)
-    count = np.bincount(group.ravel(), minlength=values.size)
-    shared = (total[group] / count[group]).reshape(ranked.shape)
-    scores = np.empty(values.shape)
-    np.put_along_axis(scores, order, shared, axis=1)
-    return scores
-
-
-def simplest(space: Space) -> Indices:
-    """Of all architectures that compute the same network as each, the one that leaves most out: int32 ``[n]``."""
-    everything = np.arange(space.size, dtype=np.int32)
-    if space.skeleton is None:
-        return everything
-    absent = (space.choices(everything) == space.skeleton.absent).sum(axis=1)
-    classes = space.canonical(everything)
-    order = np.lexsort((everything, -absent, classes))
-    found = np.empty_like(everything)
-    found[classes[order][::-1]] = order[::-1]  # of equal classes the last written, the first in the order, stays
-    return found[classes]
-
-
-@functools.lru_cache(maxsize=4096)
-def _quantiles(count: int) -> Floats:
-    normal = NormalDist()
-    return np.array([normal.inv_cdf((rank + 0.5) / count) for rank in range(count)])
+def _once(ids: Indices) -> Indices:
+    """The same ``ids [runs, k]`` with NOTHING where one is repeated."""
+    return np.where(first_of_equals(ids), ids, NOTHING).astype(np.int32)

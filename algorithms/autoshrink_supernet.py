@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nasharness.algorithms.autoshrink import CITATION
-from nasharness.algorithms.autoshrink_pooled import PooledModel, normal_scores
 from nasharness.algorithms.autoshrink_set import sample_from
+from nasharness.algorithms.ridge import PooledModel, normal_scores
 from nasharness.algorithms.shrinking import check, penalty
 from numpy.typing import NDArray
 

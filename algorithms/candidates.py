@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from nasharness.algorithms.autoshrink_pooled import normal_scores
+from nasharness.algorithms.ridge import normal_scores
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from nasharness.algorithms.autoshrink_pooled import PooledModel, normal_scores
 from nasharness.algorithms.autoshrink_set import sample_from
 from nasharness.algorithms.da_nas_table import CITATION, END, ROUNDS, numbers, sources, total
+from nasharness.algorithms.ridge import PooledModel, normal_scores
 from numpy.typing import NDArray
 
 from nasharness.errors import UsageError

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 from nasharness.algorithms.autoshrink import OFFICIAL
-from nasharness.algorithms.autoshrink_pooled import PooledModel, normal_scores
 from nasharness.algorithms.autoshrink_set import Survivors, sample_from
+from nasharness.algorithms.ridge import PooledModel, normal_scores
 from nasharness.algorithms.shrinking import (
     demotions,
     dense_start,
@@ -214,7 +214,7 @@ def test_q8_a_beam_keeps_the_best_networks():
 
 @pytest.mark.parametrize("name", ["autoshrink", "autoshrink.set", "autoshrink.pooled"])
 def test_no_architecture_is_paid_for_twice(name):
-    settings = {"samples": 5} if name == "autoshrink.set" else {}
+    settings = {"autoshrink.set": {"samples": 5}, "autoshrink.pooled": {"repeats": 0.0}}.get(name, {})
     result = nasharness.run(name, synthetic_problem(evaluations=700), runs=4, settings=settings)
     for row, count in enumerate(result.trajectories.count):
         assert len(set(result.trajectories.ids[row, :count].tolist())) == count
@@ -313,7 +313,8 @@ def test_normal_scores_share_ties_and_shun_failures():
 
 
 def test_pooled_spends_any_budget_without_repeating_itself():
-    result = nasharness.run("autoshrink.pooled", synthetic_problem(evaluations=300), runs=3)
+    problem = synthetic_problem(evaluations=300, repeats="free")
+    result = nasharness.run("autoshrink.pooled", problem, runs=3)
     assert all(len(set(row)) == 300 for row in result.trajectories.ids.tolist())
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nasharness.algorithms.autoshrink_pooled import PooledModel, simplest
+from nasharness.algorithms.ridge import PooledModel, simplest
 from nasharness.algorithms.shrinking import demotions, dense_start, descend, descent_draws
 
 import nasharness

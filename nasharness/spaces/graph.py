@@ -55,12 +55,13 @@ class Skeleton:
     """A fixed set of edges whose operations an architecture chooses, one for each position of its space.
 
     ``nodes``: names, in topological order. ``edges``: (source, target) of each position, sorted by target.
-    ``absent``: number of the option that carries nothing.
+    ``absent``: number of the option that carries nothing. ``identity``: of the one that passes its input on as it is.
     """
 
     nodes: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
     absent: int
+    identity: int | None = None
 
     def graph(self, operations: Sequence[str], absent: str) -> LabelledGraph:
         """The graph with these operations, one for each edge."""
@@ -83,3 +84,26 @@ class Skeleton:
         """The same choices ``[..., positions]`` without the edges that leave nodes not reached from the input."""
         sources = np.array([source for source, _ in self.edges])
         return np.where(self.fed(choices)[..., sources], choices, np.int8(self.absent))
+
+    def live(self, choices: ArrayLike) -> NDArray[np.bool_]:
+        """Which edges carry anything from the input to the output: bool ``[..., positions]``."""
+        present = np.asarray(choices) != self.absent
+        fed, read = self.fed(choices), np.zeros((*present.shape[:-1], len(self.nodes)), dtype=np.bool_)
+        read[..., -1] = True
+        for position in sorted(range(len(self.edges)), key=lambda place: -self.edges[place][0]):
+            source, target = self.edges[position]
+            read[..., source] |= present[..., position] & read[..., target]
+        sources, targets = np.array(self.edges).T
+        return np.asarray(present & fed[..., sources] & read[..., targets])
+
+    def paths(self) -> list[list[int]]:
+        """All paths from the first node to the last, as positions in order."""
+        found: list[list[int]] = []
+        open_paths: list[tuple[int, list[int]]] = [(0, [])]
+        while open_paths:
+            node, path = open_paths.pop()
+            if node == len(self.nodes) - 1:
+                found.append(path)
+                continue
+            open_paths += [(target, [*path, at]) for at, (source, target) in enumerate(self.edges) if source == node]
+        return found

@@ -47,7 +47,9 @@ class MicroSpace(ProductSpace):
         "nor_conv_3x3": {"conv": True, "ring": True},
     }
     offers = ProductSpace.offers | {"ladder", "nested"}
-    skeleton = Skeleton(("0", "1", "2", "3"), EDGES, OPERATIONS.index("none"))
+    skeleton = Skeleton(
+        ("0", "1", "2", "3"), EDGES, absent=OPERATIONS.index("none"), identity=OPERATIONS.index("skip_connect")
+    )
 
     def strings(self) -> list[str]:
         """See `Space.strings`."""

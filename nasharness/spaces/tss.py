@@ -54,7 +54,9 @@ class TopologySpace(NatsSpace):
         "nor_conv_3x3": {"conv": True, "ring": True},
     }
     offers = NatsSpace.offers | {"ladder", "nested"}
-    skeleton = Skeleton(("0", "1", "2", "3"), EDGES, OPERATIONS.index("none"))
+    skeleton = Skeleton(
+        ("0", "1", "2", "3"), EDGES, absent=OPERATIONS.index("none"), identity=OPERATIONS.index("skip_connect")
+    )
     protocol = protocol(
         200,
         nats={"cifar10": 20_000.0, "cifar100": 40_000.0, "ImageNet16-120": 120_000.0},

@@ -61,7 +61,7 @@ def watch(algorithm: str, settings: dict[str, Any], problem: Problem, seed: int)
     record = registry.get(algorithm)
     seeds = np.array([seed], dtype=np.int64)
     evaluator = problem.evaluator()
-    built = record.build(make_task(record, problem, evaluator, seeds), settings)
+    built = record.build(make_task(record, problem, evaluator, seeds), record.settings(settings))
     if not hasattr(built, "surviving"):
         raise UsageError(f"{algorithm} does not shrink: it has no method surviving()")
     watched = _Watched(built)
