@@ -18,6 +18,7 @@ from nasharness.errors import DataError, UsageError
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.trajectories import Trajectories
+from nasharness.storage.sealed import seal
 from nasharness.studies.plan import Choice
 from nasharness.tables import Table, TableWriter
 from nasharness.tables.catalogue import table_path
@@ -212,7 +213,7 @@ def test_an_algorithm_against_its_own_baseline_is_equal(tmp_path, name):
     content = json.loads(path.read_text())
     for cell in content["cells"]:
         cell |= {score: np.round(cell[score], 6).tolist() for score in ("final", "recommended")}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(seal(content)))
     text, code = run("--algo", name, "--against", path)
     assert "every run is equal" in text
     assert code == 0
@@ -321,14 +322,14 @@ def test_a_baseline_that_lacks_a_key_is_damaged(baseline, where, value):
         del holder[key]
     else:
         holder[key] = value
-    baseline.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=f"damaged .*{key}"):
+    baseline.write_text(json.dumps(seal(content)))
+    with pytest.raises(DataError, match=f"damaged.*{key}"):
         run("--algo", "rea", "--against", baseline)
 
 
 @pytest.mark.parametrize("change", [{"runs": 60.0}, {"runs": -5}, {"seed": "0"}, {"cells": [3]}, {"algorithm": None}])
 def test_more_damaged_baselines(baseline, change):
-    baseline.write_text(json.dumps(json.loads(baseline.read_text()) | change))
+    baseline.write_text(json.dumps(seal(json.loads(baseline.read_text()) | change)))
     with pytest.raises(DataError, match="damaged"):
         run("--algo", "rea", "--against", baseline)
 
@@ -355,7 +356,7 @@ def test_baseline_of_another_table_is_refused(baseline):
     content = json.loads(baseline.read_text())
     for cell in content["cells"]:
         cell["table"]["checksum"] = "0" * 64
-    baseline.write_text(json.dumps(content))
+    baseline.write_text(json.dumps(seal(content)))
     with pytest.raises(DataError, match=r"table.checksum was 000"):
         run("--algo", "rea", "--against", baseline)
 
@@ -373,7 +374,7 @@ def test_damaged_baselines(tmp_path, content):
 def test_cut_and_missing_scores_are_refused(baseline):
     content = json.loads(baseline.read_text())
     content["cells"][1]["final"][3] = float("nan")
-    baseline.write_text(json.dumps(content))
+    baseline.write_text(json.dumps(seal(content)))
     with pytest.raises(DataError, match="damaged"):
         run("--algo", "rea", "--against", baseline)
 

@@ -17,8 +17,8 @@ from nasharness.training import log
 from nasharness.training.record import FORMAT
 
 TASKS = ("imagenet", "ptb")
-#: bytes and characters; a record is a thousandth of it, and its longest text an architecture
-_LARGEST, _LONGEST = 2**20, 5000
+#: characters; the longest text of a record is an architecture
+_LONGEST = 5000
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from nasharness.errors import NasharnessError
+from nasharness.errors import NasharnessError, printable
 from tests.hostile.attacks import FAMILIES, HARMLESS, REFUSED
 
 #: in the default suite, one attack in so many
@@ -27,7 +27,7 @@ def _attacked(family: str, tmp_path, share: int) -> dict[str, int]:
         try:
             how = attack()
         except NasharnessError as error:
-            how = REFUSED if "\n" not in str(error).strip() else "in several lines"
+            how = REFUSED if printable(str(error)) else "without a word"
         except AssertionError:
             raise
         except Exception as error:
