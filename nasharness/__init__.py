@@ -5,6 +5,12 @@ Three lines search a table::
     import nasharness
     result = nasharness.run("autoshrink", space="tss", runs=500)
     print(result)
+
+``study``, ``compare`` and ``validate`` do what the commands of these names do::
+
+    results = nasharness.study(["random", "rea"], "results/first", runs=100, evaluations=100)
+    print(nasharness.compare(results))
+    print(nasharness.validate("rea(population=20)", "rea", evaluations=100))
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from typing import Any
 
 from nasharness.version import __version__
 
-__all__ = ["__version__", "run"]
+__all__ = ["__version__", "compare", "run", "study", "validate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from nasharness.search import run
 
         return run
+    if name in __all__:
+        from nasharness import api
+
+        return getattr(api, name)
     raise AttributeError(f"module 'nasharness' has no attribute {name!r}")

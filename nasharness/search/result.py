@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ from nasharness.tables import Table
 LEAST = 1e-9
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """What ``nasharness.run`` returns. Arrays have one entry a run.
 
@@ -175,9 +176,16 @@ class Result:
         )
 
     def __str__(self) -> str:
-        from nasharness.search.text import render
+        from nasharness.search.text import header, render
 
-        return render(self)
+        return f"{header(self.problem, self.record, self.settings)}\n\n{render(self)}"
+
+    def __repr__(self) -> str:
+        problem = self.problem
+        return f"<Result of {self.algorithm} on {problem.space.name} {problem.dataset}, {self.runs:,} runs>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self), quote=False)}</pre>"
 
     def provenance(self) -> dict[str, Any]:
         """Versions, git revision, table and command: what it takes to make this result again."""

@@ -46,6 +46,10 @@ class StudyResults:
         self.metas = metas
         self.paths = paths
 
+    def __repr__(self) -> str:
+        runs = int(self.frame["last"].sum())
+        return f"<StudyResults of {', '.join(map(str, self.paths))}: {len(self.cells)} cells, {runs:,} runs>"
+
     @property
     def last(self) -> pd.DataFrame:
         """One row a run: its end."""

@@ -124,6 +124,11 @@ class Comparison:
     sections: tuple[Section, ...]
     overall: Overall | None = None
 
+    def __str__(self) -> str:
+        from nasharness.analysis.comparison.text import render
+
+        return render(self)
+
 
 def compare(
     frame: pd.DataFrame,

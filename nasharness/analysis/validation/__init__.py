@@ -115,18 +115,28 @@ class Answer:
 
 @dataclass(frozen=True)
 class Validation:
-    """All answers, and the one over all: worse if any is worse, better if any is better and none is worse."""
+    """All answers, and the one over all: worse if any is worse, better if any is better and none is worse.
+
+    ``problems``, ``seeds``: what was asked, for the text.
+    """
 
     new: str
     old: str
     score: str
     alpha: float
     answers: tuple[Answer, ...]
+    problems: tuple[Problem, ...] = ()
+    seeds: str = ""
 
     @property
     def verdict(self) -> str:
         found = {answer.verdict for answer in self.answers}
         return WORSE if WORSE in found else BETTER if BETTER in found else SAME
+
+    def __str__(self) -> str:
+        from nasharness.analysis.validation.text import render
+
+        return render(self, self.problems, self.seeds)
 
 
 def validate(
@@ -187,7 +197,7 @@ def validate(
         )
         for number, (problem, hypothesis, (mine, theirs)) in enumerate(zip(problems, hypotheses, sides, strict=True))
     )
-    return Validation(new.label, old.label, score, alpha, answers)
+    return Validation(new.label, old.label, score, alpha, answers, tuple(problems))
 
 
 def _crossed(
@@ -227,7 +237,7 @@ def _crossed(
         )
         for question, hypothesis, (mine, theirs) in zip(questions, found, kept, strict=True)
     )
-    return Validation(new.label, old.label, score, alpha, answers)
+    return Validation(new.label, old.label, score, alpha, answers, tuple(problems))
 
 
 def _differences(problem: Problem, new: Floats, old: Floats, score: str) -> Floats:

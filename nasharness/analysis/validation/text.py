@@ -123,5 +123,5 @@ def _verdict(answer: Answer) -> str:
 
 def as_dict(validation: Validation) -> dict[str, Any]:
     """The answers as plain values, for JSON."""
-    plain: dict[str, Any] = layout.json_ready(validation)
-    return plain | {"verdict": validation.verdict, "cells": plain.pop("answers")}
+    names = ("new", "old", "score", "alpha", "verdict")
+    return {name: getattr(validation, name) for name in names} | {"cells": layout.json_ready(validation.answers)}
