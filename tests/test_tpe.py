@@ -10,6 +10,7 @@ from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search import Problem, registry
 from nasharness.search.run import make_task
+from nasharness.studies import Plan
 
 optuna = pytest.importorskip("optuna")
 
@@ -114,3 +115,9 @@ def test_without_optuna_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install .*\[peers\]"):
         nasharness.run("optuna", table="embedded", evaluations=5)
+
+
+def test_a_study_of_all_algorithms_has_our_tpe_and_not_optunas():
+    names = [choice.name for choice in Plan.create(algorithms="all", runs=1, evaluations=5).algorithms]
+    assert "tpe" in names
+    assert "optuna" not in names

@@ -195,9 +195,13 @@ def read_plan(path: str | os.PathLike[str], **changes: Any) -> Plan:
 
 
 def multi_trial(space: Space) -> list[str]:
-    """Names of every registered multi-trial algorithm that works on ``space``, less those that read a whole table."""
+    """Names of every registered multi-trial algorithm of ours or of plug-ins that works on ``space``.
+
+    Less those that read a whole table, and those that are another package's searches.
+    """
     records = [registry.get(name) for name in registry.names(kind=registry.MULTI_TRIAL)]
-    return [record.name for record in records if "whole-signal" not in record.needs and not record.unfit(space)]
+    left_out = {"whole-signal", "outside"}
+    return [record.name for record in records if not left_out & set(record.needs) and not record.unfit(space)]
 
 
 def measured_datasets(space: Space, given: Mapping[str, Any], lines: Lines | None = None) -> list[str]:
