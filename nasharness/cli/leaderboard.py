@@ -63,13 +63,16 @@ def command(
             speed: dict[str, tuple[int, float]] = {}
             for budget in sorted(whole_numbers("--evaluations", evaluations)):
                 name = "-".join((space, table, str(budget), start.replace(":", "")))
-                plan, reasons = _plan(
-                    algo, space, table, datasets, budget, start, realisations, runs, speed, most, slow, name
-                )
+                folder = out / "studies" / name
+                plan = _there(folder, runs, realisations)
+                reasons: dict[str, str] = {}
+                if plan is None:
+                    plan, reasons = _plan(
+                        algo, space, table, datasets, budget, start, realisations, runs, speed, most, slow, name
+                    )
                 if plan is None:
                     continue
                 slow |= reasons
-                folder = out / "studies" / name
                 click.echo(f"{name}: {len(plan.algorithms)} algorithms", err=True)
                 progress = Progress("runs")
                 run_study(plan, folder, jobs=jobs, resume=(folder / "study.json").exists(), progress=progress)
@@ -110,6 +113,25 @@ def _tables(asked: list[str] | None) -> list[tuple[str, str, list[str]]]:
         if good:
             found.append((row["space"], row["name"], good))
     return found
+
+
+def _there(folder: Path, runs: int, realisations: int) -> Any:
+    """The plan of a study that was begun, which goes on as it was planned; None where there is none.
+
+    Raises UsageError for one of other runs or realisations.
+    """
+    from nasharness.studies import Plan
+    from nasharness.studies.folder import read_meta
+
+    if not (folder / "study.json").exists():
+        return None
+    plan = Plan.create(**{key: value for key, value in read_meta(folder)["plan"].items() if value is not None})
+    if plan.runs != runs or plan.realisations not in (None, str(realisations)):
+        raise UsageError(
+            f"{folder} has {plan.runs} runs on {plan.realisations or 1} realisations; go on with as many, or choose "
+            "another --out"
+        )
+    return plan
 
 
 def _plan(
