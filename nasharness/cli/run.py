@@ -59,7 +59,8 @@ class Run(ModalCommand):
 @of_supernet("--epochs", type=int, metavar="N", help="Epochs of training (75; 100 for NAME.paper).")
 @of_supernet("--batch", type=int, metavar="N", help="Images in a batch (64).")
 @of_supernet("--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1; paper 0.025).")
-@of_supernet("--channels", type=int, metavar="C", help="Channels of the first stage of tss (16).")
+@of_supernet("--channels", type=int, metavar="C", help="Channels of the first stage of tss (16), mobile's stem (8).")
+@of_supernet("--device-cost", metavar="NAME", help="Device whose latency counts in the loss (pixel1; single-path).")
 @of_supernet("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper: 5 on tss).")
 @of_supernet("--device", metavar="NAME,...", help="cpu, cuda, cuda:1, mps; several: a run on each (default: GPUs).")
 @of_supernet("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32.")
@@ -120,9 +121,18 @@ def command(
         record.require(registry.ONE_SHOT)
         if "images" not in training:
             record.require(registry.MULTI_TRIAL)  # which says that images are missing
+        if "limits" in searching and "cost_weight" in record.defaults:
+            raise UsageError(
+                f"--limit: {algo} weighs the cost and cannot promise a limit; raise or lower --set cost_weight=NUMBER "
+                f"({record.defaults['cost_weight']:g}) until the latency that each epoch prints keeps it"
+            )
         refuse(searching, f"{algo} trains a supernet and asks no table; use --epochs for how long")
         from nasharness.cli.run_one_shot import train
 
+        if "device_cost" in training:
+            if "device_cost" not in record.defaults:
+                raise UsageError(f"--device-cost: {algo} counts no cost of a device; single-path does")
+            asked["settings"] = assignments | {"device_cost": training.pop("device_cost")}
         train(
             algo,
             space,

@@ -46,7 +46,9 @@ def train(
         return
     click.echo(render(result, ascii=ascii_only()))
     click.echo(f"written    {written if written is not None else 'nothing; --out DIR keeps everything'}")
-    if written is not None:
+    if written is not None and judge.problem is None:
+        click.echo(f"next       nasharness retrain --winner {written}   what the winner reaches by itself")
+    elif written is not None:
         click.echo(f"next       nasharness validate --supernet {written}   how well the shared weights rank")
 
 

@@ -108,6 +108,14 @@ class OneShot:
         """Say which operations or widths the shared weights are trained through in this step."""
         raise NotImplementedError(f"{type(self).__name__}.gates is missing: return the gates of a weight step")
 
+    def penalty(self, step: Step) -> torch.Tensor | None:
+        """What is added to the loss of a weight step, a number with its graph; None, the default, for nothing.
+
+        Asked after the forward pass through what ``gates`` returned. The gradient reaches the algorithm's own parameters
+        in the same backward pass.
+        """
+        return None
+
     def search_step(self, step: Step) -> dict[str, float]:
         """Learn about architectures, after the weight step; return numbers to log. The default learns nothing."""
         return {}
@@ -116,9 +124,16 @@ class OneShot:
         """Do what is done once an epoch. Return numbers worth logging. The default does nothing."""
         return {}
 
-    def derive(self) -> int:
-        """Return the index of the architecture that would be the answer now. Changes nothing of the search."""
-        raise NotImplementedError(f"{type(self).__name__}.derive is missing: return an architecture's index")
+    def remark(self) -> str:
+        """A few words for the line of the epoch that ``end_epoch`` ended; none by default."""
+        return ""
+
+    def derive(self) -> Any:
+        """Return the architecture that would be the answer now. Changes nothing of the search.
+
+        Its index where the space has indices, else its choices ``[positions]``.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.derive is missing: return an architecture")
 
     def probabilities(self) -> Floats | None:
         """The distribution over options, float64 ``[positions, options]``, or None where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,8 +58,8 @@ class Supernet(nn.Module):
         """Gates of one architecture drawn uniformly, the same in every cell."""
         return self.gates_of(int(self.space.sample_index(rng.random())))
 
-    def gates_of(self, arch: int) -> Gates:
-        """The gates of a single architecture, by index: what its standalone network would compute."""
+    def gates_of(self, arch: Any) -> Gates:
+        """The gates of a single architecture, an index or choices: what its standalone network would compute."""
         raise NotImplementedError
 
     @torch.inference_mode()
@@ -75,7 +76,7 @@ class Supernet(nn.Module):
     @torch.inference_mode()
     def logits(self, images: Tensor, archs: ArrayLike) -> Tensor:
         """Logits ``[n, batch, classes]`` of architectures ``[n]`` on one batch of images, in evaluation mode."""
-        rows: list[Tensor | None] = [None] * np.size(archs)
+        rows: list[Tensor | None] = [None] * len(np.reshape(archs, (-1, *self.space.arch_shape)))
         for places, logits in self.each(images, archs):
             for place in places:
                 rows[place] = logits

@@ -16,14 +16,17 @@ def check_space(space: str) -> None:
         )
 
 
-def build(space: str, classes: int, *, channels: int, cells: int, generator: torch.Generator) -> Supernet:
+def build(
+    space: str, classes: int, *, channels: int, cells: int, generator: torch.Generator, side: int = 32
+) -> Supernet:
     """Make the supernet of ``space`` for so many classes, its weights drawn from ``generator``; on the CPU.
 
     ``channels``, ``cells``: of the first stage, and of every stage. sss takes no ``channels``: widths are what it
-    searches. Raises UsageError for a space that has none.
+    searches; mobile takes those of its stem, and no ``cells``. ``side``: of the images, which mobile's strides are
+    fitted to. Raises UsageError for a space that has none.
     """
     check_space(space)
-    return _BUILDERS[space](classes, channels, cells, generator)
+    return _BUILDERS[space](classes, channels, cells, generator, side)
 
 
 def least_weights(space: str, *, channels: int, cells: int) -> int:
@@ -31,19 +34,27 @@ def least_weights(space: str, *, channels: int, cells: int) -> int:
     return cells * (500 * channels**2 if space in _BY_CHANNELS else 1)
 
 
-def _topology(classes: int, channels: int, cells: int, generator: torch.Generator) -> Supernet:
+def _topology(classes: int, channels: int, cells: int, generator: torch.Generator, side: int) -> Supernet:
     from nasharness.supernets.tss import TssSupernet
 
     return TssSupernet(classes, channels=channels, cells=cells, generator=generator)
 
 
-def _sizes(classes: int, channels: int, cells: int, generator: torch.Generator) -> Supernet:
+def _sizes(classes: int, channels: int, cells: int, generator: torch.Generator, side: int) -> Supernet:
     from nasharness.supernets.sss import SssSupernet
 
     return SssSupernet(classes, cells=cells, generator=generator)
 
 
-_BUILDERS = {"tss": _topology, "sss": _sizes}
+def _kernels(classes: int, channels: int, cells: int, generator: torch.Generator, side: int) -> Supernet:
+    from nasharness.supernets.mobile import MobileSupernet
+
+    return MobileSupernet(classes, channels=channels, side=side, generator=generator)
+
+
+_BUILDERS = {"tss": _topology, "sss": _sizes, "mobile": _kernels}
+#: channels of the stem of spaces whose layers are not cells: by default, and as published
+STEMS = {"mobile": (8, 32)}
 #: spaces whose supernets take ``channels``
 _BY_CHANNELS = ("tss",)
 #: spaces that have a supernet

@@ -62,11 +62,11 @@ class Judge:
         """The best final metric of the space, percent; NaN without a table."""
         return float("nan") if self.truth is None else self.truth.optimum
 
-    def final(self, arch: int) -> float | None:
-        """Final metric of an architecture, percent; None without a table."""
+    def final(self, arch: Any) -> float | None:
+        """Final metric of an architecture, an index or choices, percent; None without a table."""
         return None if self.truth is None else float(self.truth.score(np.int32(arch)))
 
-    def standing(self, arch: int) -> Standing | None:
+    def standing(self, arch: Any) -> Standing | None:
         """Where an architecture stands; None without a table."""
         final = self.final(arch)
         if final is None:

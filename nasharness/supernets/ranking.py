@@ -42,14 +42,14 @@ def rank(
     progress: Callable[[int, int], None] | None = None,
     total: int = 0,
 ) -> Scores:
-    """Return the scores of architectures ``[n]``.
+    """Return the scores of architectures ``[n]``, or ``[n, positions]`` where the space has no indices.
 
     ``batches``: images and labels, on the network's device; all architectures see all of them, and each batch is gone
     through once. ``progress(done, total)`` counts architectures times batches, of ``total`` batches (0: unknown).
 
     Raises `UsageError` where there are no images.
     """
-    asked = np.asarray(archs).ravel()
+    asked = np.reshape(archs, (-1, *net.space.arch_shape))
     sums = np.zeros((len(asked), len(Scores._fields)))
     images_seen = done = 0
     for images, labels in batches:

@@ -10,6 +10,7 @@ from nasharness import spaces
 from nasharness.errors import UsageError, whole
 from nasharness.search.one_shot import NATS_ONE_SHOT
 from nasharness.search.registry import Record
+from nasharness.supernets.build import STEMS
 
 #: Good on two processor cores within minutes: one cell a stage instead of five, and a learning rate at which shared
 #: weights rank cells after tens of epochs instead of hundreds. Architectures are scored on half as many images, by a
@@ -26,7 +27,8 @@ def as_published(algorithm: str) -> bool:
 class SupernetRecipe:
     """SGD on the shared weights, its rate ``lr`` falling to ``lr_end`` along a cosine, step by step.
 
-    ``channels``, ``cells``: of the supernet; ``channels`` of tss alone, sss has its widths. ``batch``: images for the
+    ``channels``, ``cells``: of the supernet; ``channels`` of tss, and of the stem of mobile; sss has
+    its widths. ``batch``: images for the
     weights, and as many for the architecture. ``validation_batch``: images that score an architecture.
     """
 
@@ -50,6 +52,8 @@ class SupernetRecipe:
         recipe = dict(NATS_ONE_SHOT if as_published(record.name) else FAST)
         if spaces.get(space).ordinal:
             recipe["cells"] = 1
+        if space in STEMS:
+            recipe |= {"cells": 1, "channels": STEMS[space][as_published(record.name)]}
         given = {key: value for key, value in changes.items() if value is not None}
         if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning
             given["lr_end"] = min(recipe["lr_end"], float(given["lr"]))

@@ -17,7 +17,7 @@ from nasharness.search import registry
 from nasharness.search.registry import ONE_SHOT, Record
 from nasharness.spaces.nats import DATASETS
 from nasharness.studies.folder import read_meta, refuse_others
-from nasharness.supernets.build import check_space
+from nasharness.supernets.build import STEMS, check_space
 from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.supernets.session import CHECKPOINT, Session
 from nasharness.training import device as devices
@@ -101,6 +101,8 @@ class OneShotRequest:
             raise UsageError(
                 f"--channels {recipe['channels']}: {space} has none, widths are what it searches; use --cells"
             )
+        if space in STEMS and recipe.get("cells") is not None:
+            raise UsageError(f"--cells {recipe['cells']}: {space} has no cells, its layers are given; use --channels")
         asked = SupernetRecipe.of(record, space, **recipe)
         where = _devices(device, runs)
         for name in where:
@@ -175,6 +177,8 @@ def check_images(images: ImageSet, dataset: str) -> tuple[str, ...]:
 
     Raises UsageError where they are plainly of another data set. ``digits`` may stand in for any.
     """
+    if dataset not in DATASETS:  # of which there is no table
+        return (f"the networks are those of {dataset} at the scale of --channels, trained on {images.name}",)
     if images.name == STAND_IN:
         return (f"the images are {STAND_IN}, the table is of {dataset}: good for trying out, and for nothing else",)
     classes, side = DATASETS[dataset]

@@ -15,7 +15,7 @@ from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.search.interval import summarise
 from nasharness.search.result import provenance
-from nasharness.search.winner import Candidate, candidates
+from nasharness.search.winner import Candidate, candidates, named
 from nasharness.spaces.base import Indices
 from nasharness.supernets.judge import Judge, Standing
 from nasharness.supernets.request import SIGNAL, OneShotRequest
@@ -39,8 +39,8 @@ class Trained:
     resumed_elsewhere: str = ""
 
     @property
-    def arch(self) -> int:
-        """The algorithm's answer: what it derived after the last epoch."""
+    def arch(self) -> Any:
+        """The algorithm's answer, an index or choices: what it derived after the last epoch."""
         arch = self.epochs[-1].arch
         if arch is None:
             raise ValueError("the last epoch derived no architecture")
@@ -66,7 +66,7 @@ class OneShotResult:
 
     @property
     def derived(self) -> Indices:
-        """What each run derived at its end, int32 ``[runs]``."""
+        """What each run derived at its end, int32 ``[runs, *arch_shape]``."""
         return np.array([run.arch for run in self.runs], dtype=np.int32)
 
     @property
@@ -85,13 +85,13 @@ class OneShotResult:
             self.derived,
             signal,
             self.derived,
-            lambda arch: np.nan if (known := final(int(arch))) is None else known,
+            lambda arch: np.nan if (known := final(arch)) is None else known,
         )
 
     @property
-    def winner(self) -> int:
-        """The architecture of the first candidate: of what the runs derived, the best by signal."""
-        return int(self.candidates[0].arch)
+    def winner(self) -> Any:
+        """The architecture of the first candidate, an index or choices: of what was derived, the best by signal."""
+        return self.candidates[0].arch
 
     @property
     def standings(self) -> list[Standing]:
@@ -145,7 +145,7 @@ class OneShotResult:
             **self.hardware(),
             "winner": self.candidates[0].as_dict(space),
             "candidates": [one.as_dict(space) for one in self.candidates],
-            "derived": [{"seed": run.seed, "index": run.arch, "arch": space.string(run.arch)} for run in self.runs],
+            "derived": [{"seed": run.seed, **named(space, run.arch)} for run in self.runs],
             "final": scored,
             "recommended": scored,
             "regret": None if regret is None else {"mean": regret["mean"], "ci95": regret["ci95"]},

@@ -28,6 +28,7 @@ from nasharness.search.one_shot import OneShotTask, Step
 from nasharness.search.registry import Record
 from nasharness.search.run import named
 from nasharness.spaces.base import Floats
+from nasharness.spaces.nats import DATASETS
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.build import build
 from nasharness.supernets.ranking import rank
@@ -54,7 +55,8 @@ class Epoch:
     architecture's distribution, nats a position, None where there is none. ``left``: options still in play, of how
     many. ``arch``: the derived architecture, ``signal`` its accuracy in percent with the shared weights on held-out
     images; None in an epoch without a derivation. ``seconds``: real ones, since the run began. ``numbers``: what the
-    algorithm wants logged, means over the epoch.
+    algorithm wants logged, means over the epoch; ``remark``: what it says of the
+    epoch in words.
     """
 
     epoch: int
@@ -64,16 +66,19 @@ class Epoch:
     lr: float
     entropy: float | None
     left: tuple[int, int] | None
-    arch: int | None
+    arch: int | list[int] | None
     signal: float | None
     seconds: float
     images_per_second: float
     numbers: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
 
     def row(self) -> dict[str, Any]:
         """Plain values, one level deep: a row of the journal."""
         row: dict[str, Any] = asdict(self)
         numbers, left = row.pop("numbers"), row.pop("left")
+        if not self.remark:
+            del row["remark"]
         return {**row, "left": None if left is None else left[0], **numbers}
 
 
@@ -128,9 +133,10 @@ class Session:
                 images.classes,
                 channels=recipe.channels,
                 cells=recipe.cells,
+                side=images.side,
                 generator=streams.torch_stream(seed, streams.BEFORE, streams.WEIGHTS),
             ).to(device)
-            self.net.published = as_published(record.name)
+            self.net.published = as_published(record.name) and dataset in DATASETS
             self._weights, self._arch = (
                 DeviceImages(x, y, images.mean, images.std, device, flip=images.mirrored)
                 for x, y in (split.weights, split.arch)
@@ -246,13 +252,14 @@ class Session:
             with self._autocast():
                 logits = self.net(images, gates)
                 loss = functional.cross_entropy(logits.float(), labels)
+            penalty = self.algorithm.penalty(now)
             losses[step] = loss.detach()
             right += (logits.detach().argmax(1) == labels).sum()
             if self.device.type == "cpu" or (step + 1) % LOOK_EVERY == 0 or step + 1 == steps:
                 self._check(losses, looked, step + 1, epoch)
                 looked = step + 1
             self.optimiser.zero_grad(set_to_none=False)  # see above
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             _collect(numbers, self.algorithm.search_step(now))
             if watch is not None:
@@ -279,6 +286,7 @@ class Session:
             seconds=(self.rows[-1].seconds if self.rows else 0.0) + time.perf_counter() - began,
             images_per_second=steps * batch / training,
             numbers=means,
+            remark=self.algorithm.remark(),
         )
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -296,12 +304,12 @@ class Session:
         for one, other in zip(weights, arch, strict=True):
             yield *one, *other
 
-    def _derive(self, epoch: int) -> tuple[int, float]:
+    def _derive(self, epoch: int) -> tuple[int | list[int], float]:
         """The architecture that would be the answer now, and its accuracy on held-out images, percent."""
         self._reseed(epoch, streams.DERIVE, streams.DERIVE_SCORES)
         arch = self.algorithm.derive()
-        index = int(arch)
-        if not 0 <= index < self.space.size:
+        index: int | list[int] = self.space.choices(arch).tolist() if self.space.arch_shape else int(arch)
+        if isinstance(index, int) and not 0 <= index < self.space.size:
             raise UsageError(
                 f"{self.record.name} derived architecture {arch!r}; expected an index, 0 to {self.space.size - 1}"
             )
@@ -311,7 +319,7 @@ class Session:
 
     def _score(self, archs: ArrayLike, fresh: bool) -> Floats:
         """``OneShotTask.score``."""
-        wanted = np.atleast_1d(np.asarray(archs, dtype=np.int64))
+        wanted = np.reshape(archs, (-1, *self.space.arch_shape)).astype(np.int64)
         if not fresh:
             return self._rated(*self._validation_images(), wanted)
         return np.array([self._rated(*self._validation_images(), [arch])[0] for arch in wanted], dtype=np.float64)

@@ -110,10 +110,11 @@ def cell(result: OneShotResult) -> dict[str, Any]:
 def rows(result: OneShotResult) -> dict[str, Any]:
     """What each run derived after its epochs, and its end, as columns of a shard."""
     made: list[tuple[Any, ...]] = []
+    none = np.full(spaces.get(result.request.space).arch_shape, -1)
     for run in result.runs:
         for epoch in run.epochs:
             if epoch.arch is not None:
-                made.append((run.seed, epoch.epoch, epoch.seconds, epoch.signal, epoch.arch, False, -1, np.nan, -1))
+                made.append((run.seed, epoch.epoch, epoch.seconds, epoch.signal, epoch.arch, False, none, np.nan, -1))
         end, score = run.epochs[-1], result.judge.final(run.arch)
         made.append((run.seed, end.epoch, end.seconds, end.signal, run.arch, True, run.arch, score, 0))
     names = ("seed", "step", "simulated_seconds", "signal", "incumbent", "last", "recommended", "recommended_final",
@@ -123,7 +124,7 @@ def rows(result: OneShotResult) -> dict[str, Any]:
         name: np.array(values, dtype=kind)  # None becomes NaN
         for name, kind, values in zip(names, kinds, zip(*made, strict=True), strict=True)
     }
-    columns["final"] = np.array([result.judge.final(int(arch)) for arch in columns["incumbent"]], dtype=np.float64)
+    columns["final"] = np.array([result.judge.final(arch) for arch in columns["incumbent"]], dtype=np.float64)
     nothing = np.full(len(columns["final"]), np.nan)
     absent = ("hypervolume", "igd_plus", "signal_regret", "recommended_signal_regret")  # there is no signal's maximum
     return columns | dict.fromkeys(absent, nothing)

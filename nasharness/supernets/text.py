@@ -8,6 +8,7 @@ from nasharness import spaces
 from nasharness.search.text import pairs, spread
 from nasharness.search.winner import lines as other_candidates
 from nasharness.search.winner import words
+from nasharness.supernets.build import STEMS
 from nasharness.supernets.judge import Judge
 from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult
@@ -25,6 +26,8 @@ def header(request: OneShotRequest, judge: Judge) -> str:
         table = f"{found.name}: {found.version}, checksum {found.checksum[:12]}; judged by {judge.problem.final}"
     size = f"{recipe.channels} channels, " if not space.ordinal else ""
     stages = f"{size}{recipe.cells} cell{'s' if recipe.cells > 1 else ''} a stage"
+    if space.name in STEMS:
+        stages = f"{len(space.sizes)} layers, {recipe.channels} channels in the stem"
     lines = [
         f"space      {space.name} ({space.size:,} architectures), data set {request.dataset}",
         f"images     {request.images.name}: {request.images.source}",
@@ -50,11 +53,13 @@ def line(epoch: Epoch, final: float | None, space: str, dataset: str) -> str:
     if epoch.left is not None:
         parts.append(f"options {epoch.left[0]}/{epoch.left[1]}")
     if epoch.arch is not None:
-        parts.append(f"derived {epoch.arch}")
+        parts.append(f"derived {epoch.arch}" if isinstance(epoch.arch, int) else f"signal {epoch.signal:.1f} %")
         if final is not None:
             parts.append(f"{dataset} {final:.2f} %")
     parts += [f"{epoch.images_per_second:,.0f} images/s", f"{epoch.seconds:.1f} s"]
-    if epoch.arch is not None:
+    if epoch.remark:
+        parts.append(epoch.remark)
+    elif epoch.arch is not None:
         parts.append(spaces.get(space).string(epoch.arch))
     return "  ".join(parts)
 
@@ -65,9 +70,10 @@ def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - a
     space = spaces.get(request.space)
     others = other_candidates(result.candidates, space, len(result.runs), " %")
     seeds = f"seed {request.seeds[0]}" if len(result.runs) == 1 else f"seeds {request.seeds[0]} to {request.seeds[-1]}"
+    index = "" if space.arch_shape else f"index {result.winner}: "
     lines = [
         f"winner     {summary['winner']['arch']}",
-        f"           index {result.winner}: {words(result.candidates[0], len(result.runs), ' %')}",
+        f"           {index}{words(result.candidates[0], len(result.runs), ' %')}",
         "",
         *("  " + line for line in space.draw(result.winner, ascii=ascii).splitlines()),
         "",
