@@ -58,7 +58,9 @@ class Run(ModalCommand):
 @of_supernet("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split instead.")
 @of_supernet("--epochs", type=int, metavar="N", help="Epochs of training (75; 100 for NAME.paper).")
 @of_supernet("--batch", type=int, metavar="N", help="Images in a batch (64).")
-@of_supernet("--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1; paper 0.025).")
+@of_supernet(
+    "--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1, mobile 0.05; paper 0.025)."
+)
 @of_supernet("--channels", type=int, metavar="C", help="Channels of the first stage of tss (16), mobile's stem (8).")
 @of_supernet("--device-cost", metavar="NAME", help="Device whose latency counts in the loss (pixel1; single-path).")
 @of_supernet("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper: 5 on tss).")

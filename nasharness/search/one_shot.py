@@ -111,8 +111,8 @@ class OneShot:
     def penalty(self, step: Step) -> torch.Tensor | None:
         """What is added to the loss of a weight step, a number with its graph; None, the default, for nothing.
 
-        Asked after the forward pass through what ``gates`` returned. The gradient reaches the algorithm's own parameters
-        in the same backward pass.
+        Asked after the forward pass through what ``gates`` returned. Its gradient reaches the algorithm's own
+        parameters in the same backward pass.
         """
         return None
 

@@ -55,6 +55,8 @@ def _kernels(classes: int, channels: int, cells: int, generator: torch.Generator
 _BUILDERS = {"tss": _topology, "sss": _sizes, "mobile": _kernels}
 #: channels of the stem of spaces whose layers are not cells: by default, and as published
 STEMS = {"mobile": (8, 32)}
+#: learning rate of the weights of such deep networks at first
+STEMS_LR = 0.05
 #: spaces whose supernets take ``channels``
 _BY_CHANNELS = ("tss",)
 #: spaces that have a supernet

@@ -128,11 +128,11 @@ class MobileSupernet(Supernet):
     def searched(self) -> list[Inverted]:
         """The layers that are chosen."""
         before = len(self.macro.before)
-        return [cast(Inverted, layer) for layer in self.whole.layers[before : before + self.layers]]
+        return cast("list[Inverted]", list(self.whole.layers)[before : before + self.layers])
 
     def kernels(self, gates: Relaxed) -> list[Superkernel]:
         """What the gates keep of each layer's kernel."""
-        factors = [None] * self.layers if gates.factors is None else gates.factors
+        factors = (None,) * self.layers if gates.factors is None else gates.factors.unbind()
         return [
             superkernel(layer.depthwise[0].weight, thresholds, factor, droppable)  # type: ignore[arg-type]
             for layer, thresholds, factor, droppable in zip(
@@ -170,7 +170,7 @@ class MobileSupernet(Supernet):
 
     def uniform_gates(self, rng: np.random.Generator) -> Chosen:
         """See `Supernet.uniform_gates`."""
-        return self.gates_of(self.space.sample(rng.random(self.layers)))  # type: ignore[attr-defined]
+        return self.gates_of(self.space.sample(rng.random(self.layers)))
 
     @torch.inference_mode()
     def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:

@@ -10,7 +10,7 @@ from nasharness import spaces
 from nasharness.errors import UsageError, whole
 from nasharness.search.one_shot import NATS_ONE_SHOT
 from nasharness.search.registry import Record
-from nasharness.supernets.build import STEMS
+from nasharness.supernets.build import STEMS, STEMS_LR
 
 #: Good on two processor cores within minutes: one cell a stage instead of five, and a learning rate at which shared
 #: weights rank cells after tens of epochs instead of hundreds. Architectures are scored on half as many images, by a
@@ -54,6 +54,7 @@ class SupernetRecipe:
             recipe["cells"] = 1
         if space in STEMS:
             recipe |= {"cells": 1, "channels": STEMS[space][as_published(record.name)]}
+            recipe["lr"] = min(recipe["lr"], STEMS_LR)
         given = {key: value for key, value in changes.items() if value is not None}
         if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning
             given["lr_end"] = min(recipe["lr_end"], float(given["lr"]))
