@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from nasharness.algorithms.policy_search import require
-from nasharness.algorithms.single_path_table import CITATION
 
 from nasharness.errors import UsageError, unknown
 from nasharness.search import register
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 @register(
     "single-path",
-    citation=CITATION,
+    citation="Stamoulis et al., Single-Path NAS, ECML-PKDD 2019, arXiv 1904.02877",
     kind="one-shot",
     spaces=("mobile",),
     variants={
@@ -70,10 +68,14 @@ class SinglePathImages(OneShot):
         lr: float = 0.2,
     ) -> None:
         super().__init__(task)
-        require(self, 0 <= cost_weight < float("inf"), "cost_weight", cost_weight, "a number of at least 0")
-        require(self, 0 <= warmup < 1, "warmup", warmup, "at least 0 and less than 1")
-        require(self, 0 < keep <= 1, "keep", keep, "more than 0 and at most 1")
-        require(self, 0 < lr < float("inf"), "lr", lr, "more than 0")
+        for name, value, met, expected in (
+            ("cost_weight", cost_weight, 0 <= cost_weight < float("inf"), "a number of at least 0"),
+            ("warmup", warmup, 0 <= warmup < 1, "at least 0 and less than 1"),
+            ("keep", keep, 0 < keep <= 1, "more than 0 and at most 1"),
+            ("lr", lr, 0 < lr < float("inf"), "a number above 0"),
+        ):
+            if not met:
+                raise UsageError(f"single-path: {name} = {value}: expected {expected}")
         import torch
 
         self._cost_weight, self._keep = cost_weight, keep
