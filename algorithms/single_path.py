@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from nasharness.errors import UsageError, unknown
 from nasharness.search import register
 from nasharness.search.one_shot import OneShot, OneShotTask, Step
@@ -57,6 +55,8 @@ class SinglePathImages(OneShot):
     average of weights (docs/reproduction/single-path-nas.md#on-images).
     """
 
+    _shown: list[int] | None = None
+
     def __init__(
         self,
         task: OneShotTask,
@@ -84,7 +84,6 @@ class SinglePathImages(OneShot):
         self._thresholds = torch.zeros((len(task.space.sizes), 3), device=task.device, requires_grad=True)
         self._adam = torch.optim.Adam([self._thresholds], lr=lr, betas=(0.9, 0.99), foreach=False)
         self._now: Any = None
-        self._shown: list[int] | None = None
         self._said = ""
 
     @property
@@ -126,7 +125,7 @@ class SinglePathImages(OneShot):
             relaxed = float(self._relaxed(Relaxed(self._thresholds)))
         row = self.derive()
         latency = float(self._latency(row))
-        self._said = ", ".join([f"latency {latency:.2f} ms", *self._flips(row)])
+        self._said = self.told(row, latency)
         self._shown = row.tolist()
         return {"latency_ms": latency, "relaxed_latency_ms": relaxed}
 
@@ -170,14 +169,17 @@ class SinglePathImages(OneShot):
 
         return relaxed_cost(self.supernet.decisions(gates), self._latency.layers, self._latency.fixed)
 
-    def _flips(self, row: Choices) -> list[str]:
-        """What is decided otherwise than an epoch ago: at first everything is kept."""
-        options: Any = self.space.options  # type: ignore[attr-defined]
-        before = self.space.choices([one.index("5x5-e6") for one in options] if self._shown is None else self._shown)
-        names = self.space.positions  # type: ignore[attr-defined]
-        return [
-            f"{names[at]} {options[at][before[at]]} > {options[at][row[at]]}" for at in np.flatnonzero(before != row)
-        ]
+    def told(self, row: Choices, latency: float) -> str:
+        """The latency, and what is decided otherwise than an epoch ago, where at first everything is kept."""
+        space: Any = self.space
+        before = self._shown or [options.index("5x5-e6") for options in space.options]
+        layers = zip(space.positions, space.options, before, row.tolist(), strict=True)
+        flips = [f"{name} {options[old]} > {options[new]}" for name, options, old, new in layers if old != new]
+        smallest = all(
+            "skip" not in options or options[one] == "skip" for options, one in zip(space.options, row, strict=True)
+        )
+        warning = "; all is left out that can be: lower cost_weight" if smallest else ""
+        return ", ".join([f"latency {latency:.2f} ms", *flips]) + warning
 
 
 def _prices(task: OneShotTask, device: str) -> Any:

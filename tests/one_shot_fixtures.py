@@ -7,6 +7,7 @@ import numpy as np
 from nasharness.images import load
 from nasharness.images.base import build
 from nasharness.search import registry
+from nasharness.spaces import get
 from nasharness.supernets.run import run_one_shot
 
 #: an epoch of these is four steps on 8x8 images
@@ -40,10 +41,11 @@ def made_up(name, classes, side=8, images=40):
     return build(name, part, part, source="noise", classes=classes)
 
 
-def run(algorithm="random.supernet", space="tss", dataset="cifar10", **options):
+def run(algorithm="random.supernet", space="tss", dataset=None, **options):
     """``run_one_shot`` with TINY settings on few digits."""
     defaults = registry.get(algorithm).defaults
     settings = {key: value for key, value in SMALL.items() if key in defaults}
-    tiny = {key: value for key, value in TINY.items() if key != "channels" or space == "tss"}
+    without = {"sss": ("channels",), "mobile": ("cells",)}.get(space, ())
+    tiny = {key: value for key, value in TINY.items() if key not in without}
     given = {"images": few_digits(), "device": "cpu", "settings": settings} | tiny | options
-    return run_one_shot(algorithm, space, dataset, **given)
+    return run_one_shot(algorithm, space, dataset or get(space).datasets[0], **given)

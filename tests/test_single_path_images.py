@@ -169,7 +169,18 @@ def test_strides_fit_small_images():
         assert fitted(published, side).shapes(side)[1] == 2
 
 
-OPTIONS = {"space": "mobile", "dataset": "ImageNet", "cells": None, "channels": 8}
+def test_a_cost_that_drops_everything_is_said(net):
+    from nasharness.algorithms.single_path import SinglePathImages
+
+    smallest = MOBILE.decoded(np.zeros((20, 3)))
+    search = object.__new__(SinglePathImages)
+    search.space = MOBILE
+    assert float(PRICES(smallest)) == pytest.approx(30.63, abs=0.005)
+    assert "lower cost_weight" in search.told(smallest, 30.63)
+    assert "lower cost_weight" not in search.told(PUBLISHED, 80.44)
+
+
+OPTIONS = {"space": "mobile", "channels": 8}
 
 
 def test_a_run_goes_on_bit_for_bit_and_its_winner_is_a_vector(tmp_path):
