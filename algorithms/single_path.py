@@ -81,8 +81,11 @@ class SinglePathImages(OneShot):
         self._cost_weight, self._keep = cost_weight, keep
         self._warm = int(warmup * task.epochs)
         self._latency = _prices(task, device_cost)
-        self._thresholds = torch.zeros((len(task.space.sizes), 3), device=task.device, requires_grad=True)
-        self._adam = torch.optim.Adam([self._thresholds], lr=lr, betas=(0.9, 0.99), foreach=False)
+        # slopes at great norms are tiny: as much precision as there is, and an epsilon that they do not vanish beside
+        dtype = torch.float32 if task.device.type == "mps" else torch.float64
+        self._thresholds = torch.zeros((len(task.space.sizes), 3), dtype=dtype, device=task.device, requires_grad=True)
+        eps = torch.finfo(dtype).tiny ** 0.5
+        self._adam = torch.optim.Adam([self._thresholds], lr=lr, betas=(0.9, 0.99), eps=eps, foreach=False)
         self._now: Any = None
         self._said = ""
 

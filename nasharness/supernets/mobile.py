@@ -51,9 +51,12 @@ class Chosen(Gates):
 
 
 def indicator(x: Tensor) -> Tensor:
-    """1 where ``x`` is not negative, else 0, with the gradient of a sigmoid."""
-    soft = torch.sigmoid(x)
-    return (x >= 0).to(x.dtype) - soft.detach() + soft
+    """1 where ``x`` is not negative, else 0, with the gradient of a sigmoid, however small that is."""
+    hard = (x >= 0).to(x.dtype)
+    # norms of 20 and more are common, where a sigmoid rounds to 1 and its slope to 0; that of its tail does not
+    sign = 2 * hard - 1
+    tail = torch.sigmoid(-x * sign)
+    return hard + (tail.detach() - tail) * sign
 
 
 class Superkernel(NamedTuple):
@@ -73,12 +76,17 @@ def superkernel(weight: Tensor, thresholds: Tensor, factors: Tensor | None, drop
     scale = (one, one, one) if factors is None else factors.to(weight.dtype)
     middle = functional.pad(weight[:, :, 1:-1, 1:-1], (1, 1, 1, 1))
     rest = weight - middle
-    ring = indicator(rest.norm() - thresholds[0]) * scale[0]
+    ring = _reached(rest, thresholds[0]) * scale[0]
     kernel = middle + ring * rest
     first, second = kernel.chunk(2)
-    wide = indicator(second.norm() - thresholds[2]) * scale[2]
-    kept = indicator(first.norm() - thresholds[1]) * scale[1] if droppable else one
+    wide = _reached(second, thresholds[2]) * scale[2]
+    kept = _reached(first, thresholds[1]) * scale[1] if droppable else one
     return Superkernel(kept * torch.cat([first, wide * second]), torch.stack([ring, kept, wide]))
+
+
+def _reached(part: Tensor, threshold: Tensor) -> Tensor:
+    """Whether the norm of ``part`` reaches its threshold, in the part's precision."""
+    return indicator(part.norm().to(threshold.dtype) - threshold).to(part.dtype)
 
 
 def relaxed_cost(decisions: Tensor, prices: Sequence[Floats], fixed: float) -> Tensor:
