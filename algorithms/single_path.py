@@ -61,7 +61,7 @@ class SinglePathImages(OneShot):
         self,
         task: OneShotTask,
         *,
-        cost_weight: float = 0.1,
+        cost_weight: float = 1.0,
         device_cost: str = "pixel1",
         warmup: float = 0.625,
         keep: float = 0.9,
