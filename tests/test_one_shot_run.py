@@ -223,7 +223,6 @@ def test_ctrl_c_while_an_epoch_is_shown_says_what_is_kept(tmp_path):
 
 KILLED = """
     import sys
-    import nasharness.algorithms.gdas
     from tests.one_shot_fixtures import run
 
     class Watch:
@@ -233,7 +232,7 @@ KILLED = """
         def epoch(self, seed, epoch, final):
             pass
 
-    run("gdas", out=sys.argv[1], watcher=Watch(), epochs=3)
+    run(*sys.argv[2:], out=sys.argv[1], watcher=Watch(), epochs=3)
 """
 
 
@@ -259,10 +258,11 @@ def test_preempted_it_says_what_is_kept_and_asks_to_be_started_again(tmp_path):
     assert process.returncode == 75
 
 
-def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path):
+@pytest.mark.parametrize("asked", [("gdas", "tss"), ("single-path", "mobile")])
+def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path, asked):
     root = Path(__file__).resolve().parents[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "killed")],
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "killed"), *asked],
         stdout=subprocess.PIPE,
         text=True,
         cwd=root,
@@ -275,8 +275,8 @@ def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path):
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     assert len(kept(tmp_path / "killed")["rows"]) == 1
-    run("gdas", out=tmp_path / "killed", resume=True, epochs=3)
-    run("gdas", out=tmp_path / "whole", epochs=3)
+    run(*asked, out=tmp_path / "killed", resume=True, epochs=3)
+    run(*asked, out=tmp_path / "whole", epochs=3)
     assert_equal(kept(tmp_path / "killed"), kept(tmp_path / "whole"))
 
 

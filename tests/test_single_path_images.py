@@ -180,14 +180,14 @@ def test_a_cost_that_drops_everything_is_said(net):
     assert "lower cost_weight" not in search.told(PUBLISHED, 80.44)
 
 
-OPTIONS = {"space": "mobile", "channels": 8}
+OPTIONS = {"space": "mobile", "channels": 8, "batch": 128}
 
 
 def test_a_run_goes_on_bit_for_bit_and_its_winner_is_a_vector(tmp_path):
-    settings = {"cost_weight": 5.0, "lr": 2.0, "warmup": 0.4}
+    settings = {"cost_weight": 5.0, "lr": 5.0, "warmup": 0.4}
     whole = run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "cut", watcher=Watch(stop=(3, 2)))
+        run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "cut", watcher=Watch(stop=(3, 1)))
     rest = run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "cut", resume=True)
     assert_equal(kept(tmp_path / "whole"), kept(tmp_path / "cut"))
     assert rest.winner.tolist() == whole.winner.tolist()
