@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     meanings={
         "cost_weight": "what ln(latency in ms) counts beside the cross-entropy, after the warm-up; at least 0; ours "
         "(the code: 1000 times 0.02 to 0.1)",
-        "device_cost": "device whose latency counts (nasharness list devices)",
+        "device_cost": "device whose latency counts; one of list devices, with a price a layer; the code's",
         "warmup": "share of the epochs in which the cost does not count and decisions are dropped out; 0 to less than "
         "1; the code's",
         "keep": "probability that a decision passes in the warm-up; more than 0 to 1; ours (single-path.paper: 0.6, "
