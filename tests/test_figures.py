@@ -121,6 +121,9 @@ def scores_along(truth, trajectories):
         arch = trajectories.ids[row, [step]]
         shown = trajectories.shown(np.array([row]), arch, np.array([step + 1]))
         scores[row, step:] = truth.score(arch, shown)[0]
+    for row, count in enumerate(trajectories.count):  # at its end a run is scored by what it was never shown
+        arch = trajectories.ids[row, [np.flatnonzero(improved[row])[-1]]]
+        scores[row, count - 1] = truth.score(arch, trajectories.shown(np.array([row]), arch))[0]
     return scores
 
 

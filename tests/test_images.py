@@ -481,9 +481,9 @@ def test_another_archive_than_the_published_is_not_kept(miniature, server, data_
     path, layouts = miniature
     server.files = {path.name: path.read_bytes()[:-1] + b"x"}
     for mirror in (server.url, path.parent):
-        with pytest.raises(DataError, match="MD5 is .*, expected"):
+        with pytest.raises(DataError, match="(MD5|SHA-256) is .*, expected"):
             fetch_images("cifar10", mirror=mirror, pause=0.01)
-    with pytest.raises(DataError, match="MD5 is .*, expected"):
+    with pytest.raises(DataError, match="(MD5|SHA-256) is .*, expected"):
         fetch_images("cifar10", mirror=server.url, layouts=layouts, pause=0.01)
     with pytest.raises(DataError, match="404"):
         fetch_images("cifar100", mirror=server.url, pause=0.01)

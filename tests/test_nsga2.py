@@ -54,6 +54,7 @@ def task(space, seeds, objectives=2, limit=None):
     return types.SimpleNamespace(
         space=space, streams=Streams(seeds), runs=len(seeds), seeds=np.asarray(seeds), several=objectives > 1,
         objectives=(None,) * objectives, excess=limit or (lambda ids: np.zeros(ids.shape[:2])),
+        start=lambda count, own: own(),
     )  # fmt: skip
 
 

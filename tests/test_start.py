@@ -52,7 +52,7 @@ def test_dense_is_the_full_network_and_its_removals():
     )
     assert set(full[1:]) <= set(TSS.neighbours(full[0]).tolist())
     assert len(full) == 19
-    begun = nasharness.run("autoshrink.pooled", synthetic_problem(evaluations=19)).trajectories.ids
+    begun = nasharness.run("dense-then-random", synthetic_problem(evaluations=19)).trajectories.ids
     assert set(begun[0].tolist()) == set(full.tolist())
     every = drawn("dense")
     assert (every[:, 0] == full[0]).all()

@@ -20,7 +20,6 @@ from nasharness.cli import cli
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.storage.sealed import seal
 from nasharness.studies import Plan, load, run_study
-from nasharness.studies.folder import Folder
 from nasharness.studies.local import WorkerError
 from nasharness.studies.run import StudyStoppedError
 from tests import study_fixtures
@@ -345,5 +344,15 @@ def test_ray_that_is_not_installed(plan, tmp_path, monkeypatch):
 
 
 def test_one_writer_at_a_time(plan, tmp_path):
-    with Folder(tmp_path / "study"), pytest.raises(UsageError, match="another process is writing"):
-        run_study(plan, tmp_path / "study")
+    held = "import sys; from nasharness.studies.folder import Folder\n"
+    held += "with Folder(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", held, tmp_path / "study"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="another process is writing"):
+            run_study(plan, tmp_path / "study")
+    finally:
+        other.communicate()
+    run_study(plan, tmp_path / "study")

@@ -12,6 +12,7 @@ import torch
 
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED
+from nasharness.storage.sealed import seal
 from nasharness.training import checkpoint
 from nasharness.training.distributed import World
 from nasharness.training.language import recipes
@@ -48,7 +49,7 @@ def test_learns_and_writes_its_record(corpus, tmp_path):
     lines = []
     record = retrain_text(options(corpus, tmp_path / "run", epochs=4, extra={"lr": "0.03"}), say=lines.append)
     assert record["valid_perplexity"] < 26 < 31  # guessing has 31
-    assert record == json.loads((tmp_path / "run" / "retrained.json").read_text())
+    assert seal(record) == json.loads((tmp_path / "run" / "retrained.json").read_text())
     assert [row["epoch"] for row in read(tmp_path / "run")] == [1, 2, 3, 4]
     assert record["params"] == 31 * 9 + 4 * 8**2 + 12 * 2 * 8**2
     assert f"{record['test_perplexity']:.2f} test (1 stream)" in line(record)

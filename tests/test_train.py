@@ -16,6 +16,7 @@ from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.images import split
 from nasharness.images.base import build
 from nasharness.nets.tss import TssNet
+from nasharness.storage.sealed import seal
 from nasharness.tables import open_table
 from nasharness.training import nats, nats_run, schedules
 from nasharness.training.batches import DeviceImages
@@ -81,7 +82,7 @@ def test_it_learns_and_says_what_it_did(whole):
     assert (made["arch"], made["dataset"], made["schedule"], made["seed"]) == (ARCH, "digits (validation)", 3, 0)
     assert made["train_s"] == pytest.approx(np.mean(columns["train_s"]))
     assert made["images"]["val"] == 287
-    assert json.loads((out / "result.json").read_text()) == json.loads(json.dumps(made))
+    assert json.loads((out / "result.json").read_text()) == seal(json.loads(json.dumps(made)))
     log = (out / "log.csv").read_text().splitlines()
     assert log[0].startswith("epoch,lr,train_loss,train_acc,val_loss,val_acc,test_loss,test_acc")
     assert len(log) == 4

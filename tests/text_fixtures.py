@@ -39,7 +39,7 @@ def options(data: Path, out: Path, *, recipe: str = "small", extra: dict[str, st
 
 def outcome(out: Path) -> tuple[list[dict], dict]:
     """Everything of a run that must not depend on interruptions."""
-    clock = ("seconds", "words_per_second", "memory_bytes")
+    clock = ("seconds", "words_per_second", "memory_bytes", "sha256")  # and the seal of what has them
     rows = [{key: value for key, value in row.items() if key not in clock} for row in read(out)]
     last = checkpoint.load(checkpoint.Keeper(out / "checkpoints").steps()[-1], kind="retrain-text")["trainer"]
     record = json.loads((out / "retrained.json").read_text())

@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _outermost(error, words)
     finally:
         leave_nothing_to_flush()
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code if isinstance(code, int | str) else 0)  # a script's text is printed, and 1 its code
 
 
 def _warn(
