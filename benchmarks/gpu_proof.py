@@ -203,8 +203,9 @@ def one_shot(proof: Proof) -> dict[str, Any]:
         space = "tss" if {"*", "tss"} & set(spaces) else spaces[0]
         out = proof.folder / f"one-shot-{name}"
         words = ["run", "--algo", name, "--space", space, "--images", images, "--epochs", 1, "--out", out]
-        words += ["--channels", channels] if space == "tss" else []  # others search their widths
-        words += ["--cells", cells if space == "tss" else 1, "--device", proof.device, "--precision", precision]
+        # sss searches its channels, and the layers of mobile are given
+        size = {"tss": ["--channels", channels, "--cells", cells], "sss": ["--cells", 1]}.get(space, [])
+        words += [*size, "--device", proof.device, "--precision", precision]
         began = time.perf_counter()
         told = proof.nasharness(*words, TORCH_LOGS="recompiles")
         row = log.read(out / "seed-0")[0]
