@@ -101,13 +101,13 @@ def command(
     context = click.get_current_context()
     searching, training, candidates = (given(context, mode) for mode in (TABLE, SUPERNET, CANDIDATES))
     record = registry.get(algo)
-    if space not in spaces.graph_names() and space not in spaces.names():
+    if not spaces.is_graphs(space):
         spaces.get(space)  # which names the nearest
     if out is not None:
         check_writable(out)
         click.get_current_context().with_resource(claimed(out, "a run"))
     asked: dict[str, Any] = {"runs": runs, "seed": seed, "settings": assignments, "out": out}
-    if space in spaces.graph_names():
+    if spaces.is_graphs(space):
         from nasharness.cli.run_shrink import search as shrink
 
         measured = searching | {name: value for name, value in (("table", table), ("final", final)) if value}
@@ -118,7 +118,8 @@ def command(
             )
         shrink(algo, space, asked, training | candidates | {"resume": resume}, as_json)
         return
-    refuse(candidates, "such options go with the spaces " + " and ".join(spaces.graph_names()))
+    if candidates:
+        refuse(candidates, "such options go with the spaces " + " and ".join(spaces.graph_names()))
     if record.kind == registry.ONE_SHOT or "images" in training:
         record.require(registry.ONE_SHOT)
         if "images" not in training:

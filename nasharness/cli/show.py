@@ -35,7 +35,7 @@ def command(arch: str, space: str | None, table: str | None, as_json: bool, png:
     if space is None and arch not in shrink_card.names():
         found = named.every().get(arch)
         space = found.name if found is not None else None
-    if space is None or space in spaces.graph_names():
+    if space is None or spaces.is_graphs(space):
         _graph(arch, space, table, as_json, png)
         return
     from nasharness.hardware import HOW_TO_GET

@@ -80,7 +80,7 @@ def run(
     chosen = record.settings(settings or {})
     batch = whole("batch", batch, 1)
     evaluator = problem.evaluator()
-    runs, seed = check_request(record, chosen, problem, evaluator, runs, seed)
+    runs, seed = check_size(record, problem, evaluator, runs, seed)
 
     parts: list[Searched] = []
     started = time.perf_counter()
@@ -271,12 +271,21 @@ def check_request(
 ) -> tuple[int, int]:
     """Return runs and seed as plain integers.
 
-    Raises UsageError for settings, a space or a number of runs that cannot be, before anything is searched.
+    Raises UsageError for settings, a space or a number of runs that cannot be, before anything is said or searched.
+    """
+    runs, seed = check_size(record, problem, evaluator, runs, seed)
+    with named(record):
+        record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
+    return runs, seed
+
+
+def check_size(record: Record, problem: Problem, evaluator: Evaluator, runs: int, seed: int) -> tuple[int, int]:
+    """Return runs and seed as plain integers. Raises UsageError as `check_request`, but for settings.
+
+    Those are refused where the algorithm is built, which is what a search begins with.
     """
     runs, seed = whole("runs", runs, 1), whole("seed", seed, 0)
     check_fit(record, problem, evaluator)
-    with named(record):
-        record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     needed = memory_needed(runs, problem, evaluator)
     have = memory()
     if needed > MEMORY_SHARE * have:

@@ -11,7 +11,7 @@ from nasharness.spaces.graph import LabelledGraph, Skeleton
 from nasharness.spaces.listed import FilledSpace, ListedSpace
 from nasharness.spaces.product import ChoiceSpace, ProductSpace
 from nasharness.spaces.protocol import Protocol
-from nasharness.spaces.registry import get, graph_names, graphs, names, register, registered
+from nasharness.spaces.registry import get, graph_names, graphs, is_graphs, names, register, registered
 from nasharness.spaces.shrink import GraphSpace
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "get",
     "graph_names",
     "graphs",
+    "is_graphs",
     "names",
     "register",
     "registered",

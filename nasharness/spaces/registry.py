@@ -66,6 +66,11 @@ def graph_names() -> list[str]:
     return [name for name in _registry.names() if _is_graphs(name)]
 
 
+def is_graphs(name: str) -> bool:
+    """Whether ``name`` is a space of graphs; imports no other space."""
+    return _registry.find(name) is not None and _is_graphs(name)
+
+
 def broken() -> dict[str, str]:
     """Entry points that cannot be imported, with the reason."""
     return _registry.broken()
@@ -96,10 +101,9 @@ def get(name: str) -> Space:
 
 def graphs(name: str) -> GraphSpace:
     """Return the space of graphs called ``name``; raises `UsageError` for an unknown name."""
-    found = _registry.find(name) if isinstance(name, str) else None
-    if found is None or not _is_graphs(name):
+    if not (isinstance(name, str) and is_graphs(name)):
         raise unknown("space of graphs", name, graph_names(), COMMAND)
-    made: GraphSpace = found
+    made: GraphSpace = _registry.records[name]
     return made
 
 

@@ -121,7 +121,7 @@ def _broken(text: str) -> str:
 
 def _space(space: Space | GraphSpace | str) -> Space | GraphSpace:
     if isinstance(space, str):
-        return spaces.graphs(space) if space in spaces.graph_names() else spaces.get(space)
+        return spaces.graphs(space) if spaces.is_graphs(space) else spaces.get(space)
     return space
 
 

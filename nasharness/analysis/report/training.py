@@ -69,7 +69,7 @@ def _box(training: Retraining, number: int) -> str:
 def _drawing(search: Search, prefix: str, source: str) -> str:
     title = f"Winner of {search}"
     try:
-        if search.space in spaces.graph_names():
+        if spaces.is_graphs(search.space):
             return pictures.svg(search.space, spaces.graphs(search.space).read(search.winner), prefix, title)
         if search.space in spaces.names():
             arch = search.winner.get("arch", search.winner.get("index"))
