@@ -259,8 +259,9 @@ class _State:
         trajectories = self.trajectories
         if self.clock_waits:
             for first in range(0, len(self.rows), _ROWS):
-                ids, clock = (each[first : first + _ROWS, :made] for each in (trajectories.ids, trajectories.clock))
-                np.add.accumulate(self.evaluator.cost(ids, 0), axis=1, out=clock)
+                some = slice(first, first + _ROWS), slice(made)
+                cost = self.evaluator.cost(trajectories.ids[some], 0)
+                np.add.accumulate(cost, axis=1, out=trajectories.clock[some])
             self.clock = trajectories.clock[:, made - 1].copy()
         values = self._own(trajectories.signal[:, :made], trajectories.epochs[:, :made])
         self._rank(values, trajectories.ids[:, :made])
