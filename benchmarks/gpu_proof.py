@@ -39,7 +39,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from nasharness.training import log  # noqa: E402
+from nasharness.runs import log  # noqa: E402
 
 #: width, batch and lengths of the recurrent stages; the published recipe's, and small ones
 RNN = {"full": (745, 64, (5, 12, 20, 35, 48, 55)), "toy": (24, 4, (5, 9))}

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from nasharness.cli.run import command
 from nasharness.cli.run_one_shot import Watch as Watch_
 from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
+from nasharness.runs import pool
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.one_shot import OneShot
@@ -310,22 +309,13 @@ def test_runs_on_several_devices_are_the_runs_in_turn(tmp_path):
             assert torch.allclose(one["net"][key], other["net"][key], atol=1e-4), key
 
 
+def _killed(worker, place, work):
+    worker.at = place
+    worker.process.kill()
+
+
 def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch):
-    class Dead:
-        """A pool whose process has been killed."""
-
-        def __init__(self, *_, **__):
-            pass
-
-        def submit(self, *_):
-            future = Future()
-            future.set_exception(BrokenProcessPool("terminated abruptly"))
-            return future
-
-        def shutdown(self, **_):
-            pass
-
-    monkeypatch.setattr("nasharness.supernets.run.ProcessPoolExecutor", Dead)
+    monkeypatch.setattr(pool._Worker, "give", _killed)
     with pytest.raises(DataError, match=r"process of a run died \(killed, or out of memory\); --resume goes on with"):
         run("gdas", runs=2, out=tmp_path, device="cpu,cpu")
 

@@ -24,7 +24,7 @@ from nasharness.search.winner import read_winner
 from nasharness.spaces import ChoiceSpace, registry
 from nasharness.studies import Plan, cells, load, run_study, write
 from nasharness.studies.folder import shard_note
-from nasharness.studies.local import in_process
+from nasharness.studies.local import in_processes
 from nasharness.studies.of_result import study_of
 from nasharness.studies.shard import NAMES, file_of
 from tests import study_fixtures
@@ -107,7 +107,8 @@ def test_shards_are_plain_parquet(whole):
 def test_same_bits_in_processes_and_in_any_order(plan, whole, tmp_path, monkeypatch):
     assert same(whole, run_study(plan, tmp_path / "jobs", jobs=2))
     monkeypatch.setattr(
-        "nasharness.studies.run.in_process", lambda shards, questions: in_process(list(reversed(shards)), questions)
+        "nasharness.studies.run.in_processes",
+        lambda shards, questions, jobs, **how: in_processes(list(reversed(shards)), questions, jobs, **how),
     )
     assert same(whole, run_study(plan, tmp_path / "reversed"))
     assert len(list((whole / "shards").iterdir())) == 18

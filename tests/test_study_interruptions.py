@@ -18,9 +18,9 @@ from click.testing import CliRunner
 
 from nasharness.cli import cli
 from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.runs.pool import WorkerError
 from nasharness.storage.sealed import seal
 from nasharness.studies import Plan, load, run_study
-from nasharness.studies.local import WorkerError
 from nasharness.studies.run import StudyStoppedError
 from tests import study_fixtures
 from tests.study_fixtures import same
@@ -246,12 +246,12 @@ def test_lost_worker_is_replaced(plan, whole, tmp_path):
 def test_worker_that_always_dies_ends_the_study(plan, tmp_path, monkeypatch):
     given = []
 
-    def doom(worker, shard):
-        worker.shard = shard
-        given.append(shard.name)
+    def doom(worker, place, shards):
+        worker.at = place
+        given.append(shards[place].name)
         worker.process.kill()
 
-    monkeypatch.setattr("nasharness.studies.local._Worker.give", doom)
+    monkeypatch.setattr("nasharness.runs.pool._Worker.give", doom)
     with pytest.raises(WorkerError, match=r"shard c00\d-\d+ \(.*lost its process 3 times \(exit code -9\)"):
         run_study(plan, tmp_path / "doomed", jobs=2)
     assert len(given) >= 3

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nasharness.runs.log import read
 from nasharness.training import checkpoint
 from nasharness.training.language.task import retrain_text
-from nasharness.training.log import read
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 
 #: a machine that does ten other things at once takes minutes to start a process

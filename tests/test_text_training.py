@@ -12,6 +12,8 @@ import torch
 
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED
+from nasharness.runs.log import read
+from nasharness.runs.signals import REQUEUE, Stop, Stopped
 from nasharness.storage.sealed import seal
 from nasharness.training import checkpoint
 from nasharness.training.distributed import World
@@ -21,9 +23,7 @@ from nasharness.training.language.eval import mean_loss, perplexity
 from nasharness.training.language.run import Extras, TextRun
 from nasharness.training.language.task import load, retrain_text, text_perplexity
 from nasharness.training.language.train import LOOK, TextTrainer
-from nasharness.training.log import read
 from nasharness.training.retrained import line
-from nasharness.training.signals import REQUEUE, Stop, Stopped
 from nasharness.training.watch import Diverged
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 

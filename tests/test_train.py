@@ -16,6 +16,7 @@ from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.images import split
 from nasharness.images.base import build
 from nasharness.nets.tss import TssNet
+from nasharness.runs.signals import Stopped
 from nasharness.storage.sealed import seal
 from nasharness.tables import open_table
 from nasharness.training import nats, nats_run, schedules
@@ -23,7 +24,6 @@ from nasharness.training.batches import DeviceImages
 from nasharness.training.checkpoint import Keeper
 from nasharness.training.nats import NatsRecipe, Training
 from nasharness.training.nats_run import TrainRequest, Watcher, beside, train
-from nasharness.training.signals import Stopped
 from nasharness.training.watch import Diverged
 
 ARCH = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"

@@ -11,7 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nasharness.errors import UsageError  # noqa: E402
-from nasharness.training import optimisers, schedules, signals  # noqa: E402
+from nasharness.runs import signals  # noqa: E402
+from nasharness.training import optimisers, schedules  # noqa: E402
 from nasharness.training.imagenet import recipes  # noqa: E402
 from nasharness.training.imagenet.ema import MovingAverage  # noqa: E402
 

@@ -168,7 +168,7 @@ def command(
     try:
         result = search(algo, problem, runs=runs, seed=seed, settings=settings, progress=progress)
     except Interrupted as interrupted:
-        from nasharness.training.signals import INTERRUPTED, Stopped
+        from nasharness.runs.signals import INTERRUPTED, Stopped
 
         raise Stopped(_kept(interrupted, out), INTERRUPTED) from None
     finally:

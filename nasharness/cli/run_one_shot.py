@@ -21,11 +21,11 @@ def train(
 ) -> None:
     """Do what ``nasharness run --images`` says; ``judged``, ``asked``: of ``Judge.find``, ``OneShotRequest.create``."""
     use_processors()
+    from nasharness.runs.signals import Stopped, preemptible
     from nasharness.supernets.judge import Judge
     from nasharness.supernets.request import OneShotRequest
     from nasharness.supernets.run import Interrupted, execute
     from nasharness.supernets.text import header, render
-    from nasharness.training.signals import Stopped, preemptible
 
     request = OneShotRequest.create(algorithm, space, dataset, **asked)
     judge = Judge.find(space, dataset, **judged)

@@ -40,9 +40,9 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
     if runs != 1:
         raise UsageError(f"--runs {runs}: a search of space {space} is one run; make others with --seed and --out")
     need_torch()
+    from nasharness.runs.signals import Stopped, preemptible
     from nasharness.training.proxy_search.run import ShrinkRequest
     from nasharness.training.proxy_search.run import search as shrink
-    from nasharness.training.signals import Stopped, preemptible
 
     settings = {name: options[name] for name in SETTINGS if name in options} | dict(asked["settings"])
     given = {name: options[name] for name in OPTIONS if name in options and name != "resume"}

@@ -88,7 +88,7 @@ def command(
         run_study(study, out, jobs=jobs, ray=ray, resume=resume, progress=progress)
     except KeyboardInterrupt:
         kept = len(_done(study, out))
-        from nasharness.training.signals import INTERRUPTED, Stopped
+        from nasharness.runs.signals import INTERRUPTED, Stopped
 
         said = f"interrupted: {share(kept, total, 'shard')} complete; go on with: {resume_command(out)}"
         raise Stopped(said, INTERRUPTED) from None

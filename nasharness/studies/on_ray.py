@@ -15,9 +15,10 @@ from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
 from nasharness.extras import pip_install
+from nasharness.runs.pool import THREADS, WorkerError
 from nasharness.search import Problem, registry
 from nasharness.studies.cells import versions
-from nasharness.studies.local import ATTEMPTS, THREADS, WorkerError, lost
+from nasharness.studies.local import ATTEMPTS, lost
 from nasharness.studies.shard import Shard
 
 #: Shards in flight for each processor of the cluster: enough that none waits for this process.

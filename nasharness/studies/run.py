@@ -15,7 +15,7 @@ from nasharness.search.registry import foreign
 from nasharness.storage import reason, writing
 from nasharness.studies.cells import Study, differences
 from nasharness.studies.folder import Folder, is_whole, read_meta, refuse_others
-from nasharness.studies.local import in_process, in_processes
+from nasharness.studies.local import in_processes
 from nasharness.studies.plan import Plan, share
 from nasharness.studies.shard import Shard
 
@@ -131,7 +131,7 @@ def _executor(
 
         return on_ray(shards, study.problems, ray, study.versions)
     alone = jobs == 1 and not any(foreign(registry.get(choice.name)) for choice in study.plan.algorithms)
-    return in_process(shards, study.problems) if alone else in_processes(shards, study.problems, jobs)
+    return in_processes(shards, study.problems, jobs, here=alone)
 
 
 def resume_command(path: Path) -> str:

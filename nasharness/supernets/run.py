@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import queue
 from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,16 +11,14 @@ from typing import Any, Protocol
 import torch
 
 from nasharness.errors import DataError
+from nasharness.runs.log import Log
+from nasharness.runs.pool import LostError, Pool
 from nasharness.storage import claimed
 from nasharness.supernets.judge import Judge
 from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult, Trained
 from nasharness.supernets.session import CHECKPOINT, Epoch, Session
 from nasharness.training import device as devices
-from nasharness.training.log import Log
-
-#: seconds between looks at what the processes have done
-LOOK_SECONDS = 0.2
 
 
 class Watcher(Protocol):
@@ -69,11 +63,10 @@ def execute(request: OneShotRequest, judge: Judge, watcher: Watcher | None = Non
 
 
 def _execute(request: OneShotRequest, judge: Judge, watcher: Watcher | None) -> OneShotResult:
-    side_by_side = len(request.devices) > 1 and len(request.seeds) > 1
     trained: dict[int, Trained] = {}
     current = request.seeds[0]
     try:
-        with contextlib.closing(_apart(request) if side_by_side else _in_turn(request, watcher)) as events:
+        with contextlib.closing(_each(request, watcher)) as events:
             for event in events:
                 current = event.seed
                 if isinstance(event, Trained):
@@ -137,54 +130,25 @@ def _keep(session: Session, folder: Path, every: int) -> None:
         session.save_weights(folder / f"epoch-{session.done:05d}.pt")
 
 
-def _in_turn(request: OneShotRequest, watcher: Watcher | None) -> Generator[Event | Trained]:
-    for seed in request.seeds:
-        yield from train(request, seed, request.devices[0], watcher)
-
-
-def _apart(request: OneShotRequest) -> Generator[Event | Trained]:
-    """One process a device; a process takes the next run when it has finished one."""
-    spawn = multiprocessing.get_context("spawn")
-    with spawn.Manager() as manager:
-        free, told = manager.Queue(), manager.Queue()
-        for device in request.devices:
-            free.put(device)
-        threads = max(1, torch.get_num_threads() // len(request.devices))
-        pool = ProcessPoolExecutor(len(request.devices), spawn, initializer=_begin, initargs=(free, told, threads))
+def _each(request: OneShotRequest, watcher: Watcher | None) -> Generator[Event | Trained]:
+    """The runs in turn; with several devices side by side, a process a device, which goes from run to run."""
+    count = len(request.devices)
+    here = count == 1 or len(request.seeds) == 1
+    threads = torch.get_num_threads() if here else max(1, torch.get_num_threads() // count)
+    given = (request, threads, watcher if here else None)
+    with Pool(_one, given, count, "the run of seed", here=here) as pool:
         try:
-            left: set[Future[None]] = {pool.submit(_one, request, seed) for seed in request.seeds}
-            while left:
-                done, left = wait(left, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
-                with contextlib.suppress(queue.Empty):
-                    while True:
-                        yield told.get_nowait()
-                for future in done:
-                    future.result()
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    yield told.get_nowait()
-        except BrokenProcessPool:
+            for _, event in pool.run(request.seeds):
+                yield event
+        except LostError:
             kept = "nothing was kept" if request.out is None else f"--resume goes on with what {request.out} holds"
             raise DataError(f"the process of a run died (killed, or out of memory); {kept}") from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
-_mine: tuple[str, Any] | None = None
-
-
-def _begin(free: Any, told: Any, threads: int) -> None:
-    global _mine  # noqa: PLW0603 - what a process of a pool is given once
+def _one(given: tuple[OneShotRequest, int, Watcher | None], number: int, seed: int) -> Iterator[Event | Trained]:
+    request, threads, watcher = given
     torch.set_num_threads(threads)
-    _mine = free.get(), told
-
-
-def _one(request: OneShotRequest, seed: int) -> None:
-    if _mine is None:
-        raise RuntimeError("this process has no device")
-    device, told = _mine
-    for event in train(request, seed, device):
-        told.put(event)
+    return train(request, seed, request.devices[number], watcher)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.runs import log
 from nasharness.storage.sealed import read_sealed
 from nasharness.studies.plan import count
-from nasharness.training import log
 from nasharness.training.record import FORMAT
 
 TASKS = ("imagenet", "ptb")

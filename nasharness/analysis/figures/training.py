@@ -9,7 +9,7 @@ from typing import Any
 from nasharness.analysis.figures.files import check_formats, write_figure
 from nasharness.analysis.figures.style import COLOURS, Look, Setting, looks, sheet
 from nasharness.errors import DataError
-from nasharness.training import log
+from nasharness.runs import log
 
 #: panel -> (title, columns of the log -> (label, colour)); a panel is drawn if the log has one of its columns
 PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (

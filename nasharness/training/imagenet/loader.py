@@ -16,13 +16,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nasharness import storage
 from nasharness.errors import DataError, UsageError
+from nasharness.runs.signals import ignore_in_worker
 from nasharness.storage import writing
 from nasharness.training.distributed import World
 from nasharness.training.imagenet.augment import COLUMNS, draw
 from nasharness.training.imagenet.decode import BadImage, central, decode
 from nasharness.training.imagenet.recipes import ImageRecipe
 from nasharness.training.imagenet.sources import ImageSource
-from nasharness.training.signals import ignore_in_worker
 
 
 class Raw(NamedTuple):

@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 from torch import nn
 
+from nasharness.runs.log import Log
+from nasharness.runs.signals import Stop, Stopped
 from nasharness.training.checkpoint import Keeper, save
 from nasharness.training.device import memory, synchronise
 from nasharness.training.evaluate import Scores
 from nasharness.training.imagenet.loader import Order
 from nasharness.training.imagenet.statistics import settled
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.log import Log
 from nasharness.training.options import Report
 from nasharness.training.schedules import Schedule
-from nasharness.training.signals import Stop, Stopped
 from nasharness.training.watch import check_weights
 
 KIND = "retrain"

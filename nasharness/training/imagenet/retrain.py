@@ -16,6 +16,8 @@ from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
+from nasharness.runs.log import Log
+from nasharness.runs.signals import Stop
 from nasharness.storage import claimed
 from nasharness.training import optimisers, schedules
 from nasharness.training.checkpoint import Keeper, fitting
@@ -36,10 +38,8 @@ from nasharness.training.imagenet.loader import (
 )
 from nasharness.training.imagenet.loop import KIND, Loop
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.log import Log
 from nasharness.training.options import Options, Report, title
 from nasharness.training.record import FORMAT, device_name, table_of, write_json
-from nasharness.training.signals import Stop
 from nasharness.version import __version__
 
 DEFAULT_RECIPE = "shrinkcnn"

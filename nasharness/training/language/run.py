@@ -15,6 +15,8 @@ import torch
 
 from nasharness.errors import UsageError
 from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.runs.log import Log
+from nasharness.runs.signals import Stop, Stopped
 from nasharness.training import checkpoint
 from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
@@ -23,10 +25,8 @@ from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squa
 from nasharness.training.language.model import LanguageModel, describe, exact
 from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.language.train import TextTrainer
-from nasharness.training.log import Log
 from nasharness.training.options import Options, Report, title
 from nasharness.training.record import FORMAT, device_name, table_of, write_json
-from nasharness.training.signals import Stop, Stopped
 from nasharness.training.watch import Diverged
 from nasharness.version import __version__
 

@@ -11,6 +11,7 @@ import msgspec
 
 from nasharness.errors import UsageError, unknown
 from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.runs.signals import Stop
 from nasharness.storage import claimed
 from nasharness.training import checkpoint
 from nasharness.training.device import choose, guarded
@@ -21,7 +22,6 @@ from nasharness.training.language.eval import mean_loss, perplexity
 from nasharness.training.language.model import LanguageModel, cell_of
 from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun
 from nasharness.training.options import Options, Report
-from nasharness.training.signals import Stop
 
 
 def retrain_text(options: Options, report: Report | None = None, *, say: Say = lambda line: None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from nasharness import spaces
-from nasharness.errors import UsageError
+from nasharness.errors import DataError, UsageError
+from nasharness.runs.pool import LostError
 from nasharness.search import streams
 from nasharness.search import winner as winners
 from nasharness.search.result import provenance
@@ -25,7 +26,7 @@ from nasharness.training.proxy_search.journal import Journal
 from nasharness.training.proxy_search.randomness import OPERATIONS
 from nasharness.training.proxy_search.settings import SETTINGS, ImageSettings, ShrinkSettings, TextSettings
 from nasharness.training.proxy_search.shrink import Candidate, Job, Outcome, Trajectory, shrink
-from nasharness.training.proxy_search.workers import Proxy, Workers
+from nasharness.training.proxy_search.workers import Proxy, workers
 
 #: Processes that share one GPU, unless asked otherwise: enough to hide the launching of small kernels.
 JOBS_PER_GPU = 4
@@ -192,7 +193,7 @@ def _search(
     refuse_others(request.out, "journal.jsonl", "winner.json")
     journal = Journal(request.out, request.identity, resume=resume)
     replayed = 0  # what the search did not ask for is not counted: another --jobs may have finished more of a step
-    with Workers(request.proxy, request.jobs, request.devices) as workers:
+    with workers(request.proxy, request.jobs, request.devices) as pool:
 
         def train(jobs: Sequence[Job]) -> list[Outcome]:
             nonlocal replayed
@@ -202,12 +203,16 @@ def _search(
             if progress is not None:
                 progress(len(jobs) - len(absent), len(jobs), label)
 
-            def done(job: Job, outcome: Outcome) -> None:
-                journal.put(job, outcome)
-                if progress is not None:
-                    progress(sum(journal.get(one) is not None for one in jobs), len(jobs), label)
-
-            workers.run(absent, done)
+            try:
+                for job, outcome in pool.run(absent):
+                    journal.put(job, outcome)
+                    if progress is not None:
+                        progress(sum(journal.get(one) is not None for one in jobs), len(jobs), label)
+            except LostError as error:
+                raise DataError(
+                    f"a process that trained {error.item.graph} died; if memory ran out, ask for fewer --jobs; "
+                    "what is finished is kept, go on with --resume"
+                ) from None
             return [_known(journal, job) for job in jobs]
 
         def stepped(trajectory: Trajectory) -> None:

@@ -1,20 +1,13 @@
-"""Trainings side by side: in this process, or in several on the CPU or sharing the GPUs."""
+"""Trainings of a search side by side: in this process, or in several on the CPU or sharing the GPUs."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from nasharness.errors import DataError
+from nasharness.runs.pool import Pool
 from nasharness.spaces.shrink import Graph
 from nasharness.training.proxy_search.shrink import Job, Outcome
 
@@ -46,87 +39,19 @@ class Proxy(Protocol):
         """Train one network from scratch."""
 
 
-class Workers:
-    """Runs jobs, ``count`` at a time; a context manager. On a CPU every training has one thread, whatever ``count``.
+def workers(proxy: Proxy, count: int, devices: Sequence[str]) -> Pool[Job]:
+    """A pool that runs jobs, ``count`` at a time; ``devices``: that processes are spread over.
 
-    So a result does not depend on how many run side by side. ``devices``: that processes are spread over.
+    On a CPU every training has one thread, so a result does not depend on how many run side by side.
     """
-
-    def __init__(self, proxy: Proxy, count: int, devices: Sequence[str]) -> None:
-        self.proxy, self.count, self.devices = proxy, count, list(devices)
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            # what is running is lost anyway; waiting for it would hold up Ctrl-C
-            processes = list((getattr(self._pool, "_processes", None) or {}).values())
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.terminate()
-
-    def run(self, jobs: Sequence[Job], done: Callable[[Job, Outcome], None]) -> None:
-        """Run ``jobs`` and call ``done`` for each as it is finished, in any order.
-
-        Raises DataError where a process dies of its job.
-        """
-        if self.count == 1:
-            with _one_thread(self.proxy.device):
-                for job in jobs:
-                    done(job, self.proxy.run(job))
-            return
-        if not jobs:
-            return
-        if self._pool is None:
-            self._pool = self._start()
-        futures: dict[Future[Outcome], Job] = {self._pool.submit(_work, job): job for job in jobs}
-        for future in as_completed(futures):
-            try:
-                outcome = future.result()
-            except BrokenProcessPool:
-                raise DataError(
-                    f"a process that trained {futures[future].graph} died; if memory ran out, ask for fewer --jobs; "
-                    "what is finished is kept, go on with --resume"
-                ) from None
-            done(futures[future], outcome)
-
-    def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # a forked CUDA context, or a forked thread pool, does not work
-        number = context.Value("i", 0)
-        return ProcessPoolExecutor(
-            self.count, mp_context=context, initializer=_begin, initargs=(self.proxy, self.devices, number)
-        )
+    return Pool(_train, (proxy, list(devices)), count, "the training of", here=count == 1)
 
 
-#: the proxy of a worker process
-_mine: list[Any] = []
-
-
-def _begin(proxy: Any, devices: Sequence[str], number: Any) -> None:
-    """Start a worker: take the next device, one thread, and end with the parent."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-    with number.get_lock():
-        mine = number.value
-        number.value += 1
-    torch.set_num_threads(1)
-    _mine[:] = [replace(proxy, device=devices[mine % len(devices)])]
-
-
-def _work(job: Job) -> Outcome:
-    outcome: Outcome = _mine[0].run(job)
-    return outcome
-
-
-def _follow(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+def _train(given: tuple[Any, Sequence[str]], number: int, job: Job) -> Iterator[Outcome]:
+    proxy, devices = given
+    device = devices[number % len(devices)]
+    with _one_thread(device):
+        yield replace(proxy, device=device).run(job)
 
 
 @contextmanager
