@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -5,6 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from nasharness.analysis import report
+from nasharness.analysis.comparison import Row, Section
+from nasharness.analysis.report.headline import headline
 from nasharness.cli import main
 from nasharness.studies import Plan, load, run_study
 from tests.study_fixtures import cells as made_up_cells
@@ -96,6 +99,54 @@ def test_errors_are_one_line(page, tmp_path, capsys):
         assert "Traceback" not in said
 
 
+def test_the_page_begins_with_what_was_found(page):
+    parsed = Page(page.read_text(encoding="utf-8"))
+    shown = " ".join(" ".join(parsed.text).split())
+    lead = re.search(r'<p class="lead">(.*?)</p>', page.read_text(encoding="utf-8"))[1]
+    assert lead.startswith("autoshrink is best on ")
+    assert re.search(r"[a-z]\. ", lead) is None  # one sentence
+    assert "<title>real</title>" in page.read_text(encoding="utf-8")
+    assert "Over 8 cells of data set and budget (tss (embedded): cifar10, cifar100 at 5, 10, 20, 40)" in shown
+
+
+def section(*rows, dataset="cifar10"):
+    nan = float("nan")
+    pair = (nan, nan)
+    made = [
+        Row(name, 5, 1.0, 1.0, mean, pair, mean, pair, mean, pair, 0.0, pair, 1.0, pair, nan, pair, p, p, 1.0, 1.0, 1.0)
+        for name, mean, p in rows
+    ]
+    return Section("tss", dataset, "t", {}, 95.0, "final", "", rows[0][0], 90.0, tuple(made))
+
+
+def test_the_headline_says_no_more_than_was_found():
+    clear = section(("a", 91.0, float("nan")), ("b", 90.0, 0.001))
+    close = section(("b", 71.0, float("nan")), ("a", 70.0, 0.4), ("c", 70.0, 0.001), dataset="cifar100")
+    assert headline([clear], {}) == "a is best on cifar10 (91.00 %), and told apart from every other algorithm."
+    assert headline([clear, close], {}) == (
+        "a is best on cifar10 (91.00 %); b is best on cifar100 (71.00 %), but not told apart from a on cifar100."
+    )
+    alike = section(("a", 91.0, float("nan")), ("b", 91.0, 1.0), ("c", 91.0, 1.0))
+    assert headline([alike], {}).endswith("but not told apart from any other.")
+    assert headline([section(("a", 91.0, float("nan")))], {}) == "a reaches 91.00 % on cifar10."
+
+
+def test_studies_of_other_budgets_are_ranked_together(page, tmp_path, cli):
+    plan = Plan.create(algorithms=["random", "rea"], space="tss", datasets="cifar10", runs=8, evaluations=20)
+    run_study(plan, tmp_path / "short")
+    assert cli("report", page.parent, tmp_path / "short", "-o", tmp_path / "r.html")[0] == 0
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert Page(text).open == []
+    assert "cifar10, cifar100 at 40, 20" in text
+    assert text.count('<table class="board">') == 3
+    assert re.search(r'<p class="lead">autoshrink stands highest over 3 cells', text)
+    code, said, _ = cli("leaderboard", page.parent, tmp_path / "short")
+    assert code == 0
+    assert "budgets of 20, 40 evaluations" in said
+    assert said.index("| autoshrink |") < said.index("| random |")
+    assert cli("leaderboard", page.parent, "--runs", 3)[0] == 2
+
+
 # ---- in a browser
 
 
@@ -184,11 +235,18 @@ def test_headings_sort_from_the_keyboard(browser, page):
     browser.find_element("tag name", "body").send_keys(Keys.HOME)
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
+WIDE = "return [...document.querySelectorAll('.scroll')].filter(e => e.querySelector('table.board'))"
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_fits_and_is_readable(browser, page, width, dark):
     look(browser, page, width=width, dark=dark, mobile=width < 600)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    hidden = browser.execute_script(f"{WIDE}.map(e => e.scrollWidth - e.clientWidth)")
+    assert len(hidden) == 2
+    if width == 1280:
+        assert hidden == [0, 0]  # every column is there
     contrast = browser.execute_script(
         """
         const light = colour => {
@@ -214,6 +272,50 @@ def test_the_page_fits_and_is_readable(browser, page, width, dark):
     assert contrast["text"] >= 4.5
     assert contrast["swatch"] >= 2
     assert contrast["drawn"] >= 4.5
+
+
+def test_names_stay_in_sight_where_a_leaderboard_scrolls(browser, page):
+    look(browser, page, width=390, mobile=True)
+    places = browser.execute_script(
+        """
+        const box = document.querySelector('.scroll table.board').parentNode;
+        box.scrollLeft = 300;
+        const name = box.querySelector('tbody th').getBoundingClientRect();
+        return [box.scrollLeft, name.left - box.getBoundingClientRect().left, name.width];
+        """
+    )
+    assert places[0] > 100
+    assert abs(places[1]) < 1
+    assert places[2] < 390 / 2
+
+
+def test_a_curve_tells_its_values(browser, page):
+    from selenium.webdriver.common.keys import Keys
+
+    look(browser, page)
+    plot = browser.find_element("css selector", "#figure-incumbent-evaluations .plot")
+    tip = browser.find_element("css selector", ".tip")
+    assert not tip.is_displayed()
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", plot)
+    told = json.loads(re.search(r'figure-incumbent-evaluations.*?application/json">(.*?)</script>',
+                                page.read_text(encoding="utf-8"), re.DOTALL)[1])  # fmt: skip
+    plot.send_keys(Keys.ARROW_DOWN, Keys.ARROW_UP)  # to the second data set and back
+    first = told["panels"][0]
+    assert tip.text.startswith(f"{first['title']}, 1 evaluations")
+    plot.send_keys(*[Keys.ARROW_RIGHT] * 200)
+    for one in first["series"]:
+        value, low, high = (one[name][-1] for name in ("value", "low", "high"))
+        assert f"{one['name']} {value:.2f} [{low:.2f}, {high:.2f}]" in re.sub(r"\s+", " ", tip.text)
+    plot.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+    box = browser.execute_script(
+        "const r = arguments[0].firstChild.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]",
+        plot,
+    )
+    left, top, right, bottom = told["panels"][1]["box"]
+    at = {"x": box[0] + box[2] * (left + right) / 2, "y": box[1] + box[3] * (top + bottom) / 2}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", **at})
+    assert tip.text.startswith(told["panels"][1]["title"])
 
 
 def test_the_browser_finds_nothing_to_complain_about(browser, page):

@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasharness.analysis import statistics as stats
 from nasharness.analysis.layout import comma_separated, markdown
+from nasharness.analysis.rating import elo, shares
 from nasharness.errors import DataError
 from nasharness.search.interval import crossed
+from nasharness.search.registry import ONE_SHOT
 from nasharness.search.result import LEAST
 from nasharness.studies.load import APART
 
 if TYPE_CHECKING:
     from nasharness.analysis.statistics import Floats
     from nasharness.studies.load import StudyResults
-
-#: Elo of random search, which anchors the scale; 400 points are odds of ten to one (Elo 1978).
-ANCHOR, SCALE = 1000.0, 400.0
-#: Rounds of the fit, and the pseudo-win by which an algorithm that never wins stays finite.
-_ROUNDS, _PRIOR = 500, 0.1
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,11 @@ class Entry:
     optimum: float
     evaluations: float
 
+    @property
+    def cell(self) -> tuple[str, str, str, int, str]:
+        """What entries share that are compared with each other."""
+        return self.space, self.dataset, self.table, self.budget, self.start
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -78,7 +79,14 @@ def entries(results: StudyResults) -> list[Entry]:
     """The entries of studies that cross algorithms with realisations, one budget and start each."""
     groups: dict[tuple[str, str, str, int, str], dict[str, list[Mapping[str, Any]]]] = {}
     for cell in results.cells:
+        if cell["kind"] == ONE_SHOT:  # a supernet's budget is epochs
+            continue
         protocol = cell["protocol"]
+        if protocol["evaluations"] is None:
+            raise DataError(
+                f"{cell['algorithm']} on {cell['dataset']}: its budget is {protocol['seconds']:,.0f} simulated s; "
+                "the leaderboard ranks by evaluations (study --evaluations N); nasharness report ranks by both"
+            )
         key = (cell["space"], cell["dataset"], cell["table"]["source"], protocol["evaluations"], protocol["start"])
         groups.setdefault(key, {}).setdefault(cell["name"] + _changed(cell), []).append(cell)
     parts = dict(iter(results.frame.groupby(["study", "cell"], observed=True, sort=False)))
@@ -92,10 +100,7 @@ def entries(results: StudyResults) -> list[Entry]:
         first_cells = [cells[0] for cells in group.values()]
         sign = -1 if first_cells[0]["protocol"].get("direction") == "min" else 1
         scores = np.stack([sign * runs[name][..., 0] for name in names])  # [algorithms, realisations, seeds]
-        flat = scores.reshape(len(names), -1, 1)
-        rank = stats.ranks(flat).mean(axis=(1, 2))
-        best = flat == flat.max(axis=0)
-        share = (best / best.sum(axis=0)).mean(axis=(1, 2))
+        rank, share, wins = shares(scores.reshape(len(names), -1))
         optimum = np.mean([math.nan if one["optimum"] is None else one["optimum"] for one in group[names[0]]])
         for number, name in enumerate(names):
             said = crossed(scores[number])
@@ -113,7 +118,7 @@ def entries(results: StudyResults) -> list[Entry]:
                     rank=float(rank[number]),
                     rivals=len(names) - 1,
                     first=float(share[number]),
-                    wins=(len(names) - float(rank[number])) / max(1, len(names) - 1),
+                    wins=float(wins[number]),
                     optimum=float(runs[name][..., 1].mean()),
                     evaluations=float(np.minimum(runs[name][..., 2], budget).mean()),
                 )
@@ -147,38 +152,6 @@ def _runs(parts: Sequence[Any]) -> Floats:
     return np.stack(found)
 
 
-def elo(found: Sequence[Entry], anchor: str = "random") -> dict[str, float]:
-    """Ratings by the Bradley-Terry model of all comparisons within cells, each cell with the same weight.
-
-    Wins follow from mean ranks, which are sums of won comparisons; fitted by the rounds of Hunter (MM Algorithms for
-    Generalized Bradley-Terry Models, Annals of Statistics 2004) on each algorithm's wins against the field of its
-    cells. ``anchor`` has 1000, or the mean where it takes no part.
-    """
-    names = list(dict.fromkeys(entry.algorithm for entry in found))
-    place = {name: number for number, name in enumerate(names)}
-    cells: dict[tuple[Any, ...], list[Entry]] = {}
-    for entry in found:
-        cells.setdefault((entry.space, entry.dataset, entry.table, entry.budget, entry.start), []).append(entry)
-    strength = np.ones(len(names))
-    for _ in range(_ROUNDS):
-        won, faced = np.full(len(names), _PRIOR), _PRIOR * 2 / (strength + 1)
-        for group in [group for group in cells.values() if len(group) > 1]:
-            members = np.array([place[entry.algorithm] for entry in group])
-            s = strength[members]
-            weight = 1.0 / (len(members) - 1)
-            won[members] += [entry.wins for entry in group]
-            odds = 1 / (s[:, None] + s)
-            faced[members] += weight * (odds.sum(axis=1) - np.diag(odds))
-        new = won / faced
-        new /= np.exp(np.log(new).mean())
-        if np.abs(np.log(new / strength)).max() < 1e-9:
-            break
-        strength = new
-    rating = SCALE * np.log10(strength)
-    rating += ANCHOR - (rating[place[anchor]] if anchor in place else rating.mean())
-    return dict(zip(names, rating.tolist(), strict=True))
-
-
 def standings(found: Sequence[Entry], start: str) -> list[Standing]:
     """All algorithms over the cells of one start, the highest rating first. Ranks are scaled to a field of ten."""
     chosen = [entry for entry in found if entry.start == start]
@@ -206,6 +179,11 @@ def as_csv(found: Sequence[Entry]) -> str:
     return comma_separated(names, rows)
 
 
+def _span(numbers: set[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
 def _plain(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
@@ -215,13 +193,14 @@ def page(found: Sequence[Entry], command: str, left_out: Mapping[str, str]) -> s
     tables = dict.fromkeys(f"{entry.space} / {entry.dataset} ({entry.table})" for entry in found)
     budgets = sorted({entry.budget for entry in found})
     starts = sorted({entry.start for entry in found}, key=lambda start: (start == "own", start))
-    first = found[0]
+    seeds, draws = (_span(numbers) for numbers in ({one.runs // one.realisations for one in found},
+                                                   {one.realisations for one in found}))  # fmt: skip
     lines = [
         "# Leaderboard",
         "",
         f"Made by `{command}`: {', '.join(tables)}; budgets of {', '.join(map(str, budgets))} evaluations; "
-        f"{first.runs // first.realisations} seeds on each of {first.realisations} realisation"
-        f"{'s' if first.realisations > 1 else ''} of the signal, the same for all.",
+        f"{seeds} seeds on each of {draws} realisation{'' if draws == '1' else 's'} of the signal, the same for all "
+        "that meet.",
         "",
         "Scored is each algorithm's own answer. Elo: Bradley-Terry ratings of all comparisons within a cell (data set, "
         "budget), random search 1000. Rank: mean over runs, scaled to a field of ten, 1 is best. First: share of runs "

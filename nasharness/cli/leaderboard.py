@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nasharness.errors import UsageError
 
 
 @click.command("leaderboard")
+@click.argument("studies", nargs=-1, type=click.Path(path_type=Path), metavar="[STUDY...]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/leaderboard"), show_default=True,
               metavar="DIR", help="Folder of the page, the numbers and the studies behind them.")  # fmt: skip
 @click.option("--algo", default="all", show_default=True, metavar="A,B,...|all", help="Algorithms.")
@@ -33,6 +35,7 @@ from nasharness.errors import UsageError
 )
 @click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes.")
 def command(
+    studies: tuple[Path, ...],
     out: Path,
     algo: str,
     asked: str | None,
@@ -45,8 +48,12 @@ def command(
 ) -> None:
     """Run every algorithm on every table here, by budget and start, over seeds and realisations; write the page.
 
-    What is finished is kept: the same command goes on where it was stopped.
+    What is finished is kept: the same command goes on where it was stopped. With STUDY... nothing is run: what these
+    studies hold, of whatever tables and budgets, is ranked and printed, or written to --out.
     """
+    if studies:
+        _ranked(studies)
+        return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     from nasharness.analysis.leaderboard import as_csv, entries, page
@@ -88,6 +95,31 @@ def command(
     atomically(out / "leaderboard.csv", as_csv(found))
     atomically(out / "README.md", page(found, line, slow))
     click.echo(f"written    {out / 'README.md'}, leaderboard.csv: {len(found):,} entries of {len(folders)} studies")
+
+
+def _ranked(studies: Sequence[Path]) -> None:
+    """Rank what studies hold; print the page, or write it where --out was given."""
+    from nasharness.analysis.leaderboard import as_csv, entries, page
+    from nasharness.storage import atomically
+    from nasharness.studies import load
+
+    context = click.get_current_context()
+    refused = [f"--{name}" for name in ("algo", "evaluations", "realisations", "runs", "most", "jobs") if
+               was_given(context, name)]  # fmt: skip
+    refused += [option for name, option in (("asked", "--space"), ("starts", "--start")) if was_given(context, name)]
+    if refused:
+        raise UsageError(f"{', '.join(refused)}: nothing is run for a STUDY; leave it out, or the studies")
+    found = [entry for folder in studies for entry in entries(load(folder))]
+    made = page(found, f"nasharness leaderboard {' '.join(map(str, studies))}", {})
+    if not was_given(context, "out"):
+        click.echo(made, nl=False)
+        return
+    out: Path = context.params["out"]
+    check_writable(out)
+    out.mkdir(parents=True, exist_ok=True)
+    atomically(out / "leaderboard.csv", as_csv(found))
+    atomically(out / "README.md", made)
+    click.echo(f"written    {out / 'README.md'}, leaderboard.csv: {len(found):,} entries of {len(studies)} studies")
 
 
 def _tables(asked: list[str] | None) -> list[tuple[str, str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,7 +31,8 @@ def command(
     """Write a study as one HTML page: leaderboards that sort, figures, winners drawn, settings, provenance.
 
     The page holds everything it needs; it opens without a network. With --retrained it shows search, table and full
-    training side by side; --retrained without a STUDY makes a page of the training alone.
+    training side by side; --retrained without a STUDY makes a page of the training alone. Studies of
+    several budgets or tables make a page of standings over all of them, and the leaderboard of each.
     """
     if not studies and not retrained:
         raise UsageError("give a STUDY, the folder of nasharness study, or --retrained RUN, one of nasharness retrain")
@@ -42,10 +44,15 @@ def command(
             )
     from nasharness.analysis import report
     from nasharness.studies import load
+    from nasharness.studies.load import alike
     from nasharness.training.retrained import read_all
 
     trainings = read_all(retrained)
-    results = load(studies, partial=partial) if studies else None
+    groups = alike(studies)
+    results: Any = None
+    if groups:
+        loaded = [load(group, partial=partial) for group in groups]
+        results = loaded[0] if len(loaded) == 1 else loaded
     target = out if out is not None else _folder([*studies, *retrained][0]) / "report.html"
     progress = Progress("figures")
     try:
@@ -54,7 +61,7 @@ def command(
         progress.close()
     for training in trainings:
         click.echo(str(training))
-    winners = f", and {path.parent / 'winners'}, which nasharness retrain --winner reads" if results is not None else ""
+    winners = f", and {path.parent / 'winners'}, which nasharness retrain --winner reads" if len(groups) == 1 else ""
     click.echo(f"written    {path} ({path.stat().st_size / 1e6:.1f} MB){winners}")
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
+from nasharness.search.registry import ONE_SHOT
 from nasharness.studies.cells import shard_names
 from nasharness.studies.folder import read_meta, read_shard, shard_note
 from nasharness.studies.plan import count, share
@@ -178,6 +179,30 @@ def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, pa
     for cell, label in zip(cells, labels, strict=True):
         cell["algorithm"] = label
     return StudyResults(whole, cells, metas, folders)
+
+
+def alike(paths: Sequence[str | os.PathLike[str]]) -> list[list[Path]]:
+    """Folders in groups whose results may stand side by side: one table, protocol and budget for each data set.
+
+    Starts and realisations of the signal may differ. Raises DataError for a folder without a study.
+    """
+    groups: list[tuple[list[Path], dict[tuple[str, str], Any]]] = []
+    for path in map(Path, paths):
+        own: dict[tuple[str, str], Any] = {}
+        for cell in read_meta(path)["cells"]:
+            apart = ("start", "signal") if cell.get("realisation") is not None else ("start",)
+            protocol = {key: value for key, value in cell["protocol"].items() if key not in apart}
+            if cell["kind"] == ONE_SHOT:  # which have a signal and a budget of their own
+                continue
+            own[cell["space"], cell["dataset"]] = (cell["table"]["checksum"], protocol)
+        for folders, known in groups:
+            if all(known.get(key, value) == value for key, value in own.items()):
+                folders.append(path)
+                known |= own
+                break
+        else:
+            groups.append(([path], own))
+    return [folders for folders, _ in groups]
 
 
 def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:

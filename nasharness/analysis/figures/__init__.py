@@ -34,30 +34,48 @@ if TYPE_CHECKING:
 class Kind:
     """One figure: its title, how its numbers are computed, and how they are drawn.
 
-    ``of``: whether a study is of its kind at all; of others it is drawn, or refused, by name alone.
+    ``of``: whether a study is of its kind at all; of others it is drawn, or refused, by name alone. ``curve``: where
+    it is of curves, a panel a data set, the columns of its numbers that hold budget and value.
     """
 
     title: str
     data: Callable[[StudyView], pd.DataFrame]
     draw: Callable[[StudyView, pd.DataFrame], Figure]
     of: Callable[[StudyView], bool] = lambda _: True
+    curve: Callable[[StudyView], tuple[str, str]] | None = None
 
 
 def _incumbent(title: str, axis: str) -> Kind:
-    return Kind(title, partial(curves.incumbent, axis=axis), partial(curves.draw_incumbent, axis=axis))
+    return Kind(
+        title,
+        partial(curves.incumbent, axis=axis),
+        partial(curves.draw_incumbent, axis=axis),
+        curve=lambda source: (axis, source.average),
+    )
 
 
 KINDS: dict[str, Kind] = {
     "incumbent-time": _incumbent("Incumbent against simulated time", "simulated_seconds"),
     "incumbent-evaluations": _incumbent("Incumbent against evaluations", "step"),
-    "rank": Kind("Rank over the budget", curves.ranks, curves.draw_ranks),
+    "rank": Kind(
+        "Rank over the budget",
+        curves.ranks,
+        curves.draw_ranks,
+        curve=lambda source: (curves.rank_axis(source), "rank"),
+    ),
     "critical-difference": Kind("Which algorithms differ", finals.critical_difference, finals.draw_critical_difference),
     "final-ecdf": Kind("Distribution of the final metric", finals.ecdf, finals.draw_ecdf),
     "final-runs": Kind("Final metric of the runs", finals.final_runs, finals.draw_final_runs),
     "landscape": Kind("Search signal against final metric", landscape.landscape, landscape.draw_landscape),
     "pareto": Kind("Accuracy against cost", landscape.pareto, landscape.draw_pareto),
     "fronts": Kind("Fronts that runs attain", fronts.attained, fronts.draw_attained, fronts.several),
-    "hypervolume": Kind("Hypervolume against evaluations", fronts.growth, fronts.draw_growth, fronts.several),
+    "hypervolume": Kind(
+        "Hypervolume against evaluations",
+        fronts.growth,
+        fronts.draw_growth,
+        fronts.several,
+        curve=lambda source: ("step", source.average),
+    ),
     "under-limits": Kind("The best under limits", fronts.under_limits, fronts.draw_under_limits, fronts.several),
     "device-agreement": Kind("How far devices agree", devices.agreement, devices.draw_agreement, devices.named),
     "device-best": Kind("The best network of each device", devices.best, devices.draw_best, devices.named),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,14 @@ import numpy as np
 
 from nasharness import spaces
 from nasharness.analysis import figures
-from nasharness.analysis.comparison import Overall, Row, Section, compare
-from nasharness.analysis.comparison.text import meaning
+from nasharness.analysis.comparison import compare
 from nasharness.analysis.figures import pictures
 from nasharness.analysis.figures.source import Panel, StudyView, budget_text
-from nasharness.analysis.figures.style import COLOURS, looks, themed_svg
-from nasharness.analysis.report import device, training
+from nasharness.analysis.figures.style import COLOURS, Setting, looks, themed_svg
+from nasharness.analysis.rating import contests
+from nasharness.analysis.report import curves, device, several, standings, training
+from nasharness.analysis.report.boards import INTRODUCTION, boards, ranks_over_all
+from nasharness.analysis.report.headline import headline
 from nasharness.analysis.report.page import document, header, scrolling, table
 from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def write(
-    results: StudyResults | None,
+    results: StudyResults | Sequence[StudyResults] | None,
     path: str | os.PathLike[str],
     *,
     title: str | None = None,
@@ -42,8 +43,10 @@ def write(
 ) -> Path:
     """Write the page of one study or several to ``path``, and beside it ``winners/``, a file an algorithm and data set.
 
-    ``trainings``: full trainings to show, from ``retrained.read_all``; with them ``results`` may be None. Raises
-    UsageError where the page cannot be written, DataError for a training whose winner is no architecture.
+    ``results``: what ``load`` returns; a sequence of them where tables or budgets differ, which makes a page of
+    standings without winners. ``trainings``: full trainings to show, from ``retrained.read_all``; with them ``results``
+    may be None. Raises UsageError where the page cannot be written, DataError for a training whose winner is no
+    architecture.
     """
     if results is None and not trainings:
         raise UsageError("a report needs a study or a full training")
@@ -55,14 +58,14 @@ def write(
         target.parent.mkdir(parents=True, exist_ok=True)
         text = render(results, title=title, average=average, progress=progress, trainings=trainings)
         atomically(target, text)
-        if results is not None:
+        if results is not None and not isinstance(results, Sequence):
             write_winners(results, target.parent / FOLDER)
             device.write_winners(StudyView(results, average), target.parent / FOLDER)
     return target
 
 
 def render(
-    results: StudyResults | None,
+    results: StudyResults | Sequence[StudyResults] | None,
     *,
     title: str | None = None,
     average: str = "mean",
@@ -77,118 +80,34 @@ def render(
         name = title or ", ".join(training.name for training in trainings)
         top = header(name, f"{count(len(trainings), 'full training')}.", "", [])
         return document(name, top, [training.section(trainings)])
+    if isinstance(results, Sequence):
+        if trainings:
+            raise UsageError("a full training stands beside one study; leave out --retrained, or the other studies")
+        return several.render(results, "".join(_provenance(one) for one in results), title)
     source = StudyView(results, average)
     compared = compare(results.frame, results.cells)
     fronts = [cell for cell in results.cells if cell.get("front", {}).get("hypervolume")]
-    boards = list(compared.sections)
-    boards += compare(results.frame, fronts, score="hypervolume").sections if fronts else ()
+    made = list(compared.sections)
+    made += compare(results.frame, fronts, score="hypervolume").sections if fronts else ()
     name = title or ", ".join(path.resolve().name for path in results.paths)
-    sections = [_boards(source, boards, compared.overall), _figures(source, progress), _winners(source)]
-    if fronts:
-        sections.append(device.section(source, lambda label: _swatch(source, label)))
-    if trainings:
-        sections.append(training.section(trainings, lambda label: _swatch(source, label)))
-    sections += [_settings(source), _provenance(results)]
-    more = [("device", "For your device")] if fronts else []
-    more += [("training", "Full training")] if trainings else []
-    return document(name, _header(source, name, more), sections)
-
-
-def _header(source: StudyView, name: str, more: Sequence[tuple[str, str]]) -> str:
-    links = [("leaderboard", "Leaderboard"), ("figures", "Figures"), ("winners", "Winners"), *more]
-    links += [("settings", "Settings"), ("provenance", "Provenance")]
-    datasets = ", ".join(panel.title for panel in source.panels)
-    lead = f"{count(len(source.algorithms), 'algorithm')} on {datasets}. {source.note_runs}"
-    return header(name, lead, source.note_table, links)
-
-
-# ---- leaderboards
-
-#: Heading, kind, direction of the first click, and (number to sort by, text to show) of a row.
-Column = tuple[str, str, str, Callable[[Row], tuple[float, str]]]
-
-
-def _columns(section: Section) -> list[Column]:
-    def spread(value: str, bounds: str) -> Callable[[Row], tuple[float, str]]:
-        return lambda row: (getattr(row, value), _spread(getattr(row, value), getattr(row, bounds)))
-
-    def plain(value: str, form: str) -> Callable[[Row], tuple[float, str]]:
-        return lambda row: (getattr(row, value), _number(getattr(row, value), form))
-
-    return [
-        ("mean %", "number", "descending", spread("mean", "mean_ci")),
-        ("median %", "number", "descending", plain("median", ".2f")),
-        ("IQM %", "number", "descending", spread("iqm", "iqm_ci")),
-        ("regret", "number", "ascending", spread("regret", "regret_ci")),
-        ("rank", "number", "ascending", spread("rank", "rank_ci")),
-        ("P better", "number", "descending", plain("improvement", ".2f")),
-        ("p (Holm)", "number", "ascending", lambda row: (row.p_holm, _p_value(row.p_holm))),
-        (f"reach {section.target:.2f}", "number", "descending", plain("reached", ".0%")),
-        ("evaluations to it", "number", "ascending", plain("target_evaluations", ",.0f")),
-        ("simulated s to it", "number", "ascending", plain("target_seconds", ",.0f")),
-        ("evaluations", "number", "ascending", plain("evaluations", ",.1f")),
-        ("simulated s", "number", "ascending", plain("seconds", ",.0f")),
-        ("runs", "number", "descending", plain("runs", ",.0f")),
-    ]
-
-
-def _boards(source: StudyView, sections: Sequence[Section], overall: Overall | None) -> str:
     titles = {(panel.space.name, panel.dataset): panel.title for panel in source.panels}
-    parts = ['<h2 id="leaderboard">Leaderboard</h2><p>Click a heading to sort. Small print: 95 % intervals, stratified '
-             "bootstrap over runs. Evaluations and seconds to a target are medians over all runs.</p>"]  # fmt: skip
-    for section in sections:
-        parts.append(_board(source, section, titles.get((section.space, section.dataset), section.dataset)))
-    if overall is not None:
-        rows = "".join(
-            f'<tr><th scope="row">{_swatch(source, label)}{_(label)}</th><td>{_spread(rank, bounds)}</td></tr>'
-            for label, rank, bounds in zip(overall.algorithms, overall.rank, overall.rank_ci, strict=True)
-        )
-        parts.append(
-            f"<section><h3>All data sets</h3><p>Mean rank over {overall.blocks:,} blocks (data set and seed). Friedman "
-            f"{_p_value(overall.friedman_p, 'p ')}; ranks closer than {overall.critical_difference:.2f} "
-            "(Nemenyi, 5 %) are not told apart.</p>"
-            f"{table('Ranks over all data sets', ('algorithm', 'mean rank'), rows)}</section>"
-        )
-    return "\n".join(parts)
 
+    def swatch(label: str) -> str:
+        return _swatch(source, label)
 
-def _board(source: StudyView, section: Section, title: str) -> str:
-    columns = _columns(section)
-    head = '<th scope="col" aria-sort="none" data-kind="text" data-first="ascending">' + _button("algorithm") + "</th>"
-    head += "".join(
-        f'<th scope="col" aria-sort="{"descending" if number == 0 else "none"}" data-kind="{kind}" '
-        f'data-first="{first}">{_button(words)}</th>'
-        for number, (words, kind, first, __) in enumerate(columns)
-    )
-    rows = []
-    for row in section.rows:
-        cells = []
-        for _words, _kind, _first, read in columns:
-            value, shown = read(row)
-            # an infinite time to a target is worse than any other
-            key = "" if math.isnan(value) else "1e308" if math.isinf(value) else repr(float(value))
-            cells.append(f'<td data-value="{key}">{shown}</td>')
-        label = (
-            f'<th scope="row" data-value="{_(row.algorithm)}">{_swatch(source, row.algorithm)}{_(row.algorithm)}</th>'
-        )
-        rows.append(f"<tr>{label}{''.join(cells)}</tr>")
-    board = f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    notes = "".join(f'<p class="quiet">{_(note)}</p>' for note in section.notes)
-    of = f"{title}: fronts" if section.score == "hypervolume" else title
-    return (
-        f'<section><h3>{_(of)}</h3><p class="quiet">{_(meaning(section).capitalize())}, by '
-        f"{_(section.protocol['final'])}, "
-        f"{_(section.budget)}; the best there is: {_number(section.optimum, '.2f')} %. "
-        f"P better: probability that a run beats one of {_(section.reference)}; "
-        "p: paired Wilcoxon test against it. Reach: share of runs whose "
-        f"{'front' if section.score == 'hypervolume' else 'incumbent'} reached {section.target:.2f} %.</p>"
-        f"{scrolling(f'Leaderboard of {title}', board)}"
-        f'<p class="hidden" aria-live="polite"></p>{notes}</section>'
-    )
-
-
-def _button(words: str) -> str:
-    return f'<button type="button">{_(words)}</button>'
+    board = f'<h2 id="leaderboard">Leaderboard</h2>{INTRODUCTION}{boards(made, titles, swatch)}'
+    board += ranks_over_all(compared.overall, swatch) if compared.overall is not None else ""
+    ranked = standings.section(contests(results), next(iter(source.controls), "random"), swatch)
+    parts = [("leaderboard", "Leaderboard", board), ("standings", "Standings", ranked)]
+    parts += [("figures", "Figures", _figures(source, progress)), ("winners", "Winners", _winners(source))]
+    parts += [("device", "For your device", device.section(source, swatch))] if fronts else []
+    parts += [("training", "Full training", training.section(trainings, swatch))] if trainings else []
+    parts += [("settings", "Settings", _settings(source)), ("provenance", "Provenance", _provenance(results))]
+    links = [(anchor, words) for anchor, words, content in parts if content]
+    datasets = ", ".join(panel.title for panel in source.panels)
+    about = f"{count(len(source.algorithms), 'algorithm')} on {datasets}. {source.note_runs} {source.note_table}"
+    top = header(name, headline(compared.sections, titles), about, links)
+    return document(name, top, [content for __, __, content in parts])
 
 
 def _swatch(source: StudyView, label: str) -> str:
@@ -197,43 +116,33 @@ def _swatch(source: StudyView, label: str) -> str:
     return f'<span class="swatch" style="background:var(--c-{name})"></span>' if name else ""
 
 
-def _number(value: float, form: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return "never" if math.isinf(value) else format(value, form)
-
-
-def _spread(value: float, bounds: Sequence[float]) -> str:
-    low, high = bounds
-    shown = _number(value, ".2f")
-    return shown if math.isnan(low) else f"{shown}<small>[{low:.2f}, {high:.2f}]</small>"
-
-
-def _p_value(p: float, prefix: str = "") -> str:
-    if math.isnan(p):
-        return "–"
-    equals = "= " if prefix else ""
-    return f"{prefix}&lt; 0.001" if p < 0.001 else f"{prefix}{equals}{p:.3f}"
-
-
 # ---- figures and winners
 
 
 def _figures(source: StudyView, progress: Callable[[int, int], None] | None) -> str:
-    parts = ['<h2 id="figures">Figures</h2>']
+    parts = [
+        '<h2 id="figures">Figures</h2><p>Point at a curve for values and intervals; by keyboard, reach a '
+        "figure by Tab and use the arrows.</p>"
+    ]
     left_out = []
-    with looks():
+    with looks(Setting(captions=False)):
         wanted = figures.of(source)
         for number, name in enumerate(wanted):
             kind = figures.KINDS[name]
             try:
-                figure, _data = figures.render(source, name)
+                figure, data = figures.render(source, name)
             except (UsageError, DataError) as error:
                 left_out.append(f"<li>{_(kind.title)}: {_(error)}</li>")
                 continue
+            drawn = themed_svg(figure, name, kind.title)
+            if kind.curve is not None:
+                values = curves.layer(source, figure, data, *kind.curve(source))
+                drawn = curves.plot(kind.title, drawn, values)
+            note = str(figure.get_label()).replace(source.note, "").strip()  # which stands on top of the page
             parts.append(
-                f'<figure id="figure-{name}"><figcaption>{_(kind.title)}</figcaption>'
-                f"{scrolling(kind.title, themed_svg(figure, name, kind.title))}</figure>"
+                f'<figure id="figure-{name}"><figcaption>{_(kind.title)}</figcaption>{scrolling(kind.title, drawn)}'
+                + (f'<p class="quiet">{_(note)}</p>' if note else "")
+                + "</figure>"
             )
             if progress is not None:
                 progress(number + 1, len(wanted))

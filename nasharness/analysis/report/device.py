@@ -95,25 +95,28 @@ def _panel(panel: Panel, number: int, asked: list[Under], swatch: Callable[[str]
     for place, limit in enumerate(asked):
         best, arch = optimum_under(panel.cell, limit)
         found = answers(panel, limit)
-        for rank, answer in enumerate(found):
+        if found:
+            rows.append(
+                f'<tr><th class="group" scope="rowgroup" colspan="5">{_(limit)}<small>the best there is: {best:.2f}, '
+                f"index {arch}</small></th></tr>"
+            )
+        for answer in found:
             missing = int(np.isnan(answer.found.final).sum())
             bounds = "" if answer.ci95 is None else f"<small>[{answer.ci95[0]:.2f}, {answer.ci95[1]:.2f}]</small>"
             cells = [
-                f"{swatch(answer.algorithm)}{_(answer.algorithm)}",
                 f"{answer.mean:.2f}{bounds}",
                 f"{abs(best - answer.mean):.2f}",
                 "all" if not missing else f"{len(answer.found.final) - missing:,} of {len(answer.found.final):,}",
                 f"{answer.pick.arch} ({answer.pick.votes:,} runs, {answer.pick.final:.2f})",
             ]
-            head = f"{_(limit)}<small>best there is: {best:.2f}, index {arch}</small>" if rank == 0 else ""
             rows.append(
-                f'<tr><th scope="row">{head}</th>'
+                f'<tr><th scope="row">{swatch(answer.algorithm)}{_(answer.algorithm)}</th>'
                 + "".join(f'<td class="text">{cell}</td>' for cell in cells)
                 + "</tr>"
             )
         if found:
             cards.append(_card(panel, f"d{number}-{place}", limit, found[0], file_name(panel, limit)))
-    heads = ("under", "algorithm", "mean", "behind", "runs", "found most often")
+    heads = ("algorithm", "mean", "behind", "runs", "found most often")
     return (
         f"{table(f'The best under limits on {panel.title}', heads, ''.join(rows), 'plain text')}"
         f'<div class="cards">{"".join(cards)}</div>'

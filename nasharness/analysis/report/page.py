@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from nasharness.analysis.figures.style import css_colours
+from nasharness.analysis.report import curves
 from nasharness.version import __version__
 
 #: The page may load nothing from anywhere; the browser enforces it.
@@ -22,7 +23,7 @@ h1{font-size:clamp(1.6rem,4vw,2.3rem);line-height:1.15;margin:0 0 .5rem;letter-s
 h2{font-size:1.35rem;line-height:1.25;margin:3rem 0 .6rem;letter-spacing:-.01em}
 h3{font-size:1.05rem;margin:1.8rem 0 .4rem}
 p{margin:.4rem 0;max-width:44rem}
-.lead{font-size:1.06rem}
+.lead{font-size:1.12rem;font-weight:600}
 .quiet{color:var(--ink-muted);font-size:.88rem}
 a{color:var(--link)}
 nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;margin:1rem 0 0;padding:0}
@@ -33,12 +34,17 @@ nav a{display:inline-block;padding:.25rem 0}
 .scroll{overflow-x:auto;max-width:100%;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:100%}
 caption{text-align:left;color:var(--ink-muted);font-size:.88rem;padding:0 0 .4rem;position:static}
+table.narrow{min-width:min(100%,30rem)}
 th,td{padding:.38rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--ink-grid)}
 thead th{border-bottom:2px solid var(--ink-muted);vertical-align:bottom;font-weight:600;padding:0}
 thead th.plain{padding:.38rem .7rem}
 tbody th{font-weight:600}
 th:first-child,td.text,th.text{text-align:left}
-table.board th:first-child{position:sticky;left:0;background:var(--ink-paper);z-index:1}
+table.board th:first-child{position:sticky;left:0;background:var(--ink-paper);z-index:1;
+white-space:normal;overflow-wrap:anywhere;min-width:calc(min(var(--name,9ch),20ch) + 2.4em)}
+table.board th,table.board td{padding-left:.33rem;padding-right:.33rem}
+table.board thead th{padding:0}table.board th button{padding-left:.33rem;padding-right:.33rem;white-space:normal}
+table.board td small{display:block;margin:0}
 tbody tr:hover>*{background:var(--stripe)}
 th button{all:unset;box-sizing:border-box;display:block;width:100%;cursor:pointer;padding:.45rem .7rem;
 min-height:2.4rem;font-weight:600;white-space:nowrap}
@@ -47,7 +53,9 @@ th button:focus-visible{outline:3px solid var(--link);outline-offset:-3px}
 th button::after{content:"\\2195";opacity:.35;margin-left:.3em;font-size:.85em}
 th[aria-sort=ascending] button::after{content:"\\25B2";opacity:1}
 th[aria-sort=descending] button::after{content:"\\25BC";opacity:1}
-td small{color:var(--ink-muted);font-size:.82em;margin-left:.35em}
+th.group{text-align:left;padding-top:1rem;white-space:normal}
+th small,td small{color:var(--ink-muted);font-size:.82em;margin-left:.35em}
+th.group small{display:block;font-weight:400;margin:0}
 .swatch{display:inline-block;width:.72em;height:.72em;border-radius:2px;margin-right:.5em}
 figure{margin:1.2rem 0 2.2rem}
 figcaption{font-weight:600;margin-bottom:.35rem}
@@ -70,6 +78,7 @@ footer{margin-top:3.5rem;padding-bottom:2.5rem;color:var(--ink-muted);font-size:
 figure .scroll svg{max-width:none;width:46rem!important}
 dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}
 th,td,thead th.plain{padding:.38rem .5rem}th button{padding:.45rem .5rem}
+table.board th:first-child{font-size:.8rem;min-width:calc(min(var(--name,9ch),15ch) + 2em)}
 }
 @media print{nav,.skip{display:none}figure,.card{break-inside:avoid}}
 """
@@ -117,14 +126,15 @@ def scrolling(label: str, content: str) -> str:
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
 
 
-def table(label: str, heads: Sequence[str], rows: str, kind: str = "plain") -> str:
-    """A table under ``heads``, all of CSS class ``kind``."""
+def table(label: str, heads: Sequence[str], rows: str, kind: str = "plain", *, narrow: bool = False) -> str:
+    """A table under ``heads``, all of CSS class ``kind``; ``narrow``: no wider than it must be."""
     head = "".join(f'<th class="{kind}" scope="col">{words}</th>' for words in heads)
-    return scrolling(label, f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    style = ' class="narrow"' if narrow else ""
+    return scrolling(label, f"<table{style}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
 
 
 def header(name: str, lead: str, quiet: str, links: Iterable[tuple[str, str]]) -> str:
-    """The top of a page: its name, what it is about, and a menu of (anchor, words)."""
+    """The top of a page: its name, what it found, what it is about, and a menu of (anchor, words)."""
     menu = "".join(f'<li><a href="#{anchor}">{words}</a></li>' for anchor, words in links)
     return (
         '<a class="skip" href="#main">Skip to the results</a>\n<header>'
@@ -139,7 +149,7 @@ def document(name: str, head: str, sections: Sequence[str]) -> str:
     """The whole page: ``head`` from ``header``, and its sections."""
     style = (
         f":root{{color-scheme:light dark;{css_colours(False)}{LIGHT}}}"
-        f"@media(prefers-color-scheme:dark){{:root{{{css_colours(True)}{DARK}}}}}{CSS}"
+        f"@media(prefers-color-scheme:dark){{:root{{{css_colours(True)}{DARK}}}}}{CSS}{curves.CSS}"
     )
     body = [head, "<main id='main'>", *sections, "</main>"]
     body.append(f"<footer>Made by nasharness {__version__}. This page loads nothing from anywhere.</footer>")
@@ -149,5 +159,5 @@ def document(name: str, head: str, sections: Sequence[str]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(name)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         + "\n".join(body)
-        + f"\n<script>{JS}</script>\n</body>\n</html>\n"
+        + f"\n<script>{JS}{curves.JS}</script>\n</body>\n</html>\n"
     )
