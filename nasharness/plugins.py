@@ -38,8 +38,9 @@ class Registry(Generic[Record]):
         other = self.records.get(name)
         if other is not None and self._origin(other) != self._origin(record):
             (here, mine), (there, theirs) = self._origin(record), self._origin(other)
+            several = f"{self.kind[:-1]}ies" if self.kind.endswith("y") else f"{self.kind}s"
             raise UsageError(
-                f"two {self.kind}s are called {name!r}: {theirs} ({there}) and {mine} ({here}); rename one, or "
+                f"two {several} are called {name!r}: {theirs} ({there}) and {mine} ({here}); rename one, or "
                 "uninstall its package"
             )
         self.records[name] = record

@@ -31,6 +31,7 @@ COMMANDS = {
     "validate": ("nasharness.cli.validate", "Find out whether a change is better; check tables, papers, proxies."),
     "figures": ("nasharness.cli.figures", "Draw the figures of a study: PNG, PDF and the numbers behind them."),
     "report": ("nasharness.cli.report", "Write a study as one self-contained HTML page."),
+    "score": ("nasharness.cli.score", "Score untrained networks by zero-cost proxies."),
     "train": ("nasharness.cli.train", "Train one architecture from scratch with the table's recipe."),
     "retrain": ("nasharness.cli.retrain", "Train a winner in full: on ImageNet, or on a text."),
     "export": ("nasharness.cli.export", "Write a trained network as a file that runs without nasharness."),

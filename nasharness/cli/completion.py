@@ -57,6 +57,12 @@ def _objectives() -> Iterable[tuple[str, str]]:
     return [("error", "of classification, percent"), ("params", "millions"), ("macs", "millions"), *_devices()]
 
 
+def _proxies() -> Iterable[tuple[str, str]]:
+    from nasharness import proxies
+
+    return ((name, proxies.get(name).summary) for name in proxies.names())
+
+
 def _kinds() -> Iterable[tuple[str, str]]:
     from nasharness.cli.list import KINDS as LISTED
 
@@ -71,6 +77,7 @@ KINDS: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "tables": _tables,
     "devices": _devices,
     "objectives": _objectives,
+    "proxies": _proxies,
     "kinds": _kinds,
 }
 

@@ -11,14 +11,16 @@ import click
 from nasharness.cli.completion import Names, Pattern
 from nasharness.errors import DataError, unknown
 
-KINDS = ("algos", "spaces", "tables", "datasets", "devices", "fronts")
+KINDS = ("algos", "spaces", "tables", "datasets", "devices", "proxies", "fronts")
 
 
 @click.command("list")
 @click.argument("kind", type=Names("kinds"), metavar="|".join(KINDS))
 @click.argument("pattern", type=Pattern(), default="*", metavar="[PATTERN]")
 def command(kind: str, pattern: str) -> None:
-    """List algorithms, spaces, tables, data sets, devices or fronts; PATTERN is a name, or a wildcard such as 'auto*'.
+    """List algorithms, spaces, tables, data sets, devices, proxies or fronts.
+
+    PATTERN is a name, or a wildcard such as 'auto*'.
 
     With a PATTERN, algorithms come with what each of their settings means, its range and its source. Fronts are the
     exact ones of each table against each known cost, SPACE/DATASET/TABLE/COST, with the reference point that
@@ -29,7 +31,7 @@ def command(kind: str, pattern: str) -> None:
     listed: dict[str, Callable[[], list[tuple[str, ...]]]] = {
         "algos": lambda: _algos(pattern != "*"), "spaces": _spaces, "tables": _tables, "datasets": _datasets,
     }  # fmt: skip
-    listed |= {"devices": _devices, "fronts": lambda: _fronts(pattern)}
+    listed |= {"devices": _devices, "proxies": _proxies, "fronts": lambda: _fronts(pattern)}
     rows = listed[kind]()
     kept = [row for row in rows if fnmatch.fnmatch(row[0], pattern)]
     if not kept:
@@ -154,6 +156,16 @@ def _devices() -> list[tuple[str, ...]]:
             if not any(name.startswith(device) for name in here):
                 rows.setdefault(f"{device}_latency", []).append(f"{space}: not here; get it with: {command}")
     return [(name, *lines) for name, lines in sorted(rows.items())]
+
+
+def _proxies() -> list[tuple[str, ...]]:
+    from nasharness import proxies
+
+    rows: list[tuple[str, ...]] = []
+    for name in proxies.names():
+        proxy = proxies.get(name)
+        rows.append((name, proxy.summary, proxy.citation))
+    return rows + [(f"{name} (broken)", reason) for name, reason in proxies.broken().items()]
 
 
 def _fronts(pattern: str) -> list[tuple[str, ...]]:

@@ -50,8 +50,9 @@ def check_one_table(options: dict[str, Any]) -> int:
 
 def rank_scores(options: dict[str, Any]) -> int:
     """Rank quality of the proxy in ``--scores``. Return the exit code."""
-    from nasharness.analysis.validation.proxies import INTERVALS, KS, as_dict, quality, read_scores, render
+    from nasharness.analysis.validation.proxies import INTERVALS, KS, as_dict, quality, render
     from nasharness.search import Problem
+    from nasharness.search.scores import read_scores
 
     dataset = "cifar10" if options["datasets"] is None else options["datasets"]
     problem = Problem.create(

@@ -105,7 +105,7 @@ class Problem:
         chosen = space if isinstance(space, Space) else spaces.get(space)
         if repeats not in REPEATS:
             raise unknown("treatment of repeats", repeats, REPEATS)
-        asked: dict[str, Any] = {"repeats": repeats, "start": Start.parse(start, chosen)}
+        asked: dict[str, Any] = {"repeats": repeats, "start": Start.parse(start, chosen, dataset)}
         asked["environments"] = sources
         if repeats == "free" and "index" not in chosen.offers:
             raise UsageError(f"repeats=free needs a space that can be enumerated; {chosen.name!r} is none")

@@ -3,7 +3,8 @@
 ``own``: what the algorithm begins with by itself. ``dense``: the full network and all that one removal makes of it, in
 random order, AutoShrink's prior. ``random[:N]``: distinct ones drawn uniformly. ``space-filling[:N]``: spread out, each
 the farthest of some candidates from those before it (Mitchell, Spectrally Optimal Sampling for Distribution Ray
-Tracing, SIGGRAPH 1991). A file: an architecture a line, in its order.
+Tracing, SIGGRAPH 1991). ``scores:FILE[@COLUMN][:N]``: those with the best scores in a file (`nasharness score`), the
+best first, equals in random order. A file: an architecture a line, in its order.
 
 What is drawn comes from a stream of its own for each run, so that all algorithms with one seed begin with the same
 architectures, and what they draw themselves stays as it is.
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.search.streams import START, Streams
 from nasharness.spaces.base import Floats, Indices, Space
+from nasharness.storage import file_sha256
 
 Excess = Callable[[Indices], Floats]
 
-KINDS = ("own", "dense", "random", "space-filling")
+KINDS = ("own", "dense", "random", "space-filling", "scores")
 #: How many are drawn where neither the start nor the algorithm says.
 SOME = 10
 #: Candidates for each place of a space-filling start.
@@ -39,18 +41,22 @@ _ROUNDS = 100
 @dataclass(frozen=True)
 class Start:
     """``text``: how it is written and recorded. ``kind``: of KINDS, or ``file``. ``count``: how many, where it is said.
-    ``listed``: those of a file, ``[n, *arch_shape]``. ``asked``: what `parse` was given, so that it can be read again.
+    ``listed``: those of a file, ``[n, *arch_shape]``. ``scores``: what ``listed`` have, float64 ``[n]``, higher is
+    better. ``asked``: what `parse` was given, so that it can be read again.
     """  # noqa: D205 - fields
 
     text: str
     kind: str
     count: int | None = None
     listed: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    scores: Floats | None = field(default=None, compare=False, repr=False)
     asked: str = field(default="own", compare=False, repr=False)
 
     @classmethod
-    def parse(cls, text: str | Start, space: Space) -> Start:
-        """Read ``own``, ``dense``, ``random[:N]``, ``space-filling[:N]`` or the name of a file.
+    def parse(cls, text: str | Start, space: Space, dataset: str | None = None) -> Start:
+        """Read ``own``, ``dense``, ``random[:N]``, ``space-filling[:N]``, ``scores:FILE[@COLUMN][:N]`` or a file.
+
+        ``dataset``: whose rows and columns count in a file of scores; None for the space's first.
 
         Raises UsageError for what cannot be or does not fit the space, DataError for a file that cannot be read.
         """
@@ -61,8 +67,13 @@ class Start:
         kind, colon, number = text.strip().partition(":")
         if kind not in KINDS:
             if not Path(text).exists() and not re.search(r"[/\\.]", text):
-                raise unknown("start", text, (*KINDS, "random:10", "space-filling:10"), "a file is named with its path")
-            return cls._of_file(Path(text), space)
+                known = (*KINDS, "random:10", "space-filling:10", "scores:FILE")
+                raise unknown("start", text, known, "a file is named with its path")
+            archs, digest = read_archs(Path(text), space, "start")
+            told = f"{Path(text).name} ({len(archs)} architectures, SHA-256 {digest})"
+            return cls(told, "file", len(archs), archs, asked=text)
+        if kind == "scores":
+            return cls._of_scores(text, number, space, dataset)
         if colon and kind in ("own", "dense"):
             raise UsageError(f"start {text!r}: {kind} has a number of its own; write {kind}")
         if colon and not (number.isascii() and number.isdigit() and int(number) >= 1):
@@ -81,28 +92,37 @@ class Start:
         return cls(written, kind, count, asked=written)
 
     @classmethod
-    def _of_file(cls, path: Path, space: Space) -> Start:
-        try:
-            content = path.read_bytes()
-            lines = content.decode().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"start {path}: {error}; expected a text file with an architecture a line") from None
-        found: list[Any] = []
-        for number, line in enumerate(lines, 1):
-            words = line.partition("#")[0].strip()
-            if not words:
-                continue
-            try:
-                found.append(space.parse(words))
-            except UsageError as error:
-                raise UsageError(f"start {path}, line {number}: {error}") from None
-        if not found:
-            raise UsageError(f"start {path}: no architecture in it; expected one a line: an index or a string")
-        archs = np.asarray(found, dtype=space.arch_dtype).reshape(len(found), *space.arch_shape)
-        if len(np.unique(archs, axis=0)) < len(archs):
-            raise UsageError(f"start {path}: an architecture is there twice; expected each once")
-        digest = hashlib.sha256(content).hexdigest()[:12]
-        return cls(f"{path.name} ({len(archs)} architectures, SHA-256 {digest})", "file", len(archs), archs, str(path))
+    def _of_scores(cls, text: str, words: str, space: Space, dataset: str | None) -> Start:
+        from nasharness.search.scores import read_scores
+
+        name, _, number = words.rpartition(":")
+        count = int(number) if name and number.isascii() and number.isdigit() and not Path(words).exists() else None
+        name = words if count is None else name
+        path, _, column = name.rpartition("@")
+        if not path or Path(name).exists():
+            path, column = name, ""
+        if not path or count == 0:
+            raise UsageError(f"start {text!r}: expected scores:FILE, scores:FILE@COLUMN or scores:FILE:10")
+        if "index" not in space.offers:
+            raise UsageError(f"start {text!r}: files of scores have indices; space {space.name!r} cannot be enumerated")
+        chosen = dataset or next(iter(space.datasets), "")
+        index, found, _ = read_scores(path, space.size, chosen, [column] if column else [])
+        if len(found) > 1:
+            raise UsageError(
+                f"start {text!r}: the file has several scores, {', '.join(found)[:200]}; name one, as in "
+                f"scores:{path}@{next(iter(found))}"
+            )
+        column, scores = next(iter(found.items()))
+        scored = ~np.isnan(scores)
+        index, scores = index[scored], scores[scored]
+        if not len(index):
+            raise DataError(f"start {text!r}: no architecture has a score in column {column!r}")
+        if count is not None and count > len(index):
+            raise UsageError(f"start {text!r}: {len(index):,} architectures have a score in it")
+        digest = file_sha256(Path(path))[:12]
+        told = f"scores:{Path(path).name}@{column}" + (f":{count}" if count else "")
+        listed = index.astype(space.arch_dtype)
+        return cls(f"{told} ({len(index):,} scores, SHA-256 {digest})", "scores", count, listed, scores, asked=text)
 
     def __str__(self) -> str:
         return self.text
@@ -118,6 +138,8 @@ class Start:
         ``count``: how many where it is not said. ``excess``: how far architectures are known to break limits; what
         breaks them is not drawn, where it can be avoided.
         """
+        if self.listed is not None and self.scores is not None:
+            return _best(self.listed, self.scores, seeds, self.count or count or SOME, excess)
         if self.listed is not None:
             return np.broadcast_to(self.listed, (len(seeds), *self.listed.shape)).copy()
         if self.kind == "dense":
@@ -137,6 +159,34 @@ class Start:
         if self.kind == "random":
             return _distinct(space, seeds, wanted, excess)
         return _spread(space, seeds, wanted, excess)
+
+
+def read_archs(path: Path, space: Space, what: str) -> tuple[NDArray[Any], str]:
+    """Read a file with an architecture a line, an index or a string: ``[n, *arch_shape]``, and a digest of the file.
+
+    ``what``: what it is read for, for messages. Raises DataError for a file that cannot be read, UsageError for a line
+    that is no architecture, for one that is there twice, and where there is none.
+    """
+    try:
+        content = path.read_bytes()
+        lines = content.decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{what} {path}: {error}; expected a text file with an architecture a line") from None
+    found: list[Any] = []
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].strip()
+        if not words:
+            continue
+        try:
+            found.append(space.parse(words))
+        except UsageError as error:
+            raise UsageError(f"{what} {path}, line {number}: {error}") from None
+    if not found:
+        raise UsageError(f"{what} {path}: no architecture in it; expected one a line: an index or a string")
+    archs = np.asarray(found, dtype=space.arch_dtype).reshape(len(found), *space.arch_shape)
+    if len(np.unique(archs, axis=0)) < len(archs):
+        raise UsageError(f"{what} {path}: an architecture is there twice; expected each once")
+    return archs, hashlib.sha256(content).hexdigest()[:12]
 
 
 #: What the algorithm begins with by itself.
@@ -159,6 +209,19 @@ def dense(space: Space) -> NDArray[Any]:
     _, first = np.unique(ids, axis=0, return_index=True)
     ids = ids[np.sort(first)]
     return np.asarray(ids[~space.is_constant(ids)])
+
+
+def _best(listed: Indices, scores: Floats, seeds: NDArray[np.int64], count: int, excess: Excess) -> Indices:
+    """The best of ``listed [n]`` by their ``scores [n]``, the best first, equals in random order: ``[runs, count]``."""
+    allowed = excess(listed) == 0
+    if not allowed.any():
+        raise UsageError("start scores: every architecture with a score breaks the limits; use random:N")
+    listed, scores = listed[allowed], scores[allowed]
+    last = np.sort(scores)[-min(count, len(scores))]
+    listed, scores = listed[scores >= last], scores[scores >= last]  # those that may be among them
+    u = Streams(seeds, START).uniform(len(listed))
+    order = np.lexsort((u, np.broadcast_to(-scores, u.shape)), axis=1)[:, :count]
+    return np.asarray(listed[order])
 
 
 def _sampled(space: Space, streams: Streams, count: int) -> Indices:

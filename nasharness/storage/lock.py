@@ -62,8 +62,10 @@ def claimed(out: Path | None, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_writer(destination: Path) -> Iterator[None]:
-    """Hold the lock of a table's folder, which is replaced by renaming: the lock is a file beside it. Re-entrant.
+def only_writer(destination: Path, what: str = "table") -> Iterator[None]:
+    """Hold the lock of a table's folder, or of a file, which is replaced by renaming: a file beside it. Re-entrant.
+
+    ``what``: what is written, for the message.
 
     Raises DataError where another process holds it, OSError where the folder above cannot be written.
     """
@@ -71,7 +73,7 @@ def only_writer(destination: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if stack.enter_context(_once(destination)) and fcntl is not None:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_lock_file(destination))
+            stack.enter_context(_lock_file(destination, what))
         yield
 
 
@@ -89,23 +91,23 @@ def _once(place: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def _lock_file(destination: Path) -> Iterator[None]:
+def _lock_file(destination: Path, what: str) -> Iterator[None]:
     path = destination.with_name(f".{destination.name}.lock")
-    with _opened(path, destination):
+    with _opened(path, destination, what):
         try:
             yield
         finally:
             path.unlink(missing_ok=True)  # still locked, so that nobody else takes it for theirs
 
 
-def _opened(path: Path, destination: Path) -> IO[str]:
+def _opened(path: Path, destination: Path, what: str) -> IO[str]:
     """Open and lock ``path``; closing the file frees the lock."""
     while True:
         file = path.open("w")
         if not _lock(file.fileno()):
             file.close()
             raise DataError(
-                f"another process is writing table {destination.name!r} in {destination.parent}; wait until it ends"
+                f"another process is writing {what} {destination.name!r} in {destination.parent}; wait until it ends"
             )
         try:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):

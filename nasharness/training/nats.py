@@ -25,9 +25,8 @@ from torch.nn import functional
 from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
+from nasharness.nets.build import CELLS, CHANNELS, check_space, network
 from nasharness.nets.counts import macs, params
-from nasharness.nets.sss import SssNet
-from nasharness.nets.tss import TssNet
 from nasharness.training import checkpoint, optimisers, schedules
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
@@ -37,9 +36,6 @@ from nasharness.training.watch import LossWatch, check_weights
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
-#: cells in each of three stages, as published
-CELLS = {"tss": 5, "sss": 1}
-CHANNELS = 16
 #: on a GPU, steps between looks at the loss: each one waits for the device
 LOOK = 10
 EVALUATION_BATCH = 512
@@ -97,6 +93,7 @@ class Training:
         precision: str = "auto",
     ) -> None:
         chosen = spaces.get(space)
+        check_space(space)
         self.arch = chosen.parse(arch)
         self.space, self.recipe, self.seed, self.device, self.precision = chosen, recipe, seed, device, precision
         if recipe.batch < 1 or recipe.channels < 1 or (recipe.cells is not None and recipe.cells < 1):
@@ -108,14 +105,9 @@ class Training:
         self.rate = schedules.cosine(recipe.lr, recipe.epochs)
         self.cells = recipe.cells if recipe.cells is not None else CELLS[space]
         weights = _stream(seed, 0, "cpu")  # drawn on the CPU: the same network on every device
-        if not chosen.ordinal:
-            net: nn.Module = TssNet(
-                self.arch, images.classes, channels=recipe.channels, cells=self.cells, generator=weights
-            )
-        elif recipe.channels != CHANNELS:
-            raise UsageError(f"--channels {recipe.channels}: the widths of an architecture of {space} are its own")
-        else:
-            net = SssNet(self.arch, images.classes, cells=self.cells, generator=weights)
+        net: nn.Module = network(
+            space, self.arch, images.classes, channels=recipe.channels, cells=self.cells, generator=weights
+        )
         self.identity = {
             "space": space,
             "arch": self.arch,

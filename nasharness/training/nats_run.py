@@ -19,12 +19,13 @@ from nasharness import images as image_sets
 from nasharness import storage
 from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
+from nasharness.nets.build import CELLS, CHANNELS
 from nasharness.runs.log import Log
 from nasharness.runs.signals import Stop, Stopped
 from nasharness.tables.card import card
 from nasharness.training import device as devices
 from nasharness.training.checkpoint import Keeper, fitting
-from nasharness.training.nats import CELLS, CHANNELS, Epoch, NatsRecipe, Training
+from nasharness.training.nats import Epoch, NatsRecipe, Training
 from nasharness.training.record import write_json
 from nasharness.version import __version__
 

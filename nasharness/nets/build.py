@@ -1,0 +1,48 @@
+"""The network of a NATS-Bench architecture, by the name of its space."""
+
+from __future__ import annotations
+
+import torch
+
+from nasharness import spaces
+from nasharness.errors import UsageError
+from nasharness.nets.skeleton import Network
+from nasharness.nets.sss import SssNet
+from nasharness.nets.tss import TssNet
+
+#: cells in each of three stages, as published; the spaces whose networks are built here
+CELLS = {"tss": 5, "sss": 1}
+#: channels of the first stage of tss, as published
+CHANNELS = 16
+
+
+def network(
+    space: str,
+    arch: int | str,
+    classes: int,
+    *,
+    channels: int = CHANNELS,
+    cells: int | None = None,
+    generator: torch.Generator,
+) -> Network:
+    """Build the network of ``arch`` for so many classes, weights drawn from ``generator``; on the CPU, in training.
+
+    ``channels``: of the first stage of tss. ``cells``: in each stage, None for the published number. Raises UsageError
+    for a space without such networks, an architecture that does not exist, and widths that sss has of its own.
+    """
+    check_space(space)
+    deep = CELLS[space] if cells is None else cells
+    if channels < 1 or deep < 1:
+        raise UsageError(f"channels {channels}, cells {deep}: expected 1 or more")
+    index = spaces.get(space).parse(arch)
+    if space == "tss":
+        return TssNet(index, classes, channels=channels, cells=deep, generator=generator)
+    if channels != CHANNELS:
+        raise UsageError(f"--channels {channels}: the widths of an architecture of {space} are its own")
+    return SssNet(index, classes, cells=deep, generator=generator)
+
+
+def check_space(space: str) -> None:
+    """Raise UsageError for a space whose networks are not built here."""
+    if space not in CELLS:
+        raise UsageError(f"space {space!r} has no network here; spaces that have: {', '.join(CELLS)}")
