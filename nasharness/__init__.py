@@ -6,7 +6,7 @@ Three lines search a table::
     result = nasharness.run("autoshrink", space="tss", runs=500)
     print(result)
 
-``study``, ``compare`` and ``validate`` do what the commands of these names do::
+``study``, ``compare``, ``validate`` and ``score`` do what the commands of these names do::
 
     results = nasharness.study(["random", "rea"], "results/first", runs=100, evaluations=100)
     print(nasharness.compare(results))
@@ -19,7 +19,7 @@ from typing import Any
 
 from nasharness.version import __version__
 
-__all__ = ["__version__", "compare", "run", "study", "validate"]
+__all__ = ["__version__", "compare", "run", "score", "study", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,11 @@
-"""What the command line does, as calls: ``nasharness.study``, ``compare``, ``validate`` beside ``nasharness.run``."""
+"""What the command line does, as calls: ``nasharness.study``, ``compare``, ``validate``, ``score`` beside ``run``."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness.errors import UsageError
@@ -12,6 +13,7 @@ from nasharness.errors import UsageError
 if TYPE_CHECKING:
     from nasharness.analysis.comparison import Comparison
     from nasharness.analysis.validation import Validation
+    from nasharness.proxies.scoring import Scored
     from nasharness.studies import StudyResults
 
 
@@ -97,3 +99,30 @@ def validate(
     level = ALPHA if alpha is None else alpha
     found = validation.validate(mine, theirs, problems, runs=runs, score=score, alpha=level, progress=progress)
     return replace(found, problems=tuple(problems), seeds=f"{seed}... of both")
+
+
+def score(
+    proxies: str | Sequence[str],
+    space: str,
+    images: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    **request: Any,
+) -> Scored:
+    """Score untrained networks by zero-cost proxies, as ``nasharness score`` does; needs PyTorch.
+
+    ``proxies``: names. ``images``: the name of a set, or a path. ``request``: as for
+    `nasharness.proxies.scoring.Request`: ``archs=500``, ``data``, ``batch``, ``seed``, ``device``, ``out`` ...
+    ``progress(done, total)`` counts scores. The answer has ``index`` and, by proxy, ``scores``.
+
+    Raises UsageError for what cannot be asked, DataError for images that are not here and a proxy that fails.
+    """
+    from nasharness.images.base import require
+
+    require("torch", "PyTorch", "a zero-cost proxy")
+    from nasharness.proxies.scoring import Request
+    from nasharness.proxies.scoring import score as scored
+
+    names = [proxies] if isinstance(proxies, str) else list(proxies)
+    where = images if isinstance(images, str) else Path(images)
+    return scored(Request(names, space, where, **request), progress)

@@ -134,9 +134,10 @@ def published(shared_data, names, count, batch=32):
     some = pandas.read_parquet(shared_data / "tss_zc13.parquet").query("dataset == 'cifar10'").set_index("index")
     chosen = np.random.default_rng(7).permutation(some.index.to_numpy())[:count]
     images = image_sets.load("cifar10", shared_data)
-    shown = torch.from_numpy(images.train_x[:batch]).float() / 255
+    drawn = np.random.default_rng(0).permutation(len(images.train_y))[:batch]
+    shown = torch.from_numpy(images.train_x[drawn]).float() / 255
     shown = (shown - torch.tensor(images.mean).view(1, 3, 1, 1)) / torch.tensor(images.std).view(1, 3, 1, 1)
-    labels = torch.from_numpy(images.train_y[:batch])
+    labels = torch.from_numpy(images.train_y[drawn])
     made = [Candidate(TSS, int(arch), "cifar10", 10, shown, labels) for arch in chosen]
     ours = {name: np.array([proxies.get(name).function(one) for one in made]) for name in names}
     return ours, all_of.loc[chosen], some.loc[chosen]
@@ -173,6 +174,8 @@ def test_the_command_writes_what_validate_reads_and_never_over_a_file(cli, tmp_p
     code, _, error = cli(*words)
     assert code == 2
     assert "there is one already" in error
+    made = nasharness.score(["synflow", "naswot"], "tss", "digits", archs=12, batch=4, channels=4, cells=1)
+    assert np.array_equal(made.scores["naswot"], scores["naswot"])
     before = out.read_bytes()
     assert cli(*words, "--resume")[0] == 0
     assert out.read_bytes() == before

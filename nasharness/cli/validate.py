@@ -70,7 +70,7 @@ class Validate(ModalCommand):
 @of_algo("--limit", "limits", multiple=True, metavar="'NAME <= X'",
          help="What an answer must keep, as in 'params <= 1.2'; repeatable.")  # fmt: skip
 @of_algo("--start", metavar="START",
-         help="What both begin with: own, dense, random[:N], space-filling[:N], scores:FILE[@COLUMN][:N], a file (own).")  # fmt: skip
+         help="Of both: own, dense, random[:N], space-filling[:N], scores:FILE[@COLUMN][:N], FILE (own).")  # fmt: skip
 @of_algo("--realisations", metavar="all|N|M,...",
          help="Realisations of the signal's noise: all trials, N draws, or named ones (one).")  # fmt: skip
 @of_algo("--stage", "stages", multiple=True, metavar="MEASURE",

@@ -132,7 +132,7 @@ class Plan:
             table=_optional("table", given, lines, lambda v: _word("table", v)),
             objectives=tuple(_texts("objectives", given.get("objectives", ()), lines)),
             limits=tuple(_texts("limits", given.get("limits", ()), lines)),
-            start=_optional("start", given, lines, lambda v: Start.parse(v, space).asked) or "own",
+            start=_optional("start", given, lines, lambda v: Start.parse(v, space, measured[0]).asked) or "own",
             stages=tuple(_texts("stages", given.get("stages", ()), lines)),
             environments=tuple(_names("environments", given["environments"], lines))
             if given.get("environments")
