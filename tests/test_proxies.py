@@ -152,9 +152,10 @@ def test_what_needs_no_images_ranks_as_published(shared_data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_all_rank_as_published(shared_data):
     """Other weights and other images than theirs: no more agreement can be asked than between two seeds of ours."""
-    ours, all_of, some = published(shared_data, ("naswot", "jacob_cov", "zen"), 60)
+    ours, all_of, some = published(shared_data, ("naswot", "jacob_cov", "zen"), 40)
     assert kendall(ours["naswot"], some["nwot"].to_numpy()) > 0.94
     assert kendall(ours["naswot"], all_of["cifar10_naswot"].to_numpy()) > 0.93
     assert kendall(ours["zen"], all_of["cifar10_zen"].to_numpy()) > 0.94
