@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from nasharness.algorithms.densities import ManyObservations, Observations, cells
 from nasharness.algorithms.rungs import promoted, rungs
-from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
 from nasharness.search import Algorithm, Task, register
@@ -15,8 +13,12 @@ from nasharness.spaces.base import Choices, Floats, Indices
 
 #: Densities below this count as this, in HpBandSter's words "max(1e-32, ...)".
 FLOOR = 1e-32
-#: Positions whose patterns of agreement are looked up at once.
-_BITS = 8
+#: Observations at a rung from which on they are counted, see `ManyObservations`. Fewer are summed one by one.
+MANY = 1_024
+#: Counters a run of space without which evaluations cost time that grows with their number,
+_COUNTERS = 100_000
+#: and how many of those may be asked for.
+_MOST = 20_000
 
 
 def brackets(fidelities: int, eta: int) -> list[list[int]]:
@@ -29,91 +31,6 @@ def brackets(fidelities: int, eta: int) -> list[list[int]]:
         first = fidelities // (below + 1) * eta**below
         cycle.append([max(first // eta**rung, 1) for rung in range(below + 1)])
     return cycle
-
-
-@dataclass
-class Density:
-    """Kernel densities of ``data``, int8 ``[positions, runs, points]``: one for each run.
-
-    A product of Aitchison-Aitken kernels: 1 - h where the categories agree, else h / (levels - 1), with the levels that
-    occur in the data, as statsmodels counts them. A position with one level makes the density elsewhere infinite, or
-    not a number.
-
-    The bandwidth ``h``, float64 ``[positions, runs]``, follows the normal reference rule, 1.06 std n^(-1 / (4 +
-    positions)), but is at least ``least``. That treats the numbers of categories as if they were quantities, and it is
-    clipped from below alone: above 1 a kernel is negative where the categories agree. Both are so in HpBandSter with
-    statsmodels, hence in the published results.
-    """
-
-    data: NDArray[np.int8]
-    least: float
-
-    def __post_init__(self) -> None:
-        positions, runs, n = self.data.shape
-        total, squares = (np.zeros((positions, runs), dtype=np.int64) for _ in range(2))
-        levels = np.zeros((positions, runs))
-        for option in range(int(self.data.max()) + 1):
-            count = np.add.reduce(self.data == option, axis=-1, dtype=np.int64)
-            total += option * count
-            squares += option * option * count
-            levels += count > 0
-        deviation = np.sqrt(n * squares - total * total) / n  # of integers: exact up to the root
-        self.h: Floats = np.maximum(1.06 * deviation * float(n) ** (-1.0 / (4 + positions)), self.least)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._differs = self.h / (levels - 1.0)
-        self._agrees = 1.0 - self.h
-        with np.errstate(invalid="ignore", over="ignore"):
-            self._products = [self._table(first, min(first + _BITS, positions)) for first in range(0, positions, _BITS)]
-
-    def _table(self, first: int, end: int) -> Floats:
-        """The product of kernels for every pattern of agreement: ``[runs, 2^(end - first)]``, bit 0 for ``first``."""
-        table = np.ones((self.data.shape[1], 1))
-        for position in range(first, end):
-            differs, agrees = self._differs[position][:, None], self._agrees[position][:, None]
-            table = np.concatenate([table * differs, table * agrees], axis=1)
-        return table
-
-    def at(self, choices: Choices) -> Floats:
-        """The density, float64 ``[runs]``, at ``choices [positions, runs]``."""
-        kernels = np.ones(self.data.shape[1:])
-        with np.errstate(invalid="ignore", over="ignore"):
-            for part, table in enumerate(self._products):
-                pattern = np.zeros(self.data.shape[1:], dtype=np.uint8)
-                for bit, position in enumerate(range(part * _BITS, min((part + 1) * _BITS, len(self.data)))):
-                    same = self.data[position] == choices[position][:, None]
-                    pattern |= same.view(np.uint8) << np.uint8(bit)
-                runs, patterns = table.shape
-                kernels *= table.ravel().take(pattern + np.arange(0, runs * patterns, patterns)[:, None])
-            # along the last, contiguous axis: a run's sum is the same bits in any batch
-            return np.asarray(np.add.reduce(kernels, axis=1) / self.data.shape[2])
-
-
-class _Observations:
-    """What the runs have seen at one rung, sorted by loss: all runs have seen equally much."""
-
-    def __init__(self, positions: int, runs: int) -> None:
-        self.n = 0
-        self._data = np.zeros((positions, runs, 32), dtype=np.int8)
-        self._loss = np.full((runs, 32), np.inf)
-
-    @property
-    def data(self) -> NDArray[np.int8]:
-        """Choices, best first: ``[positions, runs, n]``."""
-        return self._data[:, :, : self.n]
-
-    def insert(self, choices: Choices, loss: Floats) -> None:
-        """Add one observation a run: choices ``[runs, positions]``, loss ``[runs]``; behind its equals."""
-        n = self.n
-        if n == self._loss.shape[1]:
-            self._data = np.concatenate([self._data, np.zeros_like(self._data)], axis=2)
-            self._loss = np.concatenate([self._loss, np.full_like(self._loss, np.inf)], axis=1)
-        place = (self._loss[:, :n] <= loss[:, None]).sum(axis=1)[:, None]
-        behind = np.arange(n) >= place  # these make room
-        for array, fresh in ((self._loss, loss), *zip(self._data, choices.T, strict=True)):
-            old = array[:, :n].copy()
-            np.copyto(array[:, 1 : n + 1], old, where=behind)
-            array[np.arange(len(array)), place[:, 0]] = fresh
-        self.n += 1
 
 
 @register(
@@ -180,6 +97,12 @@ class BOHB(Algorithm):
         self._min_bandwidth = min_bandwidth
         self._top = top_n_percent
         self._sizes = np.array(self.space.sizes)
+        self._countable = cells(self._sizes) <= _COUNTERS
+        if not self._countable and (task.evaluations or 0) > _MOST:
+            raise UsageError(
+                f"bohb: {task.evaluations:,} evaluations: on a space as large as {self.space.name} its model costs "
+                f"time that grows with their square; expected at most {_MOST:,}"
+            )
 
         self._rungs = rungs(task.epochs, eta, min_epochs, "bohb")
         self._cycle = brackets(len(self._rungs), eta)
@@ -187,7 +110,9 @@ class BOHB(Algorithm):
         self._stage = 0
         self._asked: list[tuple[Indices, Floats]] = []  # of the first stage, told one by one
         self._promoted: Indices | None = None
-        self._seen = [_Observations(self._positions, self.runs) for _ in self._rungs]
+        self._seen: list[Observations | ManyObservations] = [
+            Observations(self._positions, self.runs, self._split) for _ in self._rungs
+        ]
         self._start = task.start(self._cycle[0][0], lambda: task.nothing)
 
     # -- Hyperband -------------------------------------------------------------------------------------------------
@@ -228,7 +153,10 @@ class BOHB(Algorithm):
             return
         choices = self.space.choices(np.maximum(ids, 0))
         for slot in range(ids.shape[1]):
-            self._seen[self._rung].insert(choices[:, slot], 100.0 - values[:, slot])
+            seen = self._seen[self._rung]
+            if isinstance(seen, Observations) and seen.n >= MANY and self._countable:
+                seen = self._seen[self._rung] = ManyObservations(seen, self._sizes, self._split)
+            seen.insert(choices[:, slot], 100.0 - values[:, slot])
 
     def _split(self, n: int) -> tuple[int, int]:
         """How many of ``n`` architectures are good, and how many of the others are bad."""
@@ -250,18 +178,17 @@ class BOHB(Algorithm):
         rung = self._modelled()
         if rung is None:
             return uniform
-        n_good, n_bad = self._split(self._seen[rung].n)
-        data = self._seen[rung].data
-        good = Density(data[:, :, :n_good], self._min_bandwidth)
-        bad = Density(data[:, :, n_good : n_good + n_bad], self._min_bandwidth)
+        seen = self._seen[rung]
+        h, densities = seen.model(self._min_bandwidth)
 
         best = np.full(self.runs, np.inf)
         found = np.zeros(self.runs, dtype=bool)  # a candidate, if only one that is not worse than the others
         settled = np.zeros(self.runs, dtype=bool)  # no more candidates are looked at
         chosen = np.zeros((self.runs, positions), dtype=np.int8)
-        for draws in np.split(u[:, 1 + positions :], self._candidates, axis=1):
-            candidate = self._candidate(good, draws.T)
-            inside, outside = good.at(candidate), bad.at(candidate)
+        draws = [part.T for part in np.split(u[:, 1 + positions :], self._candidates, axis=1)]
+        candidates = np.stack([self._candidate(seen.point(part[0]), h, part) for part in draws], axis=1)
+        for number, (inside, outside) in enumerate(zip(*densities(candidates), strict=True)):
+            candidate = candidates[:, number]
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 # as Python's max() decides where a density is not a number
                 ratio = np.where(outside > FLOOR, outside, FLOOR) / np.where(inside < FLOOR, FLOOR, inside)
@@ -275,13 +202,11 @@ class BOHB(Algorithm):
         random = ~found | (u[:, 0] < self._random_fraction)
         return np.where(random, uniform, self.space.index(chosen))
 
-    def _candidate(self, good: Density, draws: Floats) -> Choices:
-        """A random good architecture of each run, some choices drawn anew: ``[positions, runs]``.
+    def _candidate(self, datum: Choices, h: Floats, draws: Floats) -> Choices:
+        """A good architecture of each run, ``[positions, runs]``, some choices drawn anew.
 
-        ``draws``: uniforms ``[1 + 2 positions, runs]``.
+        ``draws``: uniforms ``[1 + 2 positions, runs]``, of which the first chose ``datum``.
         """
-        point = (draws[0] * good.data.shape[2]).astype(np.intp)
-        datum = good.data[:, np.arange(self.runs), point]
-        keep = draws[1 : 1 + self._positions] < 1.0 - good.h
+        keep = draws[1 : 1 + self._positions] < 1.0 - h
         anew = (draws[1 + self._positions :] * self._sizes[:, None]).astype(np.int8)
         return np.where(keep, datum, anew)

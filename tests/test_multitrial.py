@@ -12,7 +12,7 @@ import pytest
 from nasharness.algorithms.rungs import promoted, rungs
 
 from nasharness import spaces
-from nasharness.algorithms import bohb, categorical
+from nasharness.algorithms import bohb, categorical, densities
 from nasharness.algorithms import darts_table as darts
 from nasharness.errors import UsageError
 from nasharness.search import run
@@ -205,10 +205,10 @@ def test_bandwidths_and_density_agree_with_statsmodels():
     data = np.random.default_rng(0).integers(0, 5, (7, 6)).astype(np.int8)
     data[:, 2] = 3
     planes = np.ascontiguousarray(data.T[:, None, :])
-    assert bohb.Density(planes, 0.0).h[:, 0] == pytest.approx(
+    assert densities.Density(planes, 0.0).h[:, 0] == pytest.approx(
         [1.35406348, 1.43213839, 0.0, 1.3073575, 0.98150805, 1.3073575], abs=1e-8
     )
-    density = bohb.Density(planes, 0.3)
+    density = densities.Density(planes, 0.3)
     for at, expected in ((data[0], -0.0010780101351515726), ([0, 1, 3, 2, 2, 1], 0.004194790496118594)):
         found = density.at(np.array(at, dtype=np.int8)[:, None])[0]
         assert found == pytest.approx(expected, rel=1e-12)
@@ -220,7 +220,7 @@ def test_density_agrees_with_the_formula():
     for positions, n in ((6, 7), (5, 20), (6, 111), (11, 30)):
         data = rng.integers(0, rng.integers(1, 6, (positions, 3, 1)), (positions, 3, n)).astype(np.int8)
         at = rng.integers(0, 5, (positions, 3)).astype(np.int8)
-        density = bohb.Density(data, 0.3)
+        density = densities.Density(data, 0.3)
         h, found = density.h, density.at(at)
         for run_ in range(3):
             rows = data[:, run_].T
@@ -230,7 +230,7 @@ def test_density_agrees_with_the_formula():
 
 def test_observations_are_sorted_by_loss_the_first_of_equals_first():
     rng = np.random.default_rng(5)
-    observations = bohb._Observations(2, 3)
+    observations = densities.Observations(2, 3, lambda n: (n, 0))
     told = [(rng.integers(0, 5, (3, 2)).astype(np.int8), rng.integers(0, 6, 3).astype(float)) for _ in range(80)]
     for choices, loss in told:
         observations.insert(choices, loss)
@@ -299,6 +299,51 @@ def test_bohb_replayed_one_run_at_a_time(space):
                             modelled = rung
                     at += 1
         assert modelled == 2
+
+
+@pytest.mark.parametrize("space", ["tss", "sss"])
+@pytest.mark.parametrize("top_n_percent", [15, 50])  # with 15 the worst is left out now and then
+def test_bohb_counts_many_observations_instead_of_summing_them(space, top_n_percent, monkeypatch):
+    """A thousand evaluations cost a thousand times one: nothing in a step depends on how many there were."""
+    found = []
+    for many in (40, 10**9):
+        monkeypatch.setattr(bohb, "MANY", many)
+        problem = synthetic_problem(space, evaluations=400)
+        result = run("bohb", problem, runs=4, seed=3, settings={"top_n_percent": top_n_percent})
+        found.append((result.trajectories.ids, result.recommended))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1], found[1][1])
+
+
+def test_counted_densities_are_those_summed_point_by_point():
+    """Bandwidths to the bit; densities as far as the order of a sum goes, and infinite or not a number alike."""
+    rng = np.random.default_rng(6)
+    sizes, split = np.array([5, 3, 4]), lambda n: (max(4, 15 * n // 100), min(85 * n // 100, n - max(4, 15 * n // 100)))
+    few = densities.Observations(3, 5, split)
+    many = None
+    for told in range(300):
+        choices = (rng.random((5, 3)) * (sizes if told > 60 else [5, 1, 2])).astype(np.int8)
+        loss = rng.integers(0, 40, 5).astype(float)
+        few.insert(choices, loss)
+        many.insert(choices, loss) if many is not None else None
+        if told == 20:
+            many = densities.ManyObservations(few, sizes, split)
+        if many is not None:
+            (h, at), (h_many, at_many) = few.model(0.3), many.model(0.3)
+            assert np.array_equal(h, h_many)
+            where = (rng.random((3, 2, 5)) * sizes[:, None, None]).astype(np.int8)
+            for ours, theirs in zip(at(where), at_many(where), strict=True):
+                assert theirs == pytest.approx(ours, rel=1e-9, abs=1e-12, nan_ok=True)
+            share = rng.random(5)
+            assert np.array_equal(few.point(share), many.point(share))
+
+
+def test_bohb_says_how_much_it_can_model_before_it_starts():
+    task_of = synthetic_problem("sss", evaluations=20_001)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bohb, "_COUNTERS", 10)
+        with pytest.raises(UsageError, match="at most 20,000"):
+            run("bohb", task_of)
 
 
 # ---- reinforce
