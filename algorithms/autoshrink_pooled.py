@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from nasharness.algorithms.autoshrink import CITATION
 from nasharness.algorithms.contenders import Contenders
-from nasharness.algorithms.evidence import Evidence
-from nasharness.algorithms.gaussian import chunks, expected_improvement
+from nasharness.algorithms.evidence import Evidence, most_optimistic
+from nasharness.algorithms.gaussian import chunks
 from nasharness.algorithms.shrinking import (
     check,
     demotions,
@@ -29,16 +29,16 @@ from nasharness.spaces.embedding import embeddings
 _START = 10
 #: What the full network is tried by: so many removals and so many from anywhere; and what follows where those lead.
 _REMOVED, _OTHERS, _MORE = 5, 2, 5
-#: The best so many, of which so many are drawn at each step: what is one choice away from these may come next.
-_BEST, _DRAWN = 10, 4
-#: Candidates that are one choice away from each of these, at most, and candidates from anywhere.
-_NEAR, _FAR = 24, 32
-#: Candidates of the best prediction whose expected improvement is computed.
-_SHORTLIST = 32
+#: The best so many, of which some are drawn at each step: what is one choice away from these may come next.
+_BEST = 10
+#: How many of these are drawn, and candidates from anywhere: until so many evaluations are known, and from then on.
+_WIDE, _UNTIL, _NARROW = (8, 64), 64, (4, 32)
+#: Candidates that are one choice away from each of what is drawn, at most.
+_NEAR = 24
+#: Candidates of the best expectation that are considered beside those that are evaluated, and at most together.
+_BESIDE, _TOGETHER = 12, 64
 #: Evaluations before which nothing is evaluated again, and repeats that have to agree until a signal counts as exact.
 _LEAST, _AGREE = 50, 5
-#: A score that is worse than any.
-_FAILED = -1e3
 #: The best so many by the model are contenders where the signal is noisy.
 _CONTENDERS = 16
 
@@ -50,6 +50,7 @@ _CONTENDERS = 16
     meanings={
         "own": "variance that an architecture has for itself, beside what the model shares; more than 0; ours",
         "growth": "a step evaluates one growth-th of what is known; at least 1; ours",
+        "explore": "standard deviations that an expected score is looked at above; at least 0; ours",
         "repeats": "share of a budget that a noisy signal is repeated with; 0 to 1; ours",
         "topology": "whether the model may look at what a network computes, besides its choices; ours",
         "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; as in autoshrink",
@@ -61,7 +62,8 @@ class AutoShrinkPooled(Algorithm):
     It begins as AutoShrink does: with the full network and removals from it. If the best of the first removals does not
     beat networks drawn from anywhere, the full network was no good start, and more are drawn instead. Then, again and
     again: fit a Gaussian process to all the evidence; take the networks that one removal from the best ones, or one
-    taken back, leads to, and some from anywhere; evaluate those with the greatest expected improvement.
+    taken back, leads to, and some from anywhere; evaluate those that may be best, by their expected score and
+    ``explore`` standard deviations, each for those that are chosen with it.
 
     The model knows a network by what it computes, its topology: the operations on paths from input to output, and the
     paths. Where the evidence is likelier so, it knows it by its choices alone (see `Evidence`).
@@ -72,8 +74,8 @@ class AutoShrinkPooled(Algorithm):
     better prediction.
 
     Settings: ``own``: variance of what an architecture has for itself, where that of what it shares is 1. ``growth``: a
-    step evaluates one ``growth``-th of what is known. ``repeats``, ``topology``: see above. ``cost_weight`` as in
-    ``autoshrink``. Why evidence is pooled: docs/reproduction/autoshrink.md#t4; the model is ours.
+    step evaluates one ``growth``-th of what is known. ``explore``, ``repeats``, ``topology``: see above.
+    ``cost_weight`` as in ``autoshrink``. Why evidence is pooled: docs/reproduction/autoshrink.md#t4; the model is ours.
 
     Under limits, what is known to break them is never evaluated; where the full network does, the first evaluations are
     networks that random removals reach first within the limits.
@@ -84,13 +86,15 @@ class AutoShrinkPooled(Algorithm):
         task: Task,
         *,
         own: float = 0.05,
-        growth: float = 10.0,
+        growth: float = 6.0,
+        explore: float = 5.0,
         repeats: float = 0.45,
         topology: bool = True,
         cost_weight: float = 0.0,
     ) -> None:
         super().__init__(task)
         check("growth", growth, least=1)
+        check("explore", explore, least=0)
         check("repeats", repeats, least=0, most=1)
         if not own > 0:
             raise UsageError(f"autoshrink: own = {own}: expected more than 0")
@@ -100,7 +104,7 @@ class AutoShrinkPooled(Algorithm):
                 f"autoshrink.pooled: architectures of space {self.space.name!r} have neither positions nor a graph, so "
                 "that evidence about one tells nothing about another; use local-search or rea"
             )
-        self._growth, self._share = growth, repeats
+        self._growth, self._explore, self._share = growth, explore, repeats
         self._penalty = penalty(self.space, task.dataset, cost_weight)
         self._excess = task.excess(np.arange(self.space.size, dtype=np.int32))
         self._allowed = kept(self.space, self._excess)
@@ -108,17 +112,6 @@ class AutoShrinkPooled(Algorithm):
         self._evidence = Evidence(tuple(views), self.runs, own)
         #: removals that are evaluated next if the first ones were worth it
         self._rest = np.empty((self.runs, 0), dtype=np.int32)
-        self._pool = np.empty((self.runs, 0), dtype=np.int32)
-
-    def surviving(self) -> NDArray[np.bool_]:
-        """Choices of the networks that the latest step chose from: ``[runs, positions, options]``."""
-        sizes = np.array(self.space.sizes)
-        alive = np.broadcast_to(np.arange(sizes.max()) < sizes[:, None], (self.runs, len(sizes), sizes.max())).copy()
-        if self._pool.shape[1]:
-            alive[:] = False
-            for position, options in enumerate(np.moveaxis(self.space.choices(self._pool), -1, 0)):
-                np.put_along_axis(alive[:, position], options.astype(np.intp), True, axis=1)
-        return alive
 
     # -- what to evaluate ------------------------------------------------------------------------------------------
 
@@ -129,14 +122,13 @@ class AutoShrinkPooled(Algorithm):
         if self._rest.shape[1]:
             return self._second()
         k = max(1, int(told / self._growth))
+        ids = self._next(told, k)
         again = self._repeats(k)
-        u = self.streams.uniform(_BEST + _FAR + k)
-        ids = np.empty((self.runs, k), dtype=np.int32)
-        pools = []
-        for rows in chunks(self.runs):
-            pool, ids[rows] = self._next(rows, u[rows], k, again[rows])
-            pools.append(pool)
-        self._pool = np.concatenate(pools)
+        if again.any():  # first, as long as the race is open; what is left of the step goes to what is new
+            repeated = self._contenders(slice(None)).race(k)
+            repeated[np.arange(k) >= again[:, None]] = NOTHING
+            slot = np.arange(k) - (repeated >= 0).sum(axis=1, keepdims=True)
+            ids = np.where(slot < 0, repeated, np.take_along_axis(ids, np.maximum(slot, 0), axis=1))
         return ids
 
     def _first(self) -> Indices:
@@ -193,38 +185,36 @@ class AutoShrinkPooled(Algorithm):
         left = np.where(evidence.noisy, wanted, _AGREE) - evidence.repeats
         return np.where(after - k < begin, 0, np.clip(left, 0, k))
 
-    def _next(self, rows: slice, u: Floats, k: int, again: NDArray[np.int64]) -> tuple[Indices, Indices]:
-        """What some runs choose from, ``[some, m]``, and what they evaluate, ``[some, k]``."""
+    def _next(self, told: int, k: int) -> Indices:
+        """New architectures: those that may be best for all that is known, ``[runs, k]``."""
         evidence = self._evidence
-        places, scores, _ = evidence.held(rows)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :_BEST]
-        keys = np.where(np.take_along_axis(scores, best, axis=1) > -np.inf, u[:, : best.shape[1]], 2.0)
-        drawn = np.argsort(keys, axis=1, kind="stable")[:, :_DRAWN]
-        drawn = np.where(np.take_along_axis(keys, drawn, axis=1) < 2.0, drawn, drawn[:, :1])
-        centres = evidence.ids[rows]
-        centres = np.take_along_axis(centres, np.take_along_axis(places, np.take_along_axis(best, drawn, 1), 1), 1)
-        pool = self._candidates(centres, u[:, _BEST : _BEST + _FAR])
-        new = self._allowed[pool] & ~(pool[:, :, None] == evidence.ids[rows][:, None, :]).any(axis=2)
+        near, far = _WIDE if told < _UNTIL else _NARROW
+        u = self.streams.uniform(_BEST + max(far, k))
+        best = evidence.best(_BEST)
+        drawn = np.argsort(u[:, : best.shape[1]], axis=1, kind="stable")[:, :near]
+        centres = np.take_along_axis(evidence.ids, np.take_along_axis(best, drawn, axis=1), axis=1)
+        pool = self._candidates(centres, u[:, _BEST:])
+        new = self._allowed[pool] & ~evidence.asked(pool)
         new[:, 1:] &= pool[:, 1:] != pool[:, :-1]
-        listed, mean, deviation = evidence.predict(rows, pool, new, max(_SHORTLIST, k))
-        gain = expected_improvement(np.maximum(mean, _FAILED), deviation, scores.max(axis=1, keepdims=True))
-        chosen = np.argsort(-gain, axis=1, kind="stable")[:, :k]
-        ids = np.full((len(u), k), NOTHING, dtype=np.int32)
-        found = np.take_along_axis(pool, np.take_along_axis(listed, chosen, axis=1), axis=1)
-        ids[:, : chosen.shape[1]] = np.where(np.take_along_axis(mean, chosen, axis=1) > -np.inf, found, NOTHING)
+        found, mean, covariance = evidence.promising(pool, new, k + _BESIDE, min(k + _BESIDE, _TOGETHER))
+        places = most_optimistic(mean, covariance, self._explore, k)
+        if places.shape[1] < k:  # more than are considered together: then by expectation
+            rest = np.arange(found.shape[1])[None] == places[:, :, None]
+            rest = np.argsort(rest.any(axis=1), axis=1, kind="stable")[:, : k - places.shape[1]]
+            places = np.concatenate([places, rest], axis=1)
+        ids = np.full((self.runs, k), NOTHING, dtype=np.int32)
+        there = np.take_along_axis(mean, places, axis=1) > -np.inf
+        ids[:, : places.shape[1]] = np.where(there, np.take_along_axis(found, places, axis=1), NOTHING)
         for row in np.flatnonzero((ids == NOTHING).any(axis=1)):  # too few candidates are new: whatever else is
-            left = np.setdiff1d(self._inside, np.concatenate([evidence.ids[rows.start + row], ids[row]]))
+            left = evidence.unasked(row, self._inside)
+            left = left[~np.isin(left, ids[row])]
             slots = np.flatnonzero(ids[row] == NOTHING)[: len(left)]
-            ids[row, slots] = left[np.argsort(np.resize(u[row], len(left)), kind="stable")[: len(slots)]]
-        if again.any():  # first, as long as the race is open; what is left of the step goes to what is new
-            repeated = self._contenders(rows).race(k)
-            repeated[np.arange(k) >= again[:, None]] = NOTHING
-            slot = np.arange(k) - (repeated >= 0).sum(axis=1, keepdims=True)
-            ids = np.where(slot < 0, repeated, np.take_along_axis(ids, np.maximum(slot, 0), axis=1))
-        return pool, ids
+            spread = (np.arange(len(slots)) + u[row, 0]) * (len(left) / max(len(slots), 1))  # all over what is left
+            ids[row, slots] = left[spread.astype(np.intp)]
+        return ids
 
     def _candidates(self, centres: Indices, u: Floats) -> Indices:
-        """What is one choice away from ``centres [some, drawn]``, and some from anywhere: ``[some, m]``, sorted.
+        """What is one choice away from ``centres [runs, drawn]``, and some from anywhere: ``[runs, m]``, sorted.
 
         Of many neighbours those behind a place that is drawn.
         """

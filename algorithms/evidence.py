@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from nasharness.algorithms.gaussian import Factor, chunks
+from nasharness.algorithms.gaussian import Factor, inverse_factor
 from nasharness.algorithms.ridge import normal_scores
 from numpy.typing import NDArray
 
@@ -11,11 +13,17 @@ from nasharness.spaces.base import Floats, Indices
 from nasharness.spaces.embedding import Embedding
 
 #: Architectures that a model holds at most; where there would be more, the best half stays. A step costs their square.
-_MOST = 256
+_MOST = 96
 #: Architectures up to which it is asked, whenever they have doubled, which view of the space explains them best.
-_LEARNT = 128
+_LEARNT = 64
+#: Kernels that are computed together: so few that they stay in the processor's cache.
+_TOGETHER = 1 << 16
 #: Decimals of a prediction that count. What lies behind differs between processors' matrix products.
 _DECIMALS = 6
+#: A squared distance beyond all there are.
+_NOWHERE = 1e7
+#: No variance is divided by less.
+_LEAST = 1e-9
 
 
 class Evidence:
@@ -28,16 +36,22 @@ class Evidence:
     """
 
     def __init__(self, views: tuple[Embedding, ...], runs: int, own: float) -> None:
+        self._size = len(views[0].points)
         dimensions = max(view.points.shape[1] for view in views)
-        self._points = np.zeros((len(views), len(views[0].points), dimensions), dtype=np.float32)
-        for view, points in zip(views, self._points, strict=True):
-            points[:, : view.points.shape[1]] = view.points
-        self._squares = np.einsum("vnd,vnd->vn", self._points, self._points)
-        reach = self._points.max(axis=1) - self._points.min(axis=1)
-        self._width = 1 + int((reach**2).sum(axis=1).max())  # squared distances are whole numbers below this
+        # a row for each architecture in each view, and one for none at all: its point, 1, and its squared length. Such
+        # a row times another's -2 x, |x|^2 and 1 is the squared distance of the two: whole numbers, so it is exact
+        self._rows = np.zeros((len(views) * self._size + 1, dimensions + 2), dtype=np.float32)
+        for number, view in enumerate(views):
+            own_rows = self._rows[number * self._size : (number + 1) * self._size]
+            own_rows[:, : view.points.shape[1]] = view.points
+        self._rows[:, -1] = np.einsum("nd,nd->n", self._rows, self._rows)
+        self._rows[:, -2] = 1
+        self._rows[-1, -1] = _NOWHERE
+        reach = max(float((np.ptp(view.points, axis=0).astype(float) ** 2).sum()) for view in views)
+        self._width = 1 + int(reach)  # squared distances are below this
         units = np.array([[view.unit**2] for view in views])
-        self._alike = np.exp(-0.5 * np.arange(self._width) / units).ravel()
-        self._own = own
+        self._alike = np.append(np.exp(-0.5 * np.arange(self._width) / units).ravel(), 0.0)
+        self._views, self._own = len(views), own
         self.runs = runs
         #: what was evaluated, ``[runs, told]``; at each architecture's first place: how many values, and their mean
         self.ids = np.empty((runs, 0), dtype=np.int32)
@@ -45,57 +59,97 @@ class Evidence:
         self.mean = np.empty((runs, 0))
         #: squared deviations of repeated values from their means, repeats, and those that brought nothing new
         self.squares, self.repeats, self._idle = np.zeros(runs), np.zeros(runs, np.int64), np.zeros(runs, np.int64)
-        #: of each run's model: the view, and places in ``ids``, ``[runs, e]``, padded where ``_absent``
+        #: 1 + the first place of every architecture in ``ids``, 0 where it was never evaluated
+        self._place = np.zeros((runs, self._size), dtype=np.int32)
+        self._whole = True  # whether every place is the first of an architecture
+        #: of each run's model: the view, places in ``ids`` ``[runs, e]``, padded where ``_absent``, and their points
         self._view = np.zeros(runs, dtype=np.intp)
         self._places = np.empty((runs, 0), dtype=np.intp)
         self._absent = np.empty((runs, 0), dtype=bool)
-        self._factor = Factor(runs)
-        self._ranks = np.empty((runs, 0))
-        self._due = 0
+        self._points = np.empty((runs, _MOST, dimensions + 2), dtype=np.float32)
+        self._factor = Factor(runs, _MOST)
+        self._scores = self._order = np.empty((runs, 0))
+        self._due = -1
+
+    def chunks(self, each: int) -> Iterator[slice]:
+        """Slices that cover the runs: as many together as is fast where each has ``each`` kernels to compute."""
+        some = max(1, _TOGETHER // max(1, each))
+        for first in range(0, self.runs, some):
+            yield slice(first, min(first + some, self.runs))
+
+    def asked(self, ids: Indices) -> NDArray[np.bool_]:
+        """Which of ``ids [runs, k]`` each run has evaluated."""
+        return np.take_along_axis(self._place, ids, axis=1) > 0
+
+    def unasked(self, row: int, ids: Indices) -> Indices:
+        """Those of ``ids [k]`` that a run has not evaluated."""
+        return np.asarray(ids[self._place[row, ids] == 0])
 
     # -- learning --------------------------------------------------------------------------------------------------
 
     def add(self, ids: Indices, values: Floats) -> None:
         """Learn ``values [runs, k]`` of ``ids``; NaN and NOTHING are left out."""
         told, k = self.ids.shape[1], ids.shape[1]
-        told_of = (ids >= 0) & ~np.isnan(values)
-        ids = np.where(told_of, ids, -1)
-        before = np.concatenate([self.ids, ids], axis=1)[:, None, :] == ids[:, :, None]
-        first = before.argmax(axis=2)
+        valid = (ids >= 0) & ~np.isnan(values)
+        ids = np.where(valid, ids, -1)
         self.ids = np.concatenate([self.ids, ids], axis=1)
         self.count = np.concatenate([self.count, np.zeros(ids.shape, np.int64)], axis=1)
         self.mean = np.concatenate([self.mean, np.zeros(ids.shape)], axis=1)
-        new = told_of & (first == told + np.arange(k))
         for slot in range(k):
-            rows = np.flatnonzero(told_of[:, slot])
-            place, value = first[rows, slot], values[rows, slot]
+            rows = np.flatnonzero(valid[:, slot])
+            each, value = ids[rows, slot], values[rows, slot]
+            place = self._place[rows, each] - 1
+            again = place >= 0
+            if not again.all():
+                self._place[rows[~again], each[~again]] = told + slot + 1
+                place[~again] = told + slot
             off = value - self.mean[rows, place]
-            again = self.count[rows, place] > 0
             self.count[rows, place] += 1
             self.mean[rows, place] += off / self.count[rows, place]
             if again.any():
                 self.squares[rows] += np.where(again, off * (value - self.mean[rows, place]), 0.0)
                 self.repeats[rows] += again
                 self._idle[rows] += again & (off == 0)
-        self._ranks = self._ranked()
-        width = int(new.sum(axis=1).max(initial=0))
-        slots = np.argsort(~new, axis=1, kind="stable")[:, :width]
-        places, absent = told + slots, ~np.take_along_axis(new, slots, axis=1)
-        if told + k >= self._due:
+        new = self.count[:, told:] > 0
+        self._whole = self._whole and bool(new.all())
+        self._rank()
+        if told + k > self._due:
             self._fit()
-        elif width:
-            for rows in chunks(self.runs):
-                mine, old = self._take(rows, places[rows]), self._take(rows, self._places[rows])
-                cross = self._covariance(self._view[rows], mine, old, absent[rows], self._absent[rows])
-                self._factor.add(rows, cross, self._square(self._view[rows], mine, absent[rows]))
-            self._factor.grown(width)
-            self._places = np.concatenate([self._places, places], axis=1)
-            self._absent = np.concatenate([self._absent, absent], axis=1)
+        elif new.any():
+            self._grow(told, new)
 
     @property
     def noisy(self) -> NDArray[np.bool_]:
         """Runs in which an architecture has shown two values: bool ``[runs]``."""
         return self.repeats > self._idle
+
+    def _rank(self) -> None:
+        """Order what each run has evaluated, the best first, and score it, 0 elsewhere: two ``[runs, told]``."""
+        known = self.count > 0
+        self._order = np.argsort(-self.mean if self._whole else np.where(known, -self.mean, np.inf), 1, kind="stable")
+        if self._whole:
+            self._scores = normal_scores(self.mean)
+            return
+        self._scores = np.zeros(known.shape)
+        numbers = known.sum(axis=1)
+        for number in np.unique(numbers):  # runs differ where they repeat, or end
+            rows = np.flatnonzero(numbers == number)[:, None]
+            places = self._order[rows[:, 0], :number]
+            self._scores[rows, places] = normal_scores(self.mean[rows, places])
+
+    def _grow(self, told: int, new: NDArray[np.bool_]) -> None:
+        """Add what is ``new [runs, k]`` behind the first ``told`` to the models."""
+        e, width = self._places.shape[1], int(new.sum(axis=1).max())
+        slots = np.argsort(~new, axis=1, kind="stable")[:, :width]
+        places, absent = told + slots, ~np.take_along_axis(new, slots, axis=1)
+        self._places = np.concatenate([self._places, places], axis=1)
+        self._absent = np.concatenate([self._absent, absent], axis=1)
+        for rows in self.chunks((e + width) * width):
+            mine = self._taken(self._view[rows], rows, slice(e, e + width))
+            self._points[rows, e : e + width] = self._turned(mine, self._view[rows])
+            kernel = self._kernel(mine, self._points[rows, : e + width])
+            self._factor.add(rows, kernel[:, :, :e], self._with_own(kernel[:, :, e:]))
+        self._factor.grown(width)
 
     def _fit(self) -> None:
         """Choose anew what each model holds and which view it takes, and factorise from scratch.
@@ -104,108 +158,165 @@ class Evidence:
         """
         total = self.ids.shape[1]
         known = self.count > 0
-        kept = int(known.sum(axis=1).max()) if total <= _MOST else min(_MOST // 2, total)
-        order = np.argsort(np.where(known, -self.mean, np.inf), axis=1, kind="stable")[:, :kept]
-        self._places = np.sort(order, axis=1)
+        kept_most = total if total <= _MOST else _MOST // 2
+        kept = min(kept_most, int(known.sum(axis=1).max()))
+        self._places = np.sort(self._order[:, :kept], axis=1)
         self._absent = ~np.take_along_axis(known, self._places, axis=1)
-        self._factor = Factor(self.runs, kept)
-        for rows in chunks(self.runs):
-            ids, absent = self._take(rows, self._places[rows]), self._absent[rows]
-            if len(self._points) > 1 and total <= _LEARNT:
-                views = np.arange(len(self._points))
-                self._view[rows] = np.argmax([self._likelihood(rows, view) for view in views], axis=0)
-            square = self._square(self._view[rows], ids, absent)
-            self._factor.add(rows, np.empty((len(ids), kept, 0)), square)
+        self._factor.clear()
+        for rows in self.chunks(kept * kept):
+            best = np.full(len(self._view[rows]), -np.inf)
+            for view in range(self._views) if total <= _LEARNT else (None,):
+                views = self._view[rows] if view is None else np.full(len(best), view)
+                mine = self._taken(views, rows, slice(kept))
+                points = self._turned(mine, views)
+                inverse = inverse_factor(self._with_own(self._kernel(mine, points)))
+                fit = self._likelihood(rows, inverse)
+                better = fit > best
+                best[better] = fit[better]
+                where = np.arange(self.runs)[rows][better]
+                self._view[where], self._points[where, :kept] = views[better], points[better]
+                self._factor.write(where, inverse[better])
         self._factor.grown(kept)
-        self._due = 2 * total if total <= _LEARNT else max(_MOST, total + _MOST // 2)
+        # asked again while it is learnt, and once there would be too many
+        self._due = min(2 * total - 1, _MOST) if 2 * total <= _LEARNT else max(_MOST, total + _MOST - kept_most)
 
-    def _likelihood(self, rows: slice, view: int) -> Floats:
-        """Log marginal likelihood of some runs' evidence in a view, at the best scale, up to a constant: ``[some]``."""
-        ids, absent = self._take(rows, self._places[rows]), self._absent[rows]
-        w = np.linalg.inv(np.linalg.cholesky(self._square(np.full(len(ids), view), ids, absent)))
-        spread = ((w @ self._scores(rows)[:, :, None])[:, :, 0] ** 2).sum(axis=1)
-        logs = np.where(absent, 0.0, np.log(np.diagonal(w, axis1=1, axis2=2))).sum(axis=1)
+    def _likelihood(self, rows: slice, inverse: Floats) -> Floats:
+        """Log marginal likelihood of some runs' evidence at the best scale of the prior, up to a constant: ``[some]``.
+
+        ``inverse``: of the Cholesky factor of the evidence's covariance, ``[some, e, e]``.
+        """
+        absent = self._absent[rows]
+        spread = ((inverse @ self._held_scores(rows)[:, :, None])[:, :, 0] ** 2).sum(axis=1)
+        logs = np.where(absent, 0.0, np.log(np.diagonal(inverse, axis1=1, axis2=2))).sum(axis=1)
         return np.round(logs - 0.5 * (~absent).sum(axis=1) * np.log(np.maximum(spread, 1e-12)), _DECIMALS)
 
     # -- kernels ---------------------------------------------------------------------------------------------------
 
-    def _take(self, rows: slice | NDArray[np.intp], places: NDArray[np.intp]) -> Indices:
-        return np.take_along_axis(self.ids[rows], places, axis=1)
+    def _taken(self, view: NDArray[np.intp], rows: slice, held: slice) -> NDArray[np.float32]:
+        """The rows, in a view, of what the models hold: float32 ``[some, e, dimensions + 2]``."""
+        ids = np.take_along_axis(self.ids[rows], self._places[rows, held], axis=1)
+        return np.asarray(self._rows.take(np.where(self._absent[rows, held], -1, ids + view[:, None] * self._size), 0))
 
-    def _kernel(self, view: NDArray[np.intp], one: Indices, other: Indices) -> Floats:
+    def _turned(self, points: NDArray[np.float32], view: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The other side of squared distances, which begin for each view where those of the one before end."""
+        turned = points * np.float32(-2)
+        turned[:, :, -2] = points[:, :, -1] + (view * self._width).astype(np.float32)[:, None]
+        turned[:, :, -1] = 1
+        return turned
+
+    def _kernel(self, one: NDArray[np.float32], turned: NDArray[np.float32]) -> Floats:
         """How alike architectures ``[some, m]`` and ``[some, e]`` are: float64 ``[some, m, e]``."""
-        view = view[:, None]
-        squared = np.matmul(self._points[view, one] * np.float32(-2), self._points[view, other].transpose(0, 2, 1))
-        squared += self._squares[view, one][:, :, None]  # of whole numbers, so it is exact
-        squared += (self._squares[view, other] + (view * self._width).astype(np.float32))[:, None, :]
+        squared = np.matmul(one, turned.transpose(0, 2, 1))
         return np.asarray(self._alike.take(squared.astype(np.intp), mode="clip"))
 
-    def _covariance(
-        self,
-        view: NDArray[np.intp],
-        one: Indices,
-        other: Indices,
-        no_one: NDArray[np.bool_],
-        no_other: NDArray[np.bool_],
-    ) -> Floats:
-        kernel = self._kernel(view, one, other)
-        if no_one.any() or no_other.any():
-            kernel[no_one[:, :, None] | no_other[:, None, :]] = 0.0
-        return kernel
-
-    def _square(self, view: NDArray[np.intp], ids: Indices, absent: NDArray[np.bool_]) -> Floats:
-        """Covariance of scores, with each architecture's own part; what is absent has none with anything."""
-        kernel = self._covariance(view, ids, ids, absent, absent)
-        diagonal = np.arange(ids.shape[1])
+    def _with_own(self, kernel: Floats) -> Floats:
+        """Covariance of scores of some architectures, each with its own part: ``[some, e, e]``, changed in place."""
+        diagonal = np.arange(kernel.shape[1])
         kernel[:, diagonal, diagonal] = 1.0 + self._own
         return kernel
 
     # -- answering -------------------------------------------------------------------------------------------------
 
-    def _ranked(self) -> Floats:
-        """Normal scores of all that each run has evaluated, 0 elsewhere: ``[runs, told]``."""
-        known = self.count > 0
-        if known.all():
-            return normal_scores(self.mean)
-        order = np.argsort(~known, axis=1, kind="stable")  # what is known first
-        numbers = known.sum(axis=1)
-        scores = np.zeros(known.shape)
-        for number in np.unique(numbers):  # runs differ where they repeat, or end
-            rows = np.flatnonzero(numbers == number)[:, None]
-            places = order[rows[:, 0], :number]
-            scores[rows, places] = normal_scores(self.mean[rows, places])
-        return scores
+    def best(self, count: int) -> NDArray[np.intp]:
+        """Places in ``ids`` of the best so many that each run has evaluated, the best first: ``[runs, <= count]``.
 
-    def _scores(self, rows: slice | NDArray[np.intp]) -> Floats:
+        A run that has evaluated fewer has its best there again.
+        """
+        order = self._order[:, :count]
+        if self._whole:
+            return order
+        return np.where(np.take_along_axis(self.count, order, axis=1) > 0, order, order[:, :1])
+
+    @property
+    def top(self) -> Floats:
+        """The best score of each run: ``[runs]``."""
+        return self._scores[np.arange(self.runs), self._order[:, 0]]
+
+    def _held_scores(self, rows: slice | NDArray[np.intp]) -> Floats:
         """Scores of what the models hold: ``[some, e]``, 0 where absent."""
-        return np.take_along_axis(self._ranks[rows], self._places[rows], axis=1) * ~self._absent[rows]
+        if self._whole and self._places.shape[1] == self.ids.shape[1]:  # everything, in order
+            return self._scores[rows]
+        return np.take_along_axis(self._scores[rows], self._places[rows], axis=1) * ~self._absent[rows]
+
+    def _weights(self, rows: slice | NDArray[np.intp], scores: Floats) -> Floats:
+        """What the score of everything held counts in a prediction: ``[some, e, 1]``."""
+        w = self._factor.inverse[rows]
+        return np.asarray(w.transpose(0, 2, 1) @ (w @ scores[:, :, None]))
 
     def held(self, rows: slice | NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats, Floats]:
         """What the models hold ``[some, e]``: places in ``ids``, scores, and scores expected without their own part.
 
         Both are -inf behind the last.
         """
-        scores = self._scores(rows)
-        w = self._factor.inverse[rows]
-        weights = (w.transpose(0, 2, 1) @ (w @ scores[:, :, None]))[:, :, 0]
-        shared = np.round(scores - self._own * weights, _DECIMALS)
+        scores = self._held_scores(rows)
+        shared = np.round(scores - self._own * self._weights(rows, scores)[:, :, 0], _DECIMALS)
         gone = self._absent[rows]
         return self._places[rows], np.where(gone, -np.inf, scores), np.where(gone, -np.inf, shared)
 
-    def predict(
-        self, rows: slice, pool: Indices, new: NDArray[np.bool_], most: int
-    ) -> tuple[NDArray[np.intp], Floats, Floats]:
-        """The ``most`` of ``pool [some, m]`` with the best expected scores, of those that are ``new``.
+    def promising(
+        self, pool: Indices, new: NDArray[np.bool_], most: int, together: int
+    ) -> tuple[Indices, Floats, Floats]:
+        """The ``most`` of ``pool [runs, m]`` with the best expected scores, of those that are ``new``.
 
-        Returns their places in the pool, their expected scores, and the standard deviations: ``[some, most]``.
+        Returns them and their expected scores, -inf where there are no more: ``[runs, most]``; and for the first of
+        them the covariance of their scores, ``[runs, together, together]``.
         """
-        scores = self._scores(rows)
-        w = self._factor.inverse[rows]
-        weights = w.transpose(0, 2, 1) @ (w @ scores[:, :, None])
-        held, absent = self._take(rows, self._places[rows]), self._absent[rows]
-        cross = self._covariance(self._view[rows], np.maximum(pool, 0), held, np.zeros(pool.shape, bool), absent)
-        mean = np.where(new, np.round((cross @ weights)[:, :, 0], _DECIMALS), -np.inf)
-        best = np.argsort(-mean, axis=1, kind="stable")[:, :most]
-        v = np.take_along_axis(cross, best[:, :, None], axis=1) @ w.transpose(0, 2, 1)
-        variance = np.maximum(1.0 - np.einsum("rme,rme->rm", v, v), 0.0) + self._own
-        return best, np.take_along_axis(mean, best, axis=1), np.round(np.sqrt(variance), _DECIMALS)
+        most, e = min(most, pool.shape[1]), self._places.shape[1]
+        together = min(most, together)
+        found, means = np.empty((self.runs, most), dtype=np.int32), np.empty((self.runs, most))
+        covariance = np.empty((self.runs, together, together))
+        for rows in self.chunks(pool.shape[1] * e):
+            view, w = self._view[rows], self._factor.inverse[rows]
+            points = self._rows.take(pool[rows] + view[:, None] * self._size, axis=0)
+            cross = self._kernel(points, self._points[rows, :e])
+            mean = np.round((cross @ self._weights(rows, self._held_scores(rows)))[:, :, 0], _DECIMALS)
+            mean[~new[rows]] = -np.inf
+            best = _best(mean, most)
+            some = np.arange(len(best))[:, None]
+            found[rows], means[rows] = pool[rows][some, best], mean[some, best]
+            first = best[:, :together]
+            v = cross[some, first] @ w.transpose(0, 2, 1)
+            points = points[some, first]
+            prior = self._with_own(self._kernel(points, self._turned(points, view)))
+            covariance[rows] = np.round(prior - v @ v.transpose(0, 2, 1), _DECIMALS)
+        return found, means, covariance
+
+
+def _best(mean: Floats, most: int) -> NDArray[np.intp]:
+    """Places of the greatest of rounded means, the first of equals first: ``[some, most]``.
+
+    Whole numbers that are all different are sorted fastest, and alike by every way to sort.
+    """
+    width = mean.shape[1]
+    steps = np.maximum(np.rint(mean * 10**_DECIMALS), -1e9).astype(np.int64)
+    keys = np.arange(width) - steps * width
+    if most < width:
+        keys = np.partition(keys, most, axis=1)[:, :most]
+    keys.sort(axis=1)
+    return np.asarray(keys % width)
+
+
+def most_optimistic(mean: Floats, covariance: Floats, weight: float, k: int) -> NDArray[np.intp]:
+    """Places of what may be best, one after the other: ``[runs, <= k]``, of ``mean [runs, m]`` and its covariance.
+
+    Each time the place with the greatest mean and ``weight`` standard deviations; then the deviations of the others
+    shrink as if its score were known, since they do whatever it is, so that what is chosen together differs
+    (Desautels, Krause & Burdick, Parallelizing Exploration-Exploitation Tradeoffs in Gaussian Process Bandit
+    Optimization, JMLR 2014).
+    """
+    rows = np.arange(len(mean))
+    k = min(k, covariance.shape[1])
+    mean = np.maximum(mean[:, : covariance.shape[1]], -_NOWHERE)  # what is not there comes last, but once
+    variance = np.diagonal(covariance, axis1=1, axis2=2).copy()
+    known = np.zeros((len(mean), k, mean.shape[1]))  # what the scores of those chosen tell about all
+    places = np.empty((len(mean), k), dtype=np.intp)
+    for slot in range(k):
+        hope = np.round(mean + weight * np.sqrt(np.maximum(variance, 0.0)), _DECIMALS)
+        places[:, slot] = place = hope.argmax(axis=1)
+        mean[rows, place] = -np.inf
+        before = known[:, :slot]
+        told = covariance[rows, place] - np.einsum("rs,rsm->rm", before[rows, :, place], before)
+        told /= np.sqrt(np.maximum(told[rows, place], _LEAST))[:, None]
+        known[:, slot] = told
+        variance -= told * told
+    return places

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from nasharness.algorithms.candidates import PoolSearch, scores
+from numpy.typing import NDArray
 
 from nasharness.errors import UsageError
 from nasharness.search import Task
@@ -18,6 +19,8 @@ CHUNK = 8
 EVIDENCE = 400
 #: Points that are added at once; many are added in blocks, for products are faster than inverting.
 _BLOCK = 32
+#: Points whose factor is inverted at once.
+_INVERTED = 16
 #: Decimals of a prediction that count. What lies behind differs between processors' matrix products.
 _DECIMALS = 6
 #: No predicted variance is below this; the prior's is 1.
@@ -60,9 +63,15 @@ class Factor:
         self._make_room(n + k)
         before = self._rows[rows, :n, :n]
         border = cross @ before.transpose(0, 2, 1)
-        corner = np.tril(np.linalg.inv(np.linalg.cholesky(own - border @ border.transpose(0, 2, 1))))
+        corner = inverse_factor(own - border @ border.transpose(0, 2, 1))
         self._rows[rows, n : n + k, :n] = -corner @ (border @ before)
         self._rows[rows, n : n + k, n : n + k] = corner
+
+    def write(self, rows: NDArray[np.intp], inverse: Floats) -> None:
+        """Write all points of ``rows`` at once, where there are none: their W ``[some, k, k]``; `grown` counts them."""
+        k = inverse.shape[1]
+        self._make_room(k)
+        self._rows[rows, :k, :k] = inverse
 
     def grown(self, k: int) -> None:
         """Count ``k`` points more, which `add` has written for every run."""
@@ -94,6 +103,24 @@ class Factor:
             rows = np.zeros((len(self._rows), room, room))
             rows[:, :have, :have] = self._rows
             self._rows = rows
+
+
+def inverse_factor(covariance: Floats) -> Floats:
+    """The inverse of the Cholesky factor, lower triangular, of covariances ``[some, k, k]``.
+
+    By halves: products are faster than inverting.
+    """
+    k = covariance.shape[1]
+    if k <= _INVERTED:
+        return np.tril(np.linalg.inv(np.linalg.cholesky(covariance)))
+    half = k // 2
+    first = inverse_factor(covariance[:, :half, :half])
+    border = covariance[:, half:, :half] @ first.transpose(0, 2, 1)
+    second = inverse_factor(covariance[:, half:, half:] - border @ border.transpose(0, 2, 1))
+    found = np.zeros(covariance.shape)
+    found[:, :half, :half], found[:, half:, half:] = first, second
+    found[:, half:, :half] = -second @ (border @ first)
+    return found
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: Floats) -> Floats:

@@ -212,9 +212,9 @@ def test_watching_an_algorithm_changes_nothing_and_shows_its_removals():
 def test_spans_rebuild_what_was_held(source):
     data = shrinking.shrinking(source)
     panel = source.panels[1]
-    cell = next(runs.cells[0] for runs in panel.runs if runs.algorithm == "autoshrink.pooled")
-    own = data[(data["panel"] == panel.title) & (data["algorithm"] == "autoshrink.pooled")]
-    for evaluations, alive in shrinking.watch("autoshrink.pooled", cell["settings"], panel.problem(), 0)[:-1]:
+    cell = next(runs.cells[0] for runs in panel.runs if runs.algorithm == "autoshrink.set")
+    own = data[(data["panel"] == panel.title) & (data["algorithm"] == "autoshrink.set")]
+    for evaluations, alive in shrinking.watch("autoshrink.set", cell["settings"], panel.problem(), 0)[:-1]:
         inside = own[(own["held_from"] <= evaluations) & (own["held_until"] > evaluations)]
         held = {(panel.space.positions[i], panel.space.options[i][j]) for i, j in np.argwhere(alive)}
         assert set(zip(inside["position"], inside["option"], strict=True)) == held

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nasharness.algorithms.contenders import Contenders
-from nasharness.algorithms.evidence import Evidence
+from nasharness.algorithms.evidence import Evidence, most_optimistic
 from nasharness.algorithms.ridge import normal_scores
 
 import nasharness
@@ -80,17 +80,46 @@ def test_grown_evidence_predicts_as_the_kernel_written_out(space):
     for first, last in ((0, 9), (9, 10), (10, 17), (17, 30)):
         evidence.add(ids[:, first:last], values[:, first:last])
     pool = np.stack([np.setdiff1d(rng.choice(space.size, 60), row)[:40] for row in ids]).astype(np.int32)
-    places, mean, deviation = evidence.predict(slice(0, 2), pool, np.ones(pool.shape, bool), 40)
+    found, mean, covariance = evidence.promising(pool, np.ones(pool.shape, bool), 40, 15)
     for run in range(2):
         points = view.points.astype(float) / view.unit
         kernel = lambda one, other, at=points: np.exp(-0.5 * ((at[one][:, None] - at[other][None]) ** 2).sum(axis=2))  # noqa: E731
-        covariance = kernel(ids[run], ids[run]) + 0.05 * np.eye(30)
-        cross = kernel(pool[run], ids[run])
-        expected = cross @ np.linalg.solve(covariance, normal_scores(values[run : run + 1])[0])
-        variance = 1.05 - (cross * np.linalg.solve(covariance, cross.T).T).sum(axis=1)
-        assert mean[run] == pytest.approx(expected[places[run]], abs=2e-6)
-        assert deviation[run] == pytest.approx(np.sqrt(variance[places[run]]), abs=2e-6)
+        covered = kernel(ids[run], ids[run]) + 0.05 * np.eye(30)
+        cross = kernel(found[run], ids[run])
+        assert sorted(found[run]) == sorted(pool[run])
+        assert mean[run] == pytest.approx(
+            cross @ np.linalg.solve(covered, normal_scores(values[run : run + 1])[0]), abs=2e-6
+        )
+        expected = kernel(found[run], found[run]) + 0.05 * np.eye(40) - cross @ np.linalg.solve(covered, cross.T)
+        assert covariance[run] == pytest.approx(expected[:15, :15], abs=2e-6)
         assert (np.diff(mean[run]) <= 0).all()
+
+
+def test_what_is_chosen_together_is_what_conditioning_on_each_chosen_one_chooses():
+    rng = np.random.default_rng(2)
+    roots = rng.normal(size=(5, 12, 12))
+    covariance, mean = roots @ roots.transpose(0, 2, 1), rng.normal(size=(5, 12))
+    places = most_optimistic(mean, covariance, 2.0, 6)
+    for run in range(5):
+        left = covariance[run].copy()
+        taken = []
+        for _ in range(6):
+            hope = mean[run] + 2.0 * np.sqrt(np.maximum(np.diagonal(left), 0))
+            hope[taken] = -np.inf
+            taken.append(int(hope.argmax()))
+            left = left - np.outer(left[taken[-1]], left[taken[-1]]) / left[taken[-1], taken[-1]]
+        assert places[run].tolist() == taken
+
+
+def test_of_a_pool_what_is_not_new_is_left_out():
+    evidence = Evidence(embeddings(TSS), 2, own=0.05)
+    evidence.add(np.array([[4, 5, 6]] * 2, dtype=np.int32), np.array([[1.0, 2.0, 3.0]] * 2))
+    pool = np.array([[5, 9, 11, 12]] * 2, dtype=np.int32)
+    assert evidence.asked(pool).tolist() == [[True, False, False, False]] * 2
+    found, mean, _ = evidence.promising(pool, ~evidence.asked(pool), 4, 4)
+    assert np.isneginf(mean[:, -1]).all()
+    assert (found[:, -1] == 5).all()
+    assert np.isfinite(mean[:, :3]).all()
 
 
 def test_evidence_keeps_the_mean_of_repeats_and_knows_who_is_noisy():
@@ -114,7 +143,7 @@ def test_models_stay_bounded_when_evaluations_do_not():
         ids = order[None, first : first + 150]
         evidence.add(ids, ids.astype(float))
         held, scores, _ = evidence.held(slice(0, 1))
-        assert held.shape[1] <= 400
+        assert held.shape[1] <= 150
         assert evidence.ids[0, held[0, scores[0].argmax()]] == order[: first + 150].max()
 
 
@@ -247,7 +276,9 @@ def test_spaces_without_a_ladder_run(data_home):
     assert (nasharness.run("autoshrink.pooled", every, runs=2).evaluations <= 190).all()
 
 
-@pytest.mark.parametrize("settings", [{"own": 0.0}, {"growth": 0.5}, {"repeats": 1.5}, {"cost_weight": -1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"own": 0.0}, {"growth": 0.5}, {"explore": -1.0}, {"repeats": 1.5}, {"cost_weight": -1.0}]
+)
 def test_settings_outside_their_range_are_refused(settings):
     with pytest.raises(UsageError, match=next(iter(settings))):
         nasharness.run("autoshrink.pooled", synthetic_problem(evaluations=5), settings=settings)
