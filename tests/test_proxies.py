@@ -159,7 +159,7 @@ def test_all_rank_as_published(shared_data):
     assert kendall(ours["naswot"], some["nwot"].to_numpy()) > 0.94
     assert kendall(ours["naswot"], all_of["cifar10_naswot"].to_numpy()) > 0.93
     assert kendall(ours["zen"], all_of["cifar10_zen"].to_numpy()) > 0.94
-    assert kendall(ours["jacob_cov"], some["jacov"].to_numpy()) > 0.75
+    assert kendall(ours["jacob_cov"], some["jacov"].to_numpy()) > 0.65
 
 
 def test_the_command_writes_what_validate_reads_and_never_over_a_file(cli, tmp_path):
