@@ -18,10 +18,11 @@ from nasharness.analysis import figures, report
 from nasharness.analysis.comparison import compare
 from nasharness.analysis.figures.source import StudyView
 from nasharness.cli.run import command
-from nasharness.cli.run_one_shot import Watch as Watch_
+from nasharness.cli.terminal import Progress
 from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
 from nasharness.runs import pool
+from nasharness.runs.signals import Stopped
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.one_shot import OneShot
@@ -36,7 +37,7 @@ from nasharness.supernets.build import STEMS, STEMS_LR  # noqa: E402
 from nasharness.supernets.judge import Judge  # noqa: E402
 from nasharness.supernets.recipe import FAST, SupernetRecipe  # noqa: E402
 from nasharness.supernets.request import OneShotRequest  # noqa: E402
-from nasharness.supernets.run import Interrupted, execute  # noqa: E402
+from nasharness.supernets.run import execute  # noqa: E402
 from nasharness.supernets.session import CHECKPOINT, KIND, entropy  # noqa: E402
 from nasharness.supernets.tss import EdgeGates  # noqa: E402
 from nasharness.training import checkpoint  # noqa: E402
@@ -47,18 +48,18 @@ CLOCK = ("seconds", "images_per_second")
 
 
 class Watch:
-    """Remembers what it is told, and presses Ctrl-C at one step."""
+    """Remembers what it is told, and presses Ctrl-C when so many steps are done."""
 
     def __init__(self, stop=None):
-        self.stop, self.epochs, self.steps = stop, [], []
+        self.stop, self.lines, self.steps = stop, [], []
 
-    def step(self, seed, epoch, step, steps):
-        self.steps.append((seed, epoch, step, steps))
-        if self.stop == (epoch, step):
-            raise KeyboardInterrupt
-
-    def epoch(self, seed, epoch, final):
-        self.epochs.append((seed, epoch, final))
+    def __call__(self, done, total, label, detail, line):
+        if line:
+            self.lines.append(line)
+        else:
+            self.steps.append((label, done, total))
+        if self.stop == done:
+            signal.raise_signal(signal.SIGINT)
 
 
 def kept(out, seed=0):
@@ -89,7 +90,7 @@ def assert_equal(one, other, where="state"):
 
 def test_a_run_leaves_what_a_multi_trial_run_leaves(tmp_path):
     watch = Watch()
-    result = run("gdas", out=tmp_path / "out", watcher=watch)
+    result = run("gdas", out=tmp_path / "out", progress=watch)
     folder = result.write()
     problem = Problem.create()
     final = float(problem.truth().score(np.int32(result.winner)))
@@ -112,17 +113,20 @@ def test_a_run_leaves_what_a_multi_trial_run_leaves(tmp_path):
     rows = loaded.frame
     assert rows["step"].tolist() == [1, 2, 2]
     assert rows["last"].tolist() == [False, False, True]
-    assert rows["incumbent"].tolist()[:2] == [epoch.arch for _, epoch, _ in watch.epochs]
-    assert rows["final"].tolist()[:2] == [shown for _, _, shown in watch.epochs]
-    assert rows["simulated_seconds"].tolist()[:2] == [epoch.seconds for _, epoch, _ in watch.epochs]
-    assert rows["signal"].tolist()[:2] == [epoch.signal for _, epoch, _ in watch.epochs]
+    epochs = result.runs[0].epochs
+    assert rows["incumbent"].tolist()[:2] == [epoch.arch for epoch in epochs]
+    assert rows["final"].tolist()[:2] == [problem.truth().score(np.int32(epoch.arch)) for epoch in epochs]
+    assert rows["simulated_seconds"].tolist()[:2] == [epoch.seconds for epoch in epochs]
+    assert rows["signal"].tolist()[:2] == [epoch.signal for epoch in epochs]
+    assert all(f"cifar10 {final:.2f} %" in line for final, line in zip(rows["final"], watch.lines, strict=False))
+    assert [line.split()[1] for line in watch.lines] == ["1/2", "2/2"]
     assert rows["recommended"].tolist() == [-1, -1, result.winner]
     assert loaded.strings("recommended") == ["", "", best["arch"]]
     log = [json.loads(line) for line in (folder / "seed-0" / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in log] == [1, 2]
     assert all(0 < row["entropy"] <= np.log(5) + 1e-9 for row in log)
     steps = len(few_digits().train_y) * 4 // 5 // TINY["batch"]
-    assert watch.steps == [(0, epoch, step + 1, steps) for epoch in (1, 2) for step in range(steps)]
+    assert watch.steps == [("seed 0", step + 1, 2 * steps) for step in range(2 * steps)]
 
 
 def test_real_weights_meet_the_table(tmp_path):
@@ -192,8 +196,10 @@ def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
 def test_interrupted_and_resumed_is_uninterrupted(tmp_path, name, space):
     options = {"epochs": 3, "keep_every": 2, "batch": 128}
     whole = run(name, space, out=tmp_path / "whole", **options)
-    with pytest.raises(Interrupted, match="last complete epoch is kept"):
-        run(name, space, out=tmp_path / "parts", watcher=Watch(stop=(3, 1)), **options)
+    steps = len(few_digits().train_y) * 4 // 5 // options["batch"]
+    with pytest.raises(Stopped, match="stopped in epoch 3; epoch 2 is kept") as stopped:
+        run(name, space, out=tmp_path / "parts", progress=Watch(stop=2 * steps + 1), **options)
+    assert stopped.value.exit_code == 130
     assert len(kept(tmp_path / "parts")["rows"]) == 2
     disturbed = random.random(), np.random.random(), torch.rand(3)  # noqa: NPY002 - global generators do not matter
     resumed = run(name, space, out=tmp_path / "parts", resume=True, **options)
@@ -211,12 +217,12 @@ def test_interrupted_and_resumed_is_uninterrupted(tmp_path, name, space):
 
 
 def test_ctrl_c_while_an_epoch_is_shown_says_what_is_kept(tmp_path):
-    class Slow(Watch):
-        def epoch(self, seed, epoch, final):
-            raise KeyboardInterrupt
+    def slow(done, total, label, detail, line):
+        if line:
+            signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"interrupted; the last complete epoch is kept in .*checkpoint.pt"):
-        run(out=tmp_path, watcher=Slow())
+    with pytest.raises(Stopped, match=r"stopped in epoch 2; epoch 1 is kept in .*seed-0.*--resume goes on from it"):
+        run(out=tmp_path, progress=slow)
     assert len(kept(tmp_path)["rows"]) == 1
 
 
@@ -224,14 +230,10 @@ KILLED = """
     import sys
     from tests.one_shot_fixtures import run
 
-    class Watch:
-        def step(self, seed, epoch, step, steps):
-            print(epoch, step, flush=True)
+    def watch(done, total, label, detail, line):
+        print(1 + (done - 1) // (total // 3), 1 + (done - 1) % (total // 3), flush=True)
 
-        def epoch(self, seed, epoch, final):
-            pass
-
-    run(*sys.argv[2:], out=sys.argv[1], watcher=Watch(), epochs=3)
+    run(*sys.argv[2:], out=sys.argv[1], progress=watch, epochs=3)
 """
 
 
@@ -300,9 +302,11 @@ def test_equal_seeds_equal_bits_and_other_seeds_others(tmp_path):
 def test_runs_on_several_devices_are_the_runs_in_turn(tmp_path):
     """Two processes, as for two GPUs."""
     watch = Watch()
-    run("gdas", runs=2, out=tmp_path / "apart", device="cpu,cpu", watcher=watch)
+    run("gdas", runs=2, out=tmp_path / "apart", device="cpu,cpu", progress=watch)
     run("gdas", runs=2, out=tmp_path / "turn")
-    assert sorted((seed, epoch.epoch) for seed, epoch, _ in watch.epochs) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert sorted(" ".join(line.split()[:4]) for line in watch.lines) == [
+        f"seed {seed} epoch {epoch}/2" for seed in (0, 1) for epoch in (1, 2)
+    ]
     for seed in (0, 1):
         one, other = kept(tmp_path / "apart", seed), kept(tmp_path / "turn", seed)
         for key in one["net"]:
@@ -356,7 +360,7 @@ def test_the_last_good_checkpoint_outlives_a_loss_that_is_no_number(tmp_path, pl
             return {}
 
     plug(Poisoned)
-    with pytest.raises(DataError, match=r"no finite number in epoch 3.*epoch is kept in .*checkpoint.pt \(--resume"):
+    with pytest.raises(DataError, match=r"no finite number in epoch 3.*epoch 2 is kept in .*checkpoint.pt, .*--resume"):
         run("plugged.shot", epochs=4, out=tmp_path)
     state = kept(tmp_path)
     assert len(state["rows"]) == 2
@@ -396,20 +400,21 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["piped", "terminal"])
-def test_progress_is_lines_when_piped_and_one_line_on_a_terminal(stream):
-    epoch = run(epochs=1).runs[0].epochs[0]
-    watch = Watch_("tss", "cifar10", True, stream)
-    watch.step(3, 1, 1, 4)
-    watch.epoch(3, epoch, 91.25)
-    watch.close()
-    text = stream.getvalue()
-    assert f"seed 3  epoch 1/1  loss {epoch.loss:.3f}" in text
-    if stream.isatty():
-        assert text.count("\n") == 1
-        assert text.startswith("\r\x1b[Kseed 3  ")
-    else:
-        assert "cifar10 91.25 %" in text
-        assert text.endswith(get("tss").string(epoch.arch) + "\n")
+def test_an_epoch_stays_as_a_line_and_steps_are_shown_on_a_terminal(stream):
+    now = [0.0]
+    shown = Progress("steps", clock=lambda: now[0], stream=stream)
+
+    def progress(*told, **more):
+        now[0] += 1.0
+        shown(*told, **more)
+
+    result = run(epochs=1, runs=2, progress=progress)
+    shown.close()
+    lines = [line.rpartition("\x1b[K")[2] for line in stream.getvalue().splitlines() if " loss " in line]
+    for line, seed, one in zip(lines, (0, 1), result.runs, strict=True):
+        assert line.startswith(f"seed {seed}  epoch 1/1  loss {one.epochs[0].loss:.3f}")
+        assert line.endswith(get("tss").string(one.arch))
+    assert ("\r\x1b[Kseed 1: 2 of 4 steps" in stream.getvalue()) == stream.isatty()
 
 
 def test_an_algorithm_that_derives_nonsense_is_told_so(plug):
@@ -504,7 +509,7 @@ def test_images_of_another_data_set_are_refused(images, dataset, message):
 def test_what_cannot_be_asked_is_refused_before_anything_is_trained(options, message):
     watch = Watch()
     with pytest.raises(UsageError, match=message):
-        run(**{"algorithm": "gdas", "watcher": watch} | options)
+        run(**{"algorithm": "gdas", "progress": watch} | options)
     assert watch.steps == []
 
 

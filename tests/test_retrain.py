@@ -164,8 +164,8 @@ def test_resume_in_the_middle_of_an_epoch(folder, tmp_path, monkeypatch):
     real = retrain_cli.Progress
 
     class Ending(real):
-        def __call__(self, done, total, label="", detail=""):
-            if done == 30:
+        def __call__(self, done, total, label="", detail="", line=""):
+            if done == 33:
                 signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:

@@ -1,6 +1,7 @@
 """Single-Path NAS on images: kernels within kernels, their relaxed latency, and runs from the command to the winner."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from nasharness import hardware, spaces
 from nasharness.cli.run import command
 from nasharness.errors import UsageError
+from nasharness.runs.signals import Stopped
 from nasharness.search import registry
 from nasharness.search.winner import read_winner
 
@@ -25,7 +27,7 @@ from nasharness.supernets.mobile import (  # noqa: E402
 )
 from nasharness.supernets.request import OneShotRequest  # noqa: E402
 from tests.one_shot_fixtures import few_digits, run  # noqa: E402
-from tests.test_one_shot_run import Watch, assert_equal, kept  # noqa: E402
+from tests.test_one_shot_run import assert_equal, kept  # noqa: E402
 
 MOBILE = spaces.get("mobile")
 PUBLISHED = MOBILE.parse("spnasnet-100")
@@ -186,8 +188,13 @@ OPTIONS = {"space": "mobile", "channels": 8, "batch": 128}
 def test_a_run_goes_on_bit_for_bit_and_its_winner_is_a_vector(tmp_path):
     settings = {"cost_weight": 5.0, "lr": 5.0, "warmup": 0.4}
     whole = run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "cut", watcher=Watch(stop=(3, 1)))
+
+    def stop(done, total, *_):
+        if done == 2 * total // 3 + 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Stopped, match="epoch 2 is kept"):
+        run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "cut", progress=stop)
     rest = run("single-path", **OPTIONS, epochs=3, settings=settings, out=tmp_path / "cut", resume=True)
     assert_equal(kept(tmp_path / "whole"), kept(tmp_path / "cut"))
     assert rest.winner.tolist() == whole.winner.tolist()

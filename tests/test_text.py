@@ -12,7 +12,7 @@ from nasharness.errors import DataError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED, RecurrentNet
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, UNKNOWN, Vocabulary, columns, read_corpus, windows
-from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squares, perplexity
+from nasharness.training.language.eval import dynamic_reading, mean_loss, mean_squares, perplexity, read_through
 from nasharness.training.language.loss import tied_cross_entropy
 from nasharness.training.language.model import LanguageModel, Masks
 from nasharness.training.language.optimiser import TextOptimiser, stalled
@@ -152,6 +152,10 @@ def test_streams_of_perplexity_start_empty_and_lose_no_token():
     first, second = tokens[:51], tokens[51:]
     apart = mean_loss(model, first, 5) * len(first) + mean_loss(model, second, int(first[-1])) * len(second)
     assert mean_loss(model, tokens, 5, streams=2) == pytest.approx(apart / 101, rel=1e-12)
+
+
+def dynamic_loss(*given, **options):
+    return read_through(dynamic_reading(*given, **options))
 
 
 def test_dynamic_evaluation_learns_and_leaves_the_model_alone():

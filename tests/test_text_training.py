@@ -13,13 +13,13 @@ import torch
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED
 from nasharness.runs.log import read
-from nasharness.runs.signals import REQUEUE, Stop, Stopped
+from nasharness.runs.signals import REQUEUE, Stopped
 from nasharness.storage.sealed import seal
 from nasharness.training import checkpoint
 from nasharness.training.distributed import World
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, read_corpus
-from nasharness.training.language.eval import mean_loss, perplexity
+from nasharness.training.language.eval import mean_loss, perplexity, reading
 from nasharness.training.language.run import Extras, TextRun
 from nasharness.training.language.task import load, retrain_text, text_perplexity
 from nasharness.training.language.train import LOOK, TextTrainer
@@ -33,13 +33,18 @@ def corpus(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("text"))
 
 
+def told(lines):
+    """Progress that remembers the lines."""
+    return lambda done, total, label="", detail="", line="": lines.append(line)
+
+
 class StopAfter:
     """Sends this process SIGTERM once so many words have been reported."""
 
     def __init__(self, words: int) -> None:
         self.words = words
 
-    def __call__(self, done: int, total: int, label: str = "", detail: str = "") -> None:
+    def __call__(self, done: int, total: int, label: str = "", detail: str = "", line: str = "") -> None:
         if done >= self.words > 0:
             self.words = 0
             os.kill(os.getpid(), signal.SIGTERM)
@@ -47,7 +52,7 @@ class StopAfter:
 
 def test_learns_and_writes_its_record(corpus, tmp_path):
     lines = []
-    record = retrain_text(options(corpus, tmp_path / "run", epochs=4, extra={"lr": "0.03"}), say=lines.append)
+    record = retrain_text(options(corpus, tmp_path / "run", epochs=4, extra={"lr": "0.03"}), told(lines))
     assert record["valid_perplexity"] < 26 < 31  # guessing has 31
     assert seal(record) == json.loads((tmp_path / "run" / "retrained.json").read_text())
     assert [row["epoch"] for row in read(tmp_path / "run")] == [1, 2, 3, 4]
@@ -87,16 +92,16 @@ def test_stop_while_evaluating_keeps_the_raw_weights(corpus, tmp_path, monkeypat
 
     calls = []
 
-    def told_to_stop(*given, progress, **rest):
+    def told_to_stop(*given, **rest):
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return mean_loss(*given, progress=progress, **rest)
+        return reading(*given, **rest)
 
     out = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr(run, "mean_loss", told_to_stop)
-        with pytest.raises(Stopped, match="--resume"):
+        patch.setattr(run, "reading", told_to_stop)
+        with pytest.raises(Stopped, match="stopped while reading the validation text.*--resume"):
             retrain_text(options(corpus, out, **asked))
     retrain_text(options(corpus, out, resume=True, **asked))
     assert_same(outcome(out), outcome(tmp_path / "plain"))
@@ -141,7 +146,7 @@ def test_the_published_recipe_goes_back_to_the_best_weights(corpus, tmp_path):
     lines = []
     asked = options(corpus, tmp_path / "run", recipe="shrinkrnn", epochs=3, extra={"lr": "1"})
     with monkeypatched_loss(math.nan, epoch=1):
-        retrain_text(asked, say=lines.append)
+        retrain_text(asked, told(lines))
     rows = read(tmp_path / "run")
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[1]["reloaded_from_epoch"] == 1
@@ -154,11 +159,10 @@ def test_every_process_counts_reloads_alike(corpus, tmp_path):
     asked = options(corpus, tmp_path / "run")
     world = World(0, 1, torch.device("cpu"))
     recipe = recipes.get("small", {"width": 8, "batch": 4, "bptt": 10, "valid_streams": 2})
-    with Stop() as stop:
-        one = TextRun(asked, Extras(), recipe, PUBLISHED, read_corpus(corpus), world, lambda text: None, stop)
-        one.world = World(1, 1, torch.device("cpu"))
-        one.reloads = 2
-        one._epoch(None)
+    one = TextRun(asked, Extras(), recipe, PUBLISHED, read_corpus(corpus), world)
+    one.world = World(1, 1, torch.device("cpu"))
+    one.reloads = 2
+    list(one._epoch())
     assert one.reloads == 0
     assert not one.keeper.best.exists()
 

@@ -19,11 +19,11 @@ from nasharness.nets.tss import TssNet
 from nasharness.runs.signals import Stopped
 from nasharness.storage.sealed import seal
 from nasharness.tables import open_table
-from nasharness.training import nats, nats_run, schedules
+from nasharness.training import nats, schedules
 from nasharness.training.batches import DeviceImages
 from nasharness.training.checkpoint import Keeper
 from nasharness.training.nats import NatsRecipe, Training
-from nasharness.training.nats_run import TrainRequest, Watcher, beside, train
+from nasharness.training.nats_run import TrainRequest, beside, train
 from nasharness.training.watch import Diverged
 
 ARCH = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
@@ -52,7 +52,7 @@ def without_seconds(columns):
 
 
 def last_state(out):
-    return Keeper(out / "checkpoints").last(kind=nats_run.KIND)[1]
+    return Keeper(out / "checkpoints").last(kind=Training.kind)[1]
 
 
 def same(one, two):
@@ -119,15 +119,15 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from nasharness.training.nats import NatsRecipe
-from nasharness.training.nats_run import TrainRequest, Watcher, train
+from nasharness.training.nats_run import TrainRequest, train
 
-def step(done, total, loss):
+def step(done, total, label, detail, line):
     if done == total // 2 + 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 recipe = NatsRecipe(epochs=3, batch=128, channels=2, cells=1)
 train(TrainRequest("tss", sys.argv[2], "digits", recipe, device="cpu", out=Path(sys.argv[1]), split="validation"),
-      Watcher(lambda *_: None, step, lambda _: None))
+      step)
 """
 
 
@@ -187,12 +187,12 @@ def test_too_little_gpu_memory_says_what_to_lower(monkeypatch):
 
 
 def test_a_signal_stops_it_and_says_how_to_go_on(tmp_path):
-    def step(done, total, loss):
-        if done == total // 2:
+    def step(done, total, label, detail, line):
+        if done and done == total // 2:
             os.kill(os.getpid(), 15)
 
     with pytest.raises(Stopped, match="stopped in epoch 2; epoch 1 is kept in .* --resume") as stopped:
-        train(request(out=tmp_path), Watcher(lambda *_: None, step, lambda _: None))
+        train(request(out=tmp_path), step)
     assert stopped.value.exit_code == 75
 
 

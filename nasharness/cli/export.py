@@ -7,8 +7,6 @@ from pathlib import Path
 import click
 
 from nasharness.cli.terminal import need_torch
-from nasharness.errors import DataError
-from nasharness.storage.sealed import read_sealed
 
 
 @click.command("export")
@@ -25,21 +23,8 @@ def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # 
     the next word and the new state; it holds the vocabulary, and the weights are the best.
     """
     need_torch()
-    if _task(run) == "ptb":
-        from nasharness.training.language.export import export_text
+    from nasharness import tasks
 
-        made = export_text(run, out, format=format)
-    else:
-        from nasharness.training.imagenet.export import export
-
-        made = export(run, out, format=format, weights=weights)
+    made = tasks.of_run(run, "images").function("export")(run, out, format=format, weights=weights)
     click.echo(f"written    {out} ({made['format']}, {made['bytes'] / 2**20:.1f} MiB)")
     click.echo(f"checked    against the network on a batch: largest difference {made['difference']:.1e}")
-
-
-def _task(run: Path) -> object:
-    """Return the task of a run; None where there is none, which export says in its own words."""
-    try:
-        return read_sealed(run / "run.json", dict, "", sealed=False).get("task")
-    except DataError:
-        return None

@@ -40,35 +40,20 @@ def command(
         raise UsageError(f"--top {top}: expected at least 1")
     if bool(images) == (text is not None):
         raise UsageError("give images, or --text FILE for a run on text")
-    if text is not None:
-        _read_text(model, text, unknown_words, as_json)
-        return
-    from nasharness.training.imagenet.predict import predict
+    from nasharness import tasks
 
+    task = tasks.of_run(model, "images" if images else "text")
+    if images and task.reads != "images":
+        raise UsageError(f"{model} is a run on text: give --text FILE")
+    use_processors()
     failed = []
-    for seen in predict(model, images, top=top, weights=weights, trust=trust):
-        if seen.error:
-            failed.append(f"{seen.path}: {seen.error}")
-        elif as_json:
-            classes = [{"class": name, "probability": share} for name, share in seen.classes]
-            click.echo(json.dumps({"image": str(seen.path), "classes": classes}))
-        else:
-            click.echo(f"{seen.path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in seen.classes))
+    with Progress("words") as progress:
+        options = {"top": top, "weights": weights, "trust": trust, "unknown_words": unknown_words}
+        for answer in task.function("predict")(model, images or [text], **options, progress=progress):
+            progress.close()
+            if answer.error:
+                failed.append(answer.error)
+            else:
+                click.echo(json.dumps(answer.plain) if as_json else answer.line)
     if failed:
         raise DataError(f"cannot read {len(failed)} of {len(images)} images; {'; '.join(failed[:3])}")
-
-
-def _read_text(run: Path, text: Path, unknown_words: str, as_json: bool) -> None:
-    from nasharness.training.language.task import text_perplexity
-
-    use_processors()
-    progress = Progress("words")
-    try:
-        found = text_perplexity(run, text, unknown_words=unknown_words, progress=progress)
-    finally:
-        progress.close()
-    if as_json:
-        click.echo(json.dumps({"text": str(text), **found}))
-    else:
-        words = f"{found['tokens']:,} words and line ends, {found['unknown']:,} of them unknown"
-        click.echo(f"{text}: perplexity {found['perplexity']:.2f} ({words})")

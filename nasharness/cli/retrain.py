@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +11,7 @@ import click
 
 from nasharness.cli.options import assignments as read_assignments
 from nasharness.cli.terminal import Progress, need_torch, use_processors
-from nasharness.errors import UsageError, unknown
-
-#: task -> (module, function(options, report) -> record, unit of progress)
-TASKS = {
-    "imagenet": ("nasharness.training.imagenet.retrain", "retrain_images", "images"),
-    "ptb": ("nasharness.training.language.task", "retrain_text", "words"),
-}
+from nasharness.errors import UsageError
 
 
 @click.command("retrain")
@@ -88,27 +81,27 @@ def command(
     Under torchrun (torchrun --nproc-per-node 8 -m nasharness retrain ...) processes share each batch. SIGTERM ends a
     run with a checkpoint and exit code 75: start the same command with --resume again.
     """
-    if task not in TASKS:
-        raise unknown("task", task, TASKS)
     if (winner is None) == (network is None):
         raise UsageError("give one of --winner winner.json and --network NAME")
-    module, function, unit = TASKS[task]
-    need_torch()
-    train = getattr(importlib.import_module(module), function)
+    from nasharness import tasks
     from nasharness.search.winner import read_winner
     from nasharness.training.options import Options
     from nasharness.training.retrained import line
 
+    chosen_task = tasks.get(task)
+    context = click.get_current_context()
+    chosen_task.check_options(
+        name for name in given if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    )
+    need_torch()
+    train = chosen_task.function("train")
     if candidate is not None and winner is None:
         raise UsageError(f"--candidate {candidate}: of a --winner; a known network has none")
     chosen: str | Mapping[str, Any] = read_winner(winner, candidate) if winner is not None else str(network)
     options = Options(task=task, network=chosen, extra=read_assignments(assignments), **given)
     use_processors()
-    progress = Progress(unit)
-    try:
+    with Progress(chosen_task.unit) as progress:
         record = train(options, progress)
-    finally:
-        progress.close()
     if not _first_process():
         return
     if as_json:

@@ -40,7 +40,6 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
     if runs != 1:
         raise UsageError(f"--runs {runs}: a search of space {space} is one run; make others with --seed and --out")
     need_torch()
-    from nasharness.runs.signals import Stopped, preemptible
     from nasharness.training.proxy_search.run import ShrinkRequest
     from nasharness.training.proxy_search.run import search as shrink
 
@@ -51,14 +50,8 @@ def search(algorithm: str, space: str, asked: Mapping[str, Any], options: Mappin
     if not as_json:
         for line in _header(request):
             click.echo(line)
-    progress = Progress("trainings")
-    with preemptible() as code:
-        try:
-            found = shrink(request, resume=resume, progress=progress.update)
-        except KeyboardInterrupt:
-            raise Stopped(f"interrupted; what was trained is in {out}: go on with --resume", code()) from None
-        finally:
-            progress.close()
+    with Progress("trainings") as progress:
+        found = shrink(request, resume=resume, progress=progress)
     drawn = _draw(out)
     if as_json:
         click.echo(json.dumps(found.winner() | {"trainings_replayed": found.replayed}, allow_nan=False))

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from nasharness.errors import UsageError
 from nasharness.extras import pip_install
@@ -28,8 +28,20 @@ class Progress:
         self.label = ""
         self.open = False
 
-    def update(self, done: int, total: int, label: str = "", detail: str = "") -> None:
-        """Tell how far the work is; ``total`` 0: unknown; ``label``: the part of it; ``detail``: what else to show."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, done: int, total: int, label: str = "", detail: str = "", line: str = "") -> None:
+        """Tell how far the work is, as `nasharness.runs.job.Progress` says."""
+        if line:
+            self.close()
+            self.stream.write(f"{line}\n")
+            self.stream.flush()
+        if not done and not total:
+            return
         now = self.clock()
         if label != self.label or self.first is None:
             self.label, self.first, self.start = label, done, now

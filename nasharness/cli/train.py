@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nasharness.cli.completion import Names
 from nasharness.cli.terminal import Progress, use_processors
-
-if TYPE_CHECKING:
-    from nasharness.images import ImageSet, Split
-    from nasharness.training.nats import Epoch, Training
 
 
 @click.command("train")
@@ -50,51 +46,13 @@ def command(
     """  # noqa: D301 - click reads it
     use_processors()
     from nasharness.training.nats import NatsRecipe
-    from nasharness.training.nats_run import TrainRequest, Watcher, render, train
+    from nasharness.training.nats_run import TrainRequest, render, train
 
-    show = _Show(as_json)
     request = TrainRequest(recipe=NatsRecipe(epochs, batch, lr, channels, cells), out=out, **given)
-    try:
-        made = train(request, Watcher(show.begin, show.step, show.epoch))
-    finally:
-        show.progress.close()
+    with Progress("steps") as progress:
+        made = train(request, progress)
     if as_json:
         click.echo(json.dumps(made))
         return
     click.echo(render(made))
     click.echo(f"written    {out / 'result.json' if out is not None else 'nothing; --out DIR keeps everything'}")
-
-
-class _Show:
-    """Progress on standard error: a line an epoch, and how far it is."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.progress = Progress("steps")
-
-    def begin(self, training: Training, images: ImageSet, split: Split) -> None:
-        """Say what is trained on what."""
-        if self.quiet:
-            return
-        click.echo(f"images     {images.source}")
-        click.echo(f"split      {split.note}")
-        click.echo(
-            f"network    {training.space.name} {training.arch}: {training.params:,} parameters, {training.macs:,} "
-            f"MACs; {training.device}, {training.identity['precision']}"
-        )
-        if training.done:
-            click.echo(f"resumed    after epoch {training.done}")
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        """Note that some steps are done."""
-        self.progress.update(done, total, detail=f"loss {loss:.4f}")
-
-    def epoch(self, row: Epoch) -> None:
-        """Note that an epoch is done."""
-        self.progress.close()
-        val = "" if row.val_acc is None else f"validation {row.val_acc:6.2f} %  "
-        click.echo(
-            f"epoch {row.epoch:4}  lr {row.lr:.4f}  loss {row.train_loss:.4f}  train {row.train_acc:6.2f} %  {val}"
-            f"test {row.test_acc:6.2f} %  {row.train_s:.1f} s",
-            err=True,
-        )

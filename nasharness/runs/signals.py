@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -28,20 +25,20 @@ class Stopped(NasharnessError):  # noqa: N818 - what happened, and no mistake
 
 
 class Stop:
-    """While entered, SIGTERM and SIGINT only set ``code``, which the loop reads between steps to leave a checkpoint.
+    """While entered, SIGTERM and SIGINT only set ``code``, which the driver reads between steps to leave a checkpoint.
 
-    The second Ctrl-C acts at once.
-    Outside the main thread, where Python allows no handlers, nothing is caught.
+    The second Ctrl-C acts at once. ``at_once``: SIGTERM interrupts as Ctrl-C does, for work that keeps what is done on
+    its way. Outside the main thread, where Python allows no handlers, nothing is caught.
     """
 
-    def __init__(self) -> None:
-        self.code = 0
+    def __init__(self, at_once: bool = False) -> None:
+        self.code, self.at_once = 0, at_once
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             handler: Callable[[int, FrameType | None], None] = self._told
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM,) if self.at_once else (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, handler)
         return self
 
@@ -53,36 +50,10 @@ class Stop:
         self._before = {}
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.code:
-            raise KeyboardInterrupt
+        again = number == signal.SIGINT and self.code
         self.code = self.code or (REQUEUE if number == signal.SIGTERM else INTERRUPTED)
-
-
-@contextlib.contextmanager
-def preemptible() -> Iterator[Callable[[], int]]:
-    """While entered, SIGTERM interrupts as Ctrl-C does, here and in the processes started from here.
-
-    For work whose checkpoints are made on the way. Yields a function that gives the exit code, 75 or 130. Outside the
-    main thread, where Python allows no handlers, SIGTERM acts as ever.
-    """
-    code = INTERRUPTED
-
-    def told(number: int, frame: FrameType | None) -> None:
-        nonlocal code
-        code = REQUEUE
-        for child in multiprocessing.active_children():
-            if child.pid is not None:
-                os.kill(child.pid, signal.SIGINT)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: code
-        return
-    before = signal.signal(signal.SIGTERM, told)
-    try:
-        yield lambda: code
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        if again or self.at_once:
+            raise KeyboardInterrupt
 
 
 def ignore_in_worker(_: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from nasharness.errors import DataError, NasharnessError, UsageError
-from nasharness.storage.files import regular
+from nasharness.storage.files import regular, write_json, writing
 
 #: bytes of the largest file of ours; a study of 100,000 cells is smaller
 LARGEST = 1 << 26
@@ -31,6 +31,16 @@ def seal(value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` with the SHA-256 of its content under SEAL."""
     bare = {key: item for key, item in value.items() if key != SEAL}
     return {**bare, SEAL: _digest(bare)}
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a record whole, or not at all, with its seal; numbers that are not finite become null.
+
+    Raises DataError where it cannot be written.
+    """
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    with writing(path, "free some space and resume", DataError):
+        write_json(path, seal(finite))
 
 
 def read_sealed(

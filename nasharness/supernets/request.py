@@ -164,6 +164,8 @@ class OneShotRequest:
             precision=self.precision,
             derive_every=self.derive_every,
             origin=self.origin,
+            folder=self.folder(seed),
+            keep_every=self.keep_every,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch.nn import functional
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
+from nasharness.runs.job import Mark
 from nasharness.search.one_shot import OneShotTask, Step
 from nasharness.search.registry import Record
 from nasharness.search.run import named
@@ -36,6 +37,7 @@ from nasharness.supernets.recipe import SupernetRecipe, as_published
 from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
+from nasharness.training.distributed import World
 
 #: of checkpoints and of the weights kept along the way
 KIND = "supernet"
@@ -83,11 +85,15 @@ class Epoch:
 
 
 class Session:
-    """A run that trains. Iterate over ``train()``; what it yields is an Epoch each.
+    """A run that trains: a job for a driver; or iterate over ``train()``, which yields an Epoch each.
 
-    ``origin``: how the images were asked for, kept in checkpoints so that they can be found again. Raises UsageError
+    ``origin``: how the images were asked for, kept in checkpoints so that they can be found again. ``folder``: where
+    weights are kept for ranking, every ``keep_every`` epochs. ``began_on``: the kind of device of an earlier part of
+    the run, empty where there is none. Raises UsageError
     for an algorithm that does not work on the space, or a batch larger than its images.
     """
+
+    kind = KIND
 
     def __init__(
         self,
@@ -104,6 +110,8 @@ class Session:
         precision: str = "auto",
         derive_every: int | None = None,
         origin: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        keep_every: int = 1,
     ) -> None:
         self.record, self.settings, self.recipe, self.seed, self.device = record, dict(settings), recipe, seed, device
         self.space = spaces.get(space)
@@ -113,6 +121,8 @@ class Session:
         if len(split.arch[0]) == 0:
             raise UsageError(f"no images judge architectures ({split.note}); set some aside with --validation")
         self.origin = dict(origin or {})
+        self.folder, self.keep_every, self.began_on = folder, keep_every, ""
+        self.world = World(0, 1, device)
         self.dtype = devices.dtype_of(device, precision)
         self._precision = precision
         self.identity = {
@@ -152,7 +162,7 @@ class Session:
         # its momentum runs out and it decays, as in the published code, whichever others share a parameter with it.
         for weight in self.net.parameters():
             weight.grad = torch.zeros_like(weight)
-        self.steps = len(split.weights[0]) // recipe.batch
+        self._steps = len(split.weights[0]) // recipe.batch
         self._score_generator = torch.Generator(device=device)
         self._validation_batch = min(recipe.validation_batch, len(split.arch[0]))
         self.task = OneShotTask(
@@ -187,35 +197,22 @@ class Session:
             "origin": self.origin,
         }
 
-    def load_state(self, state: Mapping[str, Any], source: str | Path = "the checkpoint") -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state()``. Raises DataError for a state that does not fit."""
-        with checkpoint.fitting(source):
+        with checkpoint.fitting("the checkpoint"):
             checkpoint.same_form(state, self.state() | {"origin": {}})
             self.net.load_state_dict(state["net"])
             checkpoint.load_optimiser(self.optimiser, state["optimiser"])
             self.rows = msgspec.convert(state["rows"], list[Epoch])
+        self.began_on = str(state["device"])
         with named(self.record):
             self.algorithm.load_state(state["algorithm"])
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint. Raises DataError where it cannot be written; the one before it stays."""
-        checkpoint.save(path, self.state(), kind=KIND, identity=self.identity)
-
-    def load(self, path: Path) -> str:
-        """Go on from a checkpoint; return where it was made (``cpu``).
-
-        Raises DataError for a damaged file, UsageError for one of another run, naming what differs.
-        """
-        state = checkpoint.load(path, kind=KIND, identity=self.identity, device=self.device)
-        if "optimiser" not in state:
-            raise UsageError(f"{path} holds weights alone; resume from {CHECKPOINT}")
-        self.load_state(state, path)
-        return str(state["device"])
-
-    def save_weights(self, path: Path) -> None:
-        """Write the shared weights alone: what ranking architectures takes."""
-        state = {"net": self.net.state_dict(), "epoch": self.done, "origin": self.origin}
-        checkpoint.save(path, state, kind=KIND, identity=self.identity)
+    def _keep_weights(self) -> None:
+        """Write the shared weights alone, which is what ranking architectures takes, where it is time for it."""
+        if self.folder is not None and (self.done % self.keep_every == 0 or self.done == self.recipe.epochs):
+            state = {"net": self.net.state_dict(), "epoch": self.done, "origin": self.origin}
+            checkpoint.save(self.folder / f"epoch-{self.done:05d}.pt", state, kind=KIND, identity=self.identity)
 
     # -- training --------------------------------------------------------------------------------------------------
 
@@ -224,23 +221,38 @@ class Session:
         """Epochs that are complete."""
         return len(self.rows)
 
-    def train(self, watch: Callable[[int, int], None] | None = None) -> Iterator[Epoch]:
-        """Train the epochs that are left; yield after each. ``watch(step, steps)`` is called within an epoch.
+    @property
+    def logged(self) -> int:
+        """As `nasharness.runs.job.Job` asks: rows are counted by epoch."""
+        return self.done
+
+    def train(self) -> Iterator[Epoch]:
+        """Train the epochs that are left; yield after each."""
+        return (mark.result for mark in self.steps() if mark.result is not None)
+
+    def steps(self) -> Generator[Mark, None, None]:
+        """Train the epochs that are left; yield after each step, and after each epoch, when its state may be kept.
 
         Raises DataError when the loss is no number any more, naming step and learning rate, and when a GPU's memory is
         too small; whatever the algorithm raises, as one line that says where.
         """
         while self.done < self.recipe.epochs:
             with named(self.record), devices.guarded(WHAT_TO_LOWER):
-                row = self._epoch(self.done, watch)
+                row = yield from self._epoch(self.done)
             self.rows.append(row)
-            yield row
+            self._keep_weights()
+            yield self._mark(0, row=row.row(), step=row.epoch, due=True, result=row)
 
-    def _epoch(self, epoch: int, watch: Callable[[int, int], None] | None) -> Epoch:
+    def _mark(self, taken: int, **more: Any) -> Mark:
+        """So many steps of an epoch are taken."""
+        done, total = self.done * self._steps + taken, self.recipe.epochs * self._steps
+        return Mark(done, total, f"seed {self.seed}", where=f"in epoch {self.done + (taken > 0)}", **more)
+
+    def _epoch(self, epoch: int) -> Generator[Mark, None, Epoch]:
         began = time.perf_counter()
         self._reseed(epoch, streams.SEARCH, streams.SCORES)
         self.net.train()
-        batch, steps = self.recipe.batch, self.steps
+        batch, steps = self.recipe.batch, self._steps
         losses = torch.zeros(steps, device=self.device)
         right = torch.zeros((), device=self.device)
         numbers: dict[str, list[float]] = {}
@@ -262,8 +274,7 @@ class Session:
             (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             _collect(numbers, self.algorithm.search_step(now))
-            if watch is not None:
-                watch(step + 1, steps)
+            yield self._mark(step + 1)
         means = {key: float(np.mean(values)) for key, values in numbers.items()}
         means |= {key: float(value) for key, value in self.algorithm.end_epoch(epoch).items()}
         self._check_parameters(epoch)
@@ -299,7 +310,7 @@ class Session:
             size,
             streams.torch_stream(self.seed, epoch, streams.ARCH_BATCHES, self.device),
             shuffle="replacement",
-            steps=self.steps,
+            steps=self._steps,
         )
         for one, other in zip(weights, arch, strict=True):
             yield *one, *other
@@ -357,12 +368,12 @@ class Session:
             ("an architecture parameter", self.algorithm.trained_parameters()),
         ):
             if any(not bool(torch.isfinite(tensor).all()) for tensor in tensors):
-                raise self._diverged(f"{what} is no finite number", epoch, self.steps - 1)
+                raise self._diverged(f"{what} is no finite number", epoch, self._steps - 1)
 
     def _diverged(self, what: str, epoch: int, step: int) -> DataError:
-        rate = self.recipe.rate((epoch * self.steps + step) / (self.recipe.epochs * self.steps))
+        rate = self.recipe.rate((epoch * self._steps + step) / (self.recipe.epochs * self._steps))
         return DataError(
-            f"{self.record.name}, seed {self.seed}: {what} in epoch {epoch + 1}, step {step + 1} of {self.steps}, at "
+            f"{self.record.name}, seed {self.seed}: {what} in epoch {epoch + 1}, step {step + 1} of {self._steps}, at "
             f"learning rate {rate:.4g}; try a lower --lr"
         )
 

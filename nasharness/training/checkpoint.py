@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.runs.job import Job
 from nasharness.storage import atomically, reason, sweep
 from nasharness.training import codec
 
@@ -178,12 +179,17 @@ def _to(value: Any, device: torch.device | str) -> Any:
 
 
 class Keeper:
-    """The checkpoints of one run in ``folder``: the last ``keep`` as ``step-N.pt``, and the best as ``best.pt``."""
+    """The checkpoints of one run in ``folder``: the last ``keep`` as ``step-N.pt``, and the best as ``best.pt``.
 
-    def __init__(self, folder: Path | str, keep: int = 3) -> None:
+    ``name``: the one file that is kept, and written over, instead. ``device``: where what is read goes.
+    """
+
+    def __init__(
+        self, folder: Path | str, keep: int = 3, *, name: str | None = None, device: torch.device | str = "cpu"
+    ) -> None:
         if keep < 1:
             raise UsageError(f"--keep {keep}: at least 1 checkpoint must be kept")
-        self.folder, self.keep = Path(folder), keep
+        self.folder, self.keep, self.name, self.device = Path(folder), keep, name, device
 
     def save(self, step: int, state: Mapping[str, Any], *, kind: str, identity: Mapping[str, Any]) -> Path:
         """Write ``step-N.pt`` and then, only then, delete what is older than the last ``keep``.
@@ -191,7 +197,7 @@ class Keeper:
         Raises:
             DataError: the file cannot be written; nothing was deleted.
         """
-        path = save(self.folder / f"step-{step:09d}.pt", state, kind=kind, identity=identity)
+        path = save(self.folder / (self.name or f"step-{step:09d}.pt"), state, kind=kind, identity=identity)
         for old in self.steps()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
@@ -203,7 +209,7 @@ class Keeper:
 
     def steps(self) -> list[Path]:
         """Return the numbered checkpoints, oldest first."""
-        return sorted(self.folder.glob("step-*.pt"))
+        return sorted(self.folder.glob(self.name or "step-*.pt"))
 
     def last(self, *, kind: str, identity: Mapping[str, Any] | None = None) -> tuple[Path, dict[str, Any]] | None:
         """Return path and state of the newest checkpoint that is whole; None where there is none at all.
@@ -215,12 +221,25 @@ class Keeper:
         damage: DataError | None = None
         for path in reversed(self.steps()):
             try:
-                return path, load(path, kind=kind, identity=identity)
+                return path, load(path, kind=kind, identity=identity, device=self.device)
             except DataError as error:
                 damage = damage or error
         if damage is not None:
             raise damage
         return None
+
+    def take_up(self, job: Job) -> Path | None:
+        """Let ``job`` go on from the newest checkpoint that is whole, and return it; None where there is none.
+
+        Raises:
+            DataError, UsageError: as :meth:`last`; DataError for one whose state is not the job's.
+        """
+        found = self.last(kind=job.kind, identity=job.identity)
+        if found is None:
+            return None
+        with fitting(found[0]):
+            job.load_state(found[1])
+        return found[0]
 
     def sweep(self) -> None:
         """Delete temporary files that a killed process left; only the one process that writes here may call it."""

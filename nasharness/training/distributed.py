@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -57,10 +57,10 @@ class World:
         distributed.all_gather_object(values, value, group=self.control)
         return values
 
-    def share(self, network: nn.Module) -> None:
-        """Give every process the first one's batch norm statistics."""
+    def share(self, buffers: Iterable[Tensor]) -> None:
+        """Give every process the first one's tensors: batch norm's statistics."""
         if self.size > 1:
-            for buffer in network.buffers():
+            for buffer in buffers:
                 distributed.broadcast(buffer, 0)
 
 

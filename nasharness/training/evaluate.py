@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,6 @@ class Scores:
     images: int
 
 
-@torch.no_grad()
 def evaluate(
     forward: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor, Tensor]],
@@ -40,20 +40,41 @@ def evaluate(
     Raises:
         DataError: there is no image to evaluate on.
     """
+    return evaluate_each(forward, batches, world, [contextlib.nullcontext], precision=precision)[0]
+
+
+@torch.no_grad()
+def evaluate_each(
+    forward: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    world: World,
+    versions: Sequence[Callable[[], contextlib.AbstractContextManager[object]]],
+    *,
+    precision: str = "auto",
+) -> list[Scores]:
+    """Evaluate the module in several versions, as :func:`evaluate` does, on batches that are made once for all.
+
+    ``versions``: contexts in which the module has the weights of a version.
+    """
     was_training = forward.training
     forward.eval()
-    sums = torch.zeros(4, dtype=torch.float64, device=world.device if world.device.type != "mps" else "cpu")
+    sums = torch.zeros(
+        len(versions), 4, dtype=torch.float64, device=world.device if world.device.type != "mps" else "cpu"
+    )
     for inputs, labels, weights in batches:
-        with autocast(world.device, precision):
-            logits = forward(inputs)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         counted = weights > 0
-        values = torch.stack([losses, top[:, 0].to(losses), top.any(1).to(losses), torch.ones_like(losses)])
-        sums += torch.where(counted, values, torch.zeros_like(values)).sum(1).to(sums)
+        for version, own in zip(versions, sums, strict=True):
+            with version(), autocast(world.device, precision):
+                logits = forward(inputs)
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+            top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            values = torch.stack([losses, top[:, 0].to(losses), top.any(1).to(losses), torch.ones_like(losses)])
+            own += torch.where(counted, values, torch.zeros_like(values)).sum(1).to(sums)
     forward.train(was_training)
-    loss, top1, top5, images = world.total(sums.cpu()).tolist()
-    if not images:
-        raise DataError("there is no image to evaluate on")
-    return Scores(loss / images, 100 * top1 / images, 100 * top5 / images, round(images))
+    found = []
+    for loss, top1, top5, images in world.total(sums.cpu()).tolist():
+        if not images:
+            raise DataError("there is no image to evaluate on")
+        found.append(Scores(loss / images, 100 * top1 / images, 100 * top5 / images, round(images)))
+    return found

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.nets.build import CELLS, CHANNELS, check_space, network
 from nasharness.nets.counts import macs, params
+from nasharness.runs.job import Mark
 from nasharness.training import checkpoint, optimisers, schedules
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
@@ -72,13 +73,22 @@ class Epoch:
     train_s: float
     evaluation_s: float
 
+    def __str__(self) -> str:
+        val = "" if self.val_acc is None else f"validation {self.val_acc:6.2f} %  "
+        return (
+            f"epoch {self.epoch:4}  lr {self.lr:.4f}  loss {self.train_loss:.4f}  train {self.train_acc:6.2f} %  {val}"
+            f"test {self.test_acc:6.2f} %  {self.train_s:.1f} s"
+        )
+
 
 class Training:
-    """Network, optimiser and images; ``epochs()`` trains what is left.
+    """Network, optimiser and images, as a job that a driver can run; ``epochs()`` trains what is left.
 
     Raises UsageError for an architecture that does not exist and a recipe that cannot be, DataError where a GPU is too
     small for the images.
     """
+
+    kind = "train"
 
     def __init__(
         self,
@@ -120,6 +130,11 @@ class Training:
             "precision": str(devices.dtype_of(device, precision)).removeprefix("torch."),
         }
         self.params, self.macs = params(net), macs(net, (1, 3, images.side, images.side))
+        self.about = (
+            f"images     {images.source}\nsplit      {split.note}\n"
+            f"network    {space} {self.arch}: {self.params:,} parameters, {self.macs:,} MACs; {device}, "
+            f"{self.identity['precision']}"
+        )
         with devices.guarded("the number of images, or use --device cpu"):
             self.net = net.to(device)
             self._train, self._val, self._test = (
@@ -141,7 +156,12 @@ class Training:
         return len(self.rows)
 
     @property
-    def steps(self) -> int:
+    def logged(self) -> int:
+        """As `nasharness.runs.job.Job` asks: rows are counted by epoch."""
+        return self.done
+
+    @property
+    def _steps(self) -> int:
         """Steps of an epoch."""
         return self._part(self._train).steps(self.recipe.batch)
 
@@ -160,23 +180,31 @@ class Training:
         checkpoint.load_optimiser(self.optimiser, state["optimiser"])
         self.rows = msgspec.convert(state["rows"], list[Epoch])
 
-    def epochs(self, after_step: Callable[[int, float], None] | None = None) -> Iterator[Epoch]:
-        """Train the epochs that are left; yield after each, when its state may be kept.
+    def epochs(self) -> Iterator[Epoch]:
+        """Train the epochs that are left; yield after each."""
+        return (mark.result for mark in self.steps() if mark.result is not None)
 
-        ``after_step(step, loss)``: called every few steps, with the steps of this epoch and its mean loss so far.
+    def steps(self) -> Generator[Mark, None, None]:
+        """Train the epochs that are left; yield every few steps, and after each epoch, when its state may be kept.
+
         Raises Diverged when the loss is no number any more, naming step and learning rate; DataError when a GPU's
         memory is too small.
         """
+        yield Mark(line=self.about, where="before the first epoch")
         while self.done < self.recipe.epochs:
             with devices.guarded(WHAT_TO_LOWER):
-                row = self._epoch(self.done + 1, after_step)
+                row = yield from self._epoch(self.done + 1)
             self.rows.append(row)
-            yield row
+            yield Mark(*self._progress(0), line=str(row), where=f"after epoch {row.epoch}", row=asdict(row),
+                       step=row.epoch, due=True, result=row)  # fmt: skip
 
-    def _epoch(self, epoch: int, after_step: Callable[[int, float], None] | None) -> Epoch:
+    def _progress(self, step: int) -> tuple[int, int]:
+        return self.done * self._steps + step, self.recipe.epochs * self._steps
+
+    def _epoch(self, epoch: int) -> Generator[Mark, None, Epoch]:
         lr = self.rate(epoch)
         optimisers.set_lr(self.optimiser, lr)
-        images, steps = self._part(self._train), self.steps
+        images, steps = self._part(self._train), self._steps
         first = (epoch - 1) * steps  # steps are counted over the whole run
         losses = torch.zeros((), device=self.device)
         right = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -192,8 +220,7 @@ class Training:
             self.watch.add(loss)
             if step % look == 0 or step == steps:
                 mean = self.watch.look(first + step, epoch, lr)
-                if after_step is not None:
-                    after_step(step, mean)
+                yield Mark(*self._progress(step), detail=f"loss {mean:.4f}", where=f"in epoch {epoch}")
         check_weights([weight.detach() for weight in self.net.parameters()], first + steps, lr)
         devices.synchronise(self.device)
         trained = time.perf_counter()

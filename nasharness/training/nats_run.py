@@ -7,7 +7,7 @@ after every epoch, seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,19 @@ import numpy as np
 import torch
 
 from nasharness import images as image_sets
-from nasharness import storage
 from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.nets.build import CELLS, CHANNELS
-from nasharness.runs.log import Log
-from nasharness.runs.signals import Stop, Stopped
+from nasharness.runs.driver import Driver
+from nasharness.runs.job import Progress
+from nasharness.runs.signals import Stop
 from nasharness.tables.card import card
 from nasharness.training import device as devices
-from nasharness.training.checkpoint import Keeper, fitting
-from nasharness.training.nats import Epoch, NatsRecipe, Training
-from nasharness.training.record import write_json
+from nasharness.training.checkpoint import Keeper
+from nasharness.training.nats import NatsRecipe, Training
+from nasharness.training.record import device_name
 from nasharness.version import __version__
 
-KIND = "train"
 FORMAT = 1
 CHECKPOINTS = 2
 
@@ -60,16 +59,7 @@ class TrainRequest:
     resume: bool = False
 
 
-@dataclass(frozen=True)
-class Watcher:
-    """Whoever wants to know how far the run is: after some steps (done, of how many, mean loss), after every epoch."""
-
-    begin: Callable[[Training, ImageSet, Split], None]
-    step: Callable[[int, int, float], None]
-    epoch: Callable[[Epoch], None]
-
-
-def train(request: TrainRequest, watcher: Watcher | None = None) -> dict[str, Any]:
+def train(request: TrainRequest, progress: Progress | None = None) -> dict[str, Any]:
     """Train and return the record, which ``result.json`` in ``request.out`` holds as well.
 
     Raises UsageError for what cannot be asked, for a folder that holds another run and for a checkpoint of another
@@ -90,69 +80,16 @@ def train(request: TrainRequest, watcher: Watcher | None = None) -> dict[str, An
         device=device,
         precision=request.precision,
     )
-    with storage.claimed(request.out, "a training"):
-        return _trained(request, training, images, split, watcher)
-
-
-def _trained(
-    request: TrainRequest, training: Training, images: ImageSet, split: Split, watcher: Watcher | None
-) -> dict[str, Any]:
-    out = request.out
-    keeper = None if out is None else Keeper(out / "checkpoints", CHECKPOINTS)
-    if keeper is not None and out is not None:
-        _take_up(training, keeper, out, request.resume)
-    if watcher is not None:
-        watcher.begin(training, images, split)
-    journal = None if out is None else Log(out, key="epoch")
-    try:
-        if journal is not None:
-            journal.rewind(training.done)
-        with Stop() as stop:
-            _loop(training, keeper, journal, stop, watcher)
-    finally:
-        if journal is not None:
-            journal.close()
-    made = record(training, images, split)
-    if out is not None:
-        write_json(out / "result.json", made)
-    return made
-
-
-def _loop(training: Training, keeper: Keeper | None, journal: Log | None, stop: Stop, watcher: Watcher | None) -> None:
-    def after_step(step: int, loss: float) -> None:
-        if stop.code:
-            raise Stopped(f"stopped in epoch {training.done + 1}{_kept(training, keeper)}", stop.code)
-        if watcher is not None:
-            watcher.step(training.done * training.steps + step, training.recipe.epochs * training.steps, loss)
-
-    for row in training.epochs(after_step):
-        if journal is not None:
-            journal.write(asdict(row))
-        if keeper is not None:
-            keeper.save(training.done, training.state(), kind=KIND, identity=training.identity)
-        if watcher is not None:
-            watcher.epoch(row)
-
-
-def _take_up(training: Training, keeper: Keeper, out: Path, resume: bool) -> None:
-    """Go on from the last checkpoint where that is asked for; refuse to write over one where it is not."""
-    if not resume:
-        if keeper.steps() or (out / "result.json").exists():
-            raise UsageError(f"--out {out} holds a run: add --resume to go on with it, or choose another folder")
-        return
-    keeper.sweep()
-    found = keeper.last(kind=KIND, identity=training.identity)
-    if found is not None:
-        with fitting(found[0]):
-            training.load_state(found[1])
-
-
-def _kept(training: Training, keeper: Keeper | None) -> str:
-    if keeper is None:
-        return "; nothing was kept (--out DIR keeps a checkpoint an epoch)"
-    if not training.done:
-        return "; no epoch was complete, so nothing is kept"
-    return f"; epoch {training.done} is kept in {keeper.folder}, and the same command with --resume goes on from it"
+    with Stop() as stop:
+        return Driver(
+            training,
+            request.out,
+            None if request.out is None else Keeper(request.out / "checkpoints", CHECKPOINTS),
+            request.resume,
+            record=("result.json", lambda: record(training, images, split)),
+            stop=stop,
+            progress=progress,
+        ).complete()
 
 
 def _split(request: TrainRequest, images: ImageSet) -> Split:
@@ -204,7 +141,7 @@ def record(training: Training, images: ImageSet, split: Split) -> dict[str, Any]
             "split": split.note,
         },
         "table": table,
-        "device": torch.cuda.get_device_name(training.device) if training.device.type == "cuda" else "cpu",
+        "device": device_name(training.device),
         "precision": training.identity["precision"],
         "nasharness": __version__,
         "torch": torch.__version__,

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nasharness.errors import UsageError
-
-
-class Report(Protocol):
-    """Shows progress: ``done`` of ``total`` units, a label that names the part, and a detail that changes."""
-
-    def __call__(self, done: int, total: int, label: str = "", detail: str = "") -> None:
-        """Show it."""
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from nasharness import storage
-from nasharness.errors import DataError
-from nasharness.storage import writing
-from nasharness.storage.sealed import seal
 
 if TYPE_CHECKING:
     import torch
 
 #: of ``run.json`` and ``retrained.json``
 FORMAT = 1
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a record whole, or not at all; numbers that are not finite become null.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    with writing(path, "free some space and resume", DataError):
-        storage.write_json(path, seal(finite))
 
 
 def table_of(winner: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nasharness import tasks
 from nasharness.errors import DataError, UsageError
 from nasharness.runs import log
 from nasharness.storage.sealed import read_sealed
 from nasharness.studies.plan import count
+from nasharness.training.fields import Fields, two
 from nasharness.training.record import FORMAT
-
-TASKS = ("imagenet", "ptb")
-#: characters; the longest text of a record is an architecture
-_LONGEST = 5000
 
 
 @dataclass(frozen=True)
@@ -120,63 +117,44 @@ def read_all(paths: Sequence[str | os.PathLike[str]]) -> list[Retraining]:
 
 def parse(record: object, source: str | os.PathLike[str] = "the record") -> Retraining:
     """Check what a ``retrained.json`` holds. Raises DataError where it cannot be one."""
-    fields = _Fields(record, source)
+    fields = Fields(record, source)
     if fields.values.get("kind") != "retrained":
         raise DataError(f"{source} is no record of a full training; expected retrained.json of nasharness retrain")
     task = _task(fields)
-    best = _Fields(fields.object("best"), f"{source}, best")
-    weights, epoch = best.text("weights"), best.integer("epoch")
-    if task == "ptb":
-        streams = fields.integer("test_streams")
-        quality = f"perplexity {_two(fields.number('valid_perplexity'))} valid ({weights} weights, epoch {epoch}), "
-        quality += f"{_two(fields.number('test_perplexity'))} test ({count(streams, 'stream')})"
-        if fields.values.get("dynamic_test_perplexity") is not None:
-            quality += f", {_two(fields.number('dynamic_test_perplexity'))} with dynamic evaluation"
-    else:
-        quality = f"top-1 {_two(best.number('top1'))} %, top-5 {_two(best.number('top5'))} %"
-        quality += f" ({weights} weights, epoch {epoch})"
+    headline = task.finished(fields)
     processes, device = fields.integer("processes"), fields.text("device")
     hardware = f"{processes} x {device}" if processes > 1 else device
     epochs = fields.integer("epochs")
     return Retraining(
-        search=_search(fields), network=fields.text("network"), task=task,
-        data=fields.text("corpus") if task == "ptb" else task, recipe=fields.text("recipe"), epochs=epochs, done=epochs,
-        finished=True, quality=quality, params=fields.integer("params"),
-        macs=fields.integer("macs") if task == "imagenet" else None, seconds=fields.number("seconds"),
-        hardware=hardware, record=fields.values, name=Path(source).resolve().parent.name, source=str(source),
+        search=_search(fields), network=fields.text("network"), task=task.name, data=headline.data,
+        recipe=headline.recipe, epochs=epochs, done=epochs, finished=True, quality=headline.quality,
+        params=fields.integer("params"), macs=headline.macs, seconds=fields.number("seconds"), hardware=hardware,
+        record=fields.values, name=Path(source).resolve().parent.name, source=str(source),
     )  # fmt: skip
 
 
 def _unfinished(run: Path) -> Retraining:
     """What is known of a run that has not written its record: what was asked for, and its log."""
     file = run / "run.json"
-    fields = _Fields(_json(file), file)
+    fields = Fields(_json(file), file)
     task = _task(fields)
     rows = log.read(run) if (run / log.NAME).is_file() else []
-    last = _Fields(rows[-1] if rows else {"epoch": 0}, run / log.NAME)
-    columns = ("valid_perplexity",) if task == "ptb" else ("val_top1", "ema_top1")
-    seen = [value for row in rows for name in columns if (value := _finite(row.get(name))) is not None]
-    # an epoch of images is behind it when it has been evaluated; the log has rows within one
-    behind = [row for row in rows if task == "ptb" or "val_top1" in row]
-    done = _Fields(behind[-1], run / log.NAME).integer("epoch") if behind else 0
-    if task == "ptb":
-        quality = f"perplexity {min(seen):.2f} valid so far" if seen else ""
-        recipe = fields.text("recipe")
-    else:
-        quality = f"top-1 {max(seen):.2f} % so far" if seen else ""
-        recipe = _Fields(fields.object("recipe"), f"{file}, recipe").text("name")
+    last = Fields(rows[-1] if rows else {"epoch": 0}, run / log.NAME)
+    headline = task.unfinished(fields, rows)
+    done = Fields(headline.rows[-1], run / log.NAME).integer("epoch") if headline.rows else 0
     search = _search(fields)
     network = fields.values.get("network")
     named = f"{search.space} {search.arch}".strip() if search is not None else ""
     return Retraining(
-        search=search, network=named if isinstance(network, Mapping) else fields.text("network"), task=task, data=task,
-        recipe=recipe, epochs=fields.integer("epochs"), done=done, finished=False, quality=quality, params=None,
-        macs=None, seconds=last.number("seconds") if "seconds" in last.values else None, hardware="",
+        search=search, network=named if isinstance(network, Mapping) else fields.text("network"), task=task.name,
+        data=headline.data, recipe=headline.recipe, epochs=fields.integer("epochs"), done=done, finished=False,
+        quality=headline.quality, params=None, macs=None,
+        seconds=last.number("seconds") if "seconds" in last.values else None, hardware="",
         record=fields.values, name=run.resolve().name, source=str(file),
     )  # fmt: skip
 
 
-def _search(fields: _Fields) -> Search | None:
+def _search(fields: Fields) -> Search | None:
     """Return the search behind a record; of ``run.json``, the network itself is the winner."""
     values = fields.values
     winner = values.get("winner")
@@ -184,98 +162,43 @@ def _search(fields: _Fields) -> Search | None:
         winner = values["network"]
     if winner is None:
         return None
-    found = _Fields(winner, f"{fields.source}, winner")
+    found = Fields(winner, f"{fields.source}, winner")
     chosen = found.object("winner")
     arch = chosen.get("arch")
     metric, judged = "", ""
     if chosen.get("final") is not None:
-        metric = f"table {_two(_Fields(chosen, found.source).number('final'))} %"
+        metric = f"table {two(Fields(chosen, found.source).number('final'))} %"
         table, protocol = (_part(found, key) for key in ("table", "protocol"))
         name = " ".join(table.text(key, "") for key in ("source", "version")).strip()
         judged = ", ".join(text for text in (name, protocol.text("final", "")) if text)
     elif found.values.get("accuracy") is not None:  # AutoShrink's own search: no table knows its architectures
         share = found.number("accuracy")
-        metric = f"proxy accuracy {_two(None if share is None else 100 * share)} %"
+        metric = f"proxy accuracy {two(None if share is None else 100 * share)} %"
     elif found.values.get("perplexity") is not None:
-        metric = f"proxy perplexity {_two(found.number('perplexity'))}"
+        metric = f"proxy perplexity {two(found.number('perplexity'))}"
     return Search(
         algorithm=found.text("algorithm", ""), space=found.text("space"), dataset=found.text("dataset", ""),
-        winner=chosen, arch=_Fields(chosen, found.source).text("arch") if isinstance(arch, str) else "", metric=metric,
+        winner=chosen, arch=Fields(chosen, found.source).text("arch") if isinstance(arch, str) else "", metric=metric,
         judged=judged,
     )  # fmt: skip
 
 
-def _part(fields: _Fields, key: str) -> _Fields:
+def _part(fields: Fields, key: str) -> Fields:
     value = fields.values.get(key)
-    return _Fields(value if isinstance(value, Mapping) else {}, f"{fields.source}, {key}")
+    return Fields(value if isinstance(value, Mapping) else {}, f"{fields.source}, {key}")
 
 
-def _task(fields: _Fields) -> str:
+def _task(fields: Fields) -> tasks.Task:
     if fields.values.get("format") != FORMAT:
         raise DataError(f"{fields.source}: format {fields.values.get('format')!r:.40}, expected {FORMAT}")
     task = fields.text("task")
-    if task not in TASKS:
-        raise DataError(f"{fields.source}: task {task!r:.40}, expected {' or '.join(TASKS)}")
-    return task
-
-
-class _Fields:
-    """Values of a JSON object, each checked when it is asked for. Raises DataError, which names the key."""
-
-    def __init__(self, values: object, source: str | os.PathLike[str]) -> None:
-        if not isinstance(values, Mapping):
-            raise DataError(f"{source} is damaged: expected an object, found {values!r:.40}")
-        self.values: Mapping[str, Any] = values
-        self.source = str(source)
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.values.get(key)
-        if value is None and default is not None:
-            return default
-        # what cannot be shown (line ends, control sequences, halves of surrogates) is in no name
-        if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
-            raise self._wrong(key, "a text")
-        return value
-
-    def number(self, key: str) -> float | None:
-        """A number; None for one that was not finite when it was written."""
-        value = self.values.get(key, "")
-        if value is None or isinstance(value, float):
-            return _finite(value)
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**63:
-            raise self._wrong(key, "a number")
-        return float(value)
-
-    def integer(self, key: str) -> int:
-        value = self.values.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**63:
-            raise self._wrong(key, "a whole number")
-        return value
-
-    def object(self, key: str) -> Mapping[str, Any]:
-        value = self.values.get(key)
-        if not isinstance(value, Mapping):
-            raise self._wrong(key, "an object")
-        return value
-
-    def _wrong(self, key: str, expected: str) -> DataError:
-        found = f"{self.values[key]!r:.40}" if key in self.values else "nothing"
-        return DataError(
-            f"{self.source} is damaged: {key} is {found}, expected {expected}; the command that trained writes it "
-            "again with --resume"
-        )
+    if task not in tasks.names():
+        raise DataError(f"{fields.source}: task {task!r:.40}, expected {' or '.join(tasks.names())}")
+    return tasks.get(task)
 
 
 def _json(file: Path) -> dict[str, Any]:
     return read_sealed(file, dict, "the command that trained writes it again with --resume", sealed=False)
-
-
-def _finite(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _two(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -64,6 +64,10 @@ class MovingAverage:
     def _set(self, values: list[Tensor]) -> None:
         torch._foreach_copy_(list(self._live.values()), values)
 
+    def buffers(self) -> Iterator[Tensor]:
+        """The averages of batch norm's statistics."""
+        return (self._average[name] for name, _ in self._network.named_buffers() if name in self._average)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the averages and the count, for a checkpoint."""
         return {

@@ -1,25 +1,22 @@
-"""The loop of a long run: steps, looks at the loss, evaluation, checkpoints on time and on epochs, and ways to end."""
+"""Training on images as a job: steps, looks at the loss, evaluations."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from torch import nn
 
-from nasharness.runs.log import Log
-from nasharness.runs.signals import Stop, Stopped
+from nasharness.runs.job import Mark
 from nasharness.training.checkpoint import Keeper, save
 from nasharness.training.device import memory, synchronise
-from nasharness.training.evaluate import Scores
-from nasharness.training.imagenet.loader import Order
+from nasharness.training.evaluate import Scores, evaluate_each
+from nasharness.training.imagenet.loader import BadImages, Order
 from nasharness.training.imagenet.statistics import settled
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.options import Report
 from nasharness.training.schedules import Schedule
 from nasharness.training.watch import check_weights
 
@@ -40,7 +37,7 @@ class Best:
 
 
 class Loop:
-    """Runs ``trainer`` to the end of the last epoch.
+    """The job of training on images: ``trainer`` to the end of the last epoch.
 
     Args:
         trainer: what is trained; its ``step`` says where to begin.
@@ -48,14 +45,12 @@ class Loop:
         epochs: the last one.
         schedule: epoch -> learning rate.
         batches: first step -> batches on the device, ``accumulate`` a step, up to the end of the run.
-        validate: evaluates a network on all validation images, in all processes together.
-        keeper: where checkpoints go; ``identity`` is written with them.
-        journal: where rows go; None in all processes but the first.
-        minutes: longest time between checkpoints.
-        extra: what else a checkpoint must hold: called when one is written, in all processes together.
-        stop: asked between steps.
-        report: progress, in images.
+        validation: batches of all validation images, this process's share.
+        keeper: where the best weights go; ``identity`` is written with them.
+        bad: images that could not be read.
     """
+
+    kind = KIND
 
     def __init__(
         self,
@@ -65,50 +60,73 @@ class Loop:
         epochs: int,
         schedule: Schedule,
         batches: Callable[[int], Iterator[Batch]],
-        validate: Callable[[nn.Module], Scores],
+        validation: Callable[[], Iterator[Batch]],
         keeper: Keeper,
         identity: Mapping[str, Any],
-        journal: Log | None,
-        minutes: float,
-        extra: Callable[[], dict[str, Any]],
-        stop: Stop,
-        report: Report | None = None,
+        bad: BadImages,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trainer, self.order, self.epochs, self.schedule = trainer, order, epochs, schedule
-        self.batches, self.validate, self.keeper, self.identity = batches, validate, keeper, identity
-        self.journal, self.seconds, self.extra, self.stop = journal, 60 * minutes, extra, stop
-        self.report, self.clock = report, clock
+        self.batches, self.validation, self.keeper, self.identity = batches, validation, keeper, identity
+        self.bad, self.clock = bad, clock
         self.world = trainer.world
         self.best: Best | None = None
         self.last: dict[str, Scores] = {}
         self.spent = 0.0
         self.evaluated = 0  # the step of the last evaluation
+        self._lr = self._loss = 0.0
+        self._start = self._mark = clock()
+        self._mark_step = 0
 
-    def run(self) -> None:
-        """Train. Where it ends early, the last checkpoint is whole and :meth:`resume` goes on from it.
+    def steps(self) -> Generator[Mark, None, None]:
+        """Train. Yield between steps: of one process alone after each, of several when all have looked at the loss.
 
         Raises:
             Diverged: the loss or a weight is not a number.
-            Stopped: a signal asked for it; a checkpoint has been written.
             DataError: a file cannot be written, too many images cannot be read, another process was lost.
         """
-        trainer, total = self.trainer, self.epochs * self.order.steps
+        trainer = self.trainer
         batches = self.batches(trainer.step)
-        self._start = self._saved = self._mark = self.clock()
+        self._start = self._mark = self.clock()
         self._mark_step = trainer.step
         if self._unevaluated:
             epoch = self.order.epoch(trainer.step - 1)
-            self._look(epoch, self.schedule(epoch), ends=True)
-        while trainer.step < total:
+            self._look(epoch)
+            yield self._row(epoch, ends=True)
+        while trainer.step < self.epochs * self.order.steps:
             epoch = self.order.epoch(trainer.step)
-            lr = self.schedule(epoch)
-            trainer.advance(batches, lr)
+            self._lr = self.schedule(epoch)
+            trainer.advance(batches, self._lr)
             ends = trainer.step % self.order.steps == 0
-            if self._watch(ends):
-                self._look(epoch, lr, ends)
+            if ends or trainer.step % LOOK == 0:
+                self._look(epoch)
+            elif self.world.size > 1:
+                continue
+            # an evaluation takes minutes: whoever is told to stop, or killed, does not wait for it
+            yield self._at(epoch, due=ends)
+            if ends or trainer.step % LOG == 0:
+                yield self._row(epoch, ends=ends)
 
-    def resume(self, state: Mapping[str, Any]) -> None:
+    @property
+    def logged(self) -> int:
+        """The step of the last row of the journal."""
+        return self.trainer.step - self._unevaluated
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the run depends on; all processes ask together."""
+        trainer = self.trainer
+        trainer.watch.look(trainer.step, self.order.epoch(trainer.step - 1), self._lr)
+        check_weights([weight.detach() for weight in trainer.network.parameters()], trainer.step, self._lr)
+        return {
+            "trainer": trainer.state_dict(),
+            "evaluated": self.evaluated,
+            "seconds": self.total_seconds,
+            "best": None if self.best is None else _plain(self.best),
+            "last": {name: dataclasses.asdict(scores) for name, scores in self.last.items()},
+            "bad": self.bad.share(self.world),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up a checkpoint's state."""
         self.trainer.load_state_dict(state["trainer"])
         self.spent = msgspec.convert(state["seconds"], float)
@@ -116,67 +134,58 @@ class Loop:
         if state["best"] is not None:
             self.best = Best(*msgspec.convert(state["best"], tuple[int, str, Scores]))
         self.last = msgspec.convert(state["last"], dict[str, Scores])
-        if self.journal is not None:
-            self.journal.rewind(self.trainer.step - self._unevaluated)
+        self.bad.found = msgspec.convert(state["bad"], dict[str, str])
+        self._lr = self.schedule(self.order.epoch(self.trainer.step - 1))
 
     @property
     def _unevaluated(self) -> bool:
         """Whether the run was ended between an epoch's last step and its evaluation."""
         return self.trainer.step % self.order.steps == 0 and self.evaluated < self.trainer.step
 
-    def _watch(self, ends: bool) -> bool:
-        alone = self.world.size == 1 and self.stop.code
-        return bool(ends or alone or self.trainer.step % LOOK == 0)
+    def _look(self, epoch: int) -> None:
+        self._loss = self.trainer.watch.look(self.trainer.step, epoch, self._lr)
 
-    def _look(self, epoch: int, lr: float, ends: bool) -> None:
+    def _at(self, epoch: int, *, due: bool, row: dict[str, Any] | None = None) -> Mark:
+        step, total = self.trainer.step, self.epochs * self.order.steps
+        detail = f"epoch {epoch}/{self.epochs}, loss {self._loss:.4f}, {memory(self.world.device) / 2**30:.1f} GiB"
+        if self.best is not None:
+            detail += f", best {self.best.scores.top1:.2f} %"
+        return Mark(
+            step * self.order.batch, total * self.order.batch, detail=detail, row=row, step=step, due=due,
+            where=f"at step {step:,} of {total:,} (epoch {epoch})",
+        )  # fmt: skip
+
+    def _row(self, epoch: int, *, ends: bool) -> Mark:
+        """A row of the journal, with an evaluation where an epoch ends."""
         trainer = self.trainer
-        loss = trainer.watch.look(trainer.step, epoch, lr)
-        due = self.clock() - self._saved >= self.seconds and self.world.main
-        # one number, so that all processes do the same: whether to stop, and whether it is time for a checkpoint
-        agreed = self.world.largest(2 * self.stop.code + due)
-        code, due = agreed // 2, bool(agreed % 2)
-        self._progress(epoch, loss)
+        row = {"step": trainer.step, "epoch": epoch, "lr": self._lr, "loss": self._loss, **self._speed()}
         if ends:
-            self._save(lr)  # an evaluation takes minutes: whoever is told to stop does not wait for it
-            self._obey(code, epoch)
-        if ends or trainer.step % LOG == 0:
-            row = {"step": trainer.step, "epoch": epoch, "lr": lr, "loss": loss, **self._speed()}
-            if ends:
-                row |= self._evaluate(epoch)
-            if self.journal is not None:
-                self.journal.write(row)
-            trainer.watch.begin()
-            self._mark, self._mark_step = self.clock(), trainer.step
-        if ends or due or code:
-            self._save(lr)
-            self._obey(code, epoch)
-
-    def _obey(self, code: int, epoch: int) -> None:
-        if code:
-            raise Stopped(
-                f"stopped at step {self.trainer.step:,} of {self.epochs * self.order.steps:,} (epoch {epoch}); "
-                f"everything is in {self.keeper.folder.parent}: the same command with --resume goes on",
-                code,
-            )
+            row |= self._evaluate(epoch)
+        trainer.watch.begin()
+        self._mark, self._mark_step = self.clock(), trainer.step
+        return self._at(epoch, due=ends, row=row)
 
     def _evaluate(self, epoch: int) -> dict[str, Any]:
-        trainer = self.trainer
-        self.world.share(trainer.network)
-        with settled(trainer.network):
-            self.last = {"raw": self.validate(trainer.forward)}
+        """Evaluate raw and averaged weights, on images that are decoded once."""
+        trainer, network = self.trainer, self.trainer.network
+        self.world.share(network.buffers())
+        versions: dict[str, Any] = {"raw": lambda: settled(network)}
         if trainer.ema is not None:
-            with trainer.ema.applied():
-                self.world.share(trainer.network)
-                self.last["ema"] = self.validate(trainer.forward)
-        for weights, scores in self.last.items():
-            if self.best is None or scores.top1 > self.best.scores.top1:
-                self.best = Best(epoch, weights, scores)
+            self.world.share(trainer.ema.buffers())
+            versions["ema"] = trainer.ema.applied
+        scores = evaluate_each(
+            trainer.forward, self.validation(), self.world, list(versions.values()), precision=trainer.precision
+        )
+        self.last = dict(zip(versions, scores, strict=True))
+        for weights, found in self.last.items():
+            if self.best is None or found.top1 > self.best.scores.top1:
+                self.best = Best(epoch, weights, found)
                 self._save_best()
         self.evaluated = trainer.step
         columns = {"raw": "val_{}", "ema": "ema_{}"}
         return {
-            columns[weights].format(name): getattr(scores, name)
-            for weights, scores in self.last.items()
+            columns[weights].format(name): getattr(found, name)
+            for weights, found in self.last.items()
             for name in ("loss", "top1", "top5")
         }
 
@@ -188,35 +197,11 @@ class Loop:
             state = {"network": self.trainer.network.state_dict(), "best": _plain(self.best)}
             save(self.keeper.best, state, kind=KIND, identity=self.identity)
 
-    def _save(self, lr: float) -> None:
-        check_weights([weight.detach() for weight in self.trainer.network.parameters()], self.trainer.step, lr)
-        extra = self.extra()
-        if self.world.main:
-            state = {
-                "trainer": self.trainer.state_dict(),
-                "evaluated": self.evaluated,
-                "seconds": self.spent + self.clock() - self._start,
-                "best": None if self.best is None else _plain(self.best),
-                "last": {name: dataclasses.asdict(scores) for name, scores in self.last.items()},
-                **extra,
-            }
-            self.keeper.save(self.trainer.step, state, kind=KIND, identity=self.identity)
-        self._saved = self.clock()
-
     def _speed(self) -> dict[str, float]:
         synchronise(self.world.device)
         seconds = max(self.clock() - self._mark, 1e-9)
         images = (self.trainer.step - self._mark_step) * self.order.batch
         return {"images_per_s": round(images / seconds, 3), "memory_gib": round(memory(self.world.device) / 2**30, 3)}
-
-    def _progress(self, epoch: int, loss: float) -> None:
-        if self.report is not None and self.world.main:
-            detail = f"epoch {epoch}/{self.epochs}, loss {loss:.4f}, {memory(self.world.device) / 2**30:.1f} GiB"
-            if self.best is not None:
-                detail += f", best {self.best.scores.top1:.2f} %"
-            self.report(
-                self.trainer.step * self.order.batch, self.epochs * self.order.steps * self.order.batch, "", detail
-            )
 
     @property
     def total_seconds(self) -> float:

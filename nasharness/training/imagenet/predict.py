@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nasharness.errors import DataError
 from nasharness.storage import reason
+from nasharness.tasks import Answer
 from nasharness.training.imagenet.decode import BadImage, central, decode
 from nasharness.training.imagenet.export import as_function, load_file, load_run
 
@@ -60,3 +62,11 @@ def predict(
         shares /= shares.sum()
         best = np.argsort(-shares, kind="stable")[:top]
         yield Prediction(path, tuple((described.class_names[index], float(shares[index])) for index in best))
+
+
+def answers(model: Path, files: Sequence[Path], *, top: int, weights: str, trust: bool, **_: Any) -> Iterator[Answer]:
+    """`predict` as a task offers it."""
+    for seen in predict(model, files, top=top, weights=weights, trust=trust):
+        classes = [{"class": name, "probability": share} for name, share in seen.classes]
+        line = f"{seen.path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in seen.classes)
+        yield Answer(line, {"image": str(seen.path), "classes": classes}, seen.error and f"{seen.path}: {seen.error}")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import torch
 from torch import nn
 
@@ -16,14 +14,13 @@ from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
-from nasharness.runs.log import Log
+from nasharness.runs.driver import Driver
+from nasharness.runs.job import Progress
 from nasharness.runs.signals import Stop
-from nasharness.storage import claimed
 from nasharness.training import optimisers, schedules
-from nasharness.training.checkpoint import Keeper, fitting
+from nasharness.training.checkpoint import Keeper
 from nasharness.training.device import dtype_of, guarded
 from nasharness.training.distributed import World, join, peers
-from nasharness.training.evaluate import Scores, evaluate
 from nasharness.training.imagenet import decode, recipes, sources
 from nasharness.training.imagenet.augment import Augmenter
 from nasharness.training.imagenet.ema import MovingAverage
@@ -36,16 +33,16 @@ from nasharness.training.imagenet.loader import (
     training_batches,
     validation_batches,
 )
-from nasharness.training.imagenet.loop import KIND, Loop
+from nasharness.training.imagenet.loop import Loop
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.options import Options, Report, title
-from nasharness.training.record import FORMAT, device_name, table_of, write_json
+from nasharness.training.options import Options, title
+from nasharness.training.record import FORMAT, device_name, table_of
 from nasharness.version import __version__
 
 DEFAULT_RECIPE = "shrinkcnn"
 
 
-def retrain_images(options: Options, report: Report | None = None) -> dict[str, Any]:
+def retrain_images(options: Options, progress: Progress | None = None) -> dict[str, Any]:
     """Train a network in full on ``options.data`` and return the record that ``retrained.json`` holds.
 
     Under ``torchrun`` every process calls it; the first one writes. The folder ``options.out`` gets ``run.json`` (what
@@ -67,17 +64,14 @@ def retrain_images(options: Options, report: Report | None = None) -> dict[str, 
     with (
         join(options.device, timeout_seconds=options.timeout) as world,
         peers(world),
-        claimed(options.out if world.main else None, "a training"),
         Stop() as stop,
     ):
-        return _Run(options, recipe, world, stop, report).run()
+        return _Run(options, recipe, world).run(stop, progress)
 
 
 class _Run:
-    def __init__(
-        self, options: Options, recipe: recipes.ImageRecipe, world: World, stop: Stop, report: Report | None
-    ) -> None:
-        self.options, self.recipe, self.world, self.stop, self.report = options, recipe, world, stop, report
+    def __init__(self, options: Options, recipe: recipes.ImageRecipe, world: World) -> None:
+        self.options, self.recipe, self.world = options, recipe, world
         self.train = sources.open_split(options.data, "train")
         self.val = sources.open_split(options.data, "val", self.train.classes)
         self.classes, self.shift = _classes(options, len(self.train.classes))
@@ -91,26 +85,23 @@ class _Run:
         self.double = options.precision == "fp64"
         self.precision = "fp32" if self.double else options.precision
 
-    def run(self) -> dict[str, Any]:
+    def run(self, stop: Stop, progress: Progress | None) -> dict[str, Any]:
         options, world = self.options, self.world
         self._steps(0)  # a batch that cannot be shared is refused before anything is written
         network = imagenet.build(
             options.network, self.classes, size=options.size, generator=torch.Generator().manual_seed(options.seed)
         )
         self.counts = {"params": params(network), "macs": macs(network, (1, 3, options.size, options.size))}
-        identity = self._identity()
-        found = self._found(identity)
         with guarded("--batch, or raise --accumulate"):
             network.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            trainer = self._trainer(network.double() if self.double else network)
-            journal = Log(options.out, tensorboard=options.tensorboard) if world.main else None
-            loop = self._loop(trainer, identity, journal)
-            if found is not None:
-                self._take_up(loop, *found)
-            else:
-                self._begin()
+            loop = self._loop(self._trainer(network.double() if self.double else network))
+            driver = Driver(
+                loop, options.out, self.keeper, options.resume, key="step", plan=("run.json", self._plan),
+                record=("retrained.json", lambda: self._record(loop)), minutes=options.checkpoint_minutes,
+                tensorboard=options.tensorboard, stop=stop, progress=progress,
+            )  # fmt: skip
             try:
-                loop.run()
+                return driver.complete()
             except RuntimeError as error:
                 if "DataLoader worker" in str(error):
                     raise DataError(
@@ -118,10 +109,6 @@ class _Run:
                         "lower --workers, then go on with --resume"
                     ) from error
                 raise
-            finally:
-                if journal is not None:
-                    journal.close()
-        return self._record(loop)
 
     # ---- what is trained
 
@@ -140,16 +127,14 @@ class _Run:
             compile=options.compile, batch_norm=options.batch_norm, seed=options.seed,
         )  # fmt: skip
 
-    def _loop(self, trainer: Trainer, identity: Mapping[str, Any], journal: Log | None) -> Loop:
+    def _loop(self, trainer: Trainer) -> Loop:
         recipe = self.recipe
         schedule = schedules.make(
             recipe.schedule, recipe.lr_for(self.batch), self.epochs, warmup=recipe.warmup_for(self.epochs)
         )
         return Loop(
             trainer, order=self.order, epochs=self.epochs, schedule=schedule, batches=self._batches,
-            validate=self._validate, keeper=self.keeper, identity=identity, journal=journal,
-            minutes=self.options.checkpoint_minutes, extra=lambda: {"bad": self.bad.share(self.world)}, stop=self.stop,
-            report=self.report,
+            validation=self._validation, keeper=self.keeper, identity=self._identity(), bad=self.bad,
         )  # fmt: skip
 
     # ---- batches
@@ -171,14 +156,13 @@ class _Run:
         raw = training_batches(images, self._steps(first), workers=self.options.workers, pin=self.pin)
         return self._on_device(raw, self._augmenter(training=True))
 
-    def _validate(self, network: nn.Module) -> Scores:
+    def _validation(self) -> Iterator[Batch]:
         images = self._images(self.val, training=False)
         batch = min(max(1, self.batch // self.world.size // self.options.accumulate), max(1, len(self.val)))
         raw = validation_batches(
             images, batch=batch, rank=self.world.rank, size=self.world.size, workers=self.options.workers, pin=self.pin
         )
-        batches = self._on_device(raw, self._augmenter(training=False))
-        return evaluate(network, batches, self.world, precision=self.precision)
+        return self._on_device(raw, self._augmenter(training=False))
 
     def _augmenter(self, *, training: bool) -> Augmenter:
         recipe, options = self.recipe, self.options
@@ -218,33 +202,11 @@ class _Run:
             "images": {"train": self.train.checksum, "val": self.val.checksum},
         }
 
-    def _found(self, identity: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
-        """Return the checkpoint to go on from and its state, or None where the run begins."""
-        options = self.options
-        if not options.resume:
-            taken = self.world.main and (bool(self.keeper.steps()) or (options.out / "run.json").exists())
-            if self.world.largest(
-                int(taken)
-            ):  # asked of the first process: the others may see what it has begun to write
-                raise UsageError(
-                    f"--out {options.out} holds a run: add --resume to go on with it, or choose another folder"
-                )
-            return None
-        if self.world.main:
-            self.keeper.sweep()
-        return self.keeper.last(kind=KIND, identity=identity)
-
-    def _take_up(self, loop: Loop, path: Path, state: Mapping[str, Any]) -> None:
-        with fitting(path):
-            loop.resume(state)
-            self.bad.found = msgspec.convert(state["bad"], dict[str, str])
-
-    def _begin(self) -> None:
-        if not self.world.main:
-            return
+    def _plan(self) -> dict[str, Any]:
+        """What was asked for, as ``run.json`` holds it."""
         options = self.options
         network = options.network if isinstance(options.network, str) else dict(options.network)
-        run = {
+        return {
             "format": FORMAT,
             "task": options.task,
             "network": network,
@@ -259,14 +221,13 @@ class _Run:
             "nasharness": __version__,
             "torch": torch.__version__,
         }
-        write_json(options.out / "run.json", run)
 
     def _record(self, loop: Loop) -> dict[str, Any]:
         options, best = self.options, loop.best
         if best is None:
             raise DataError(f"{options.out}: the run has ended without an evaluation")
         winner = options.network if not isinstance(options.network, str) else None
-        record = {
+        return {
             "format": FORMAT,
             "kind": "retrained",
             "task": options.task,
@@ -289,9 +250,6 @@ class _Run:
             "nasharness": __version__,
             "torch": torch.__version__,
         }
-        if self.world.main:
-            write_json(options.out / "retrained.json", record)
-        return record
 
 
 def _classes(options: Options, found: int) -> tuple[int, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
 
+from nasharness.runs.job import Progress
 from nasharness.training.language.data import Tokens, windows
 from nasharness.training.language.model import LanguageModel
 
@@ -20,15 +21,30 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 700.0))
 
 
-@torch.no_grad()
+#: an evaluation that goes part by part: yields tokens done and in all, and returns the loss, nats a token
+Reading = Generator[tuple[int, int], None, float]
+
+
+def read_through(reading: Reading, progress: Progress | None = None) -> float:
+    """Go through an evaluation, and return its loss."""
+    while True:
+        try:
+            done, total = next(reading)
+        except StopIteration as end:
+            return float(end.value)
+        if progress is not None:
+            progress(done, total)
+
+
 def mean_loss(
-    model: LanguageModel,
-    tokens: Tokens,
-    start: int,
-    *,
-    streams: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    model: LanguageModel, tokens: Tokens, start: int, *, streams: int = 1, progress: Progress | None = None
 ) -> float:
+    """Return what `reading` does, at once."""
+    return read_through(reading(model, tokens, start, streams=streams), progress)
+
+
+@torch.no_grad()
+def reading(model: LanguageModel, tokens: Tokens, start: int, *, streams: int = 1) -> Reading:
     """Return the mean negative log-likelihood of a text, nats a token.
 
     With one stream the text is read in order, as test perplexities are published. Every token is a target, the first
@@ -41,7 +57,6 @@ def mean_loss(
         tokens: the text.
         start: the token for the end of a line.
         streams: parts that are read side by side.
-        progress: called with tokens done and in all.
     """
     inputs, targets = (part.to(model.embedding.device) for part in windows(tokens, streams, start))
     state = model.start(inputs.shape[1])
@@ -49,8 +64,7 @@ def mean_loss(
     for first in range(0, len(inputs), SEGMENT):
         outputs, state = model(inputs[first : first + SEGMENT], state)
         total += negative_log_likelihood(model, outputs, targets[first : first + SEGMENT])
-        if progress is not None:
-            progress(min(len(tokens), (first + SEGMENT) * streams), len(tokens))
+        yield min(len(tokens), (first + SEGMENT) * streams), len(tokens)
     return float(total) / len(tokens)
 
 
@@ -82,7 +96,7 @@ def mean_squares(model: LanguageModel, tokens: Tokens, start: int, *, streams: i
     return [square * (streams / segments) for square in squares]
 
 
-def dynamic_loss(
+def dynamic_reading(
     model: LanguageModel,
     tokens: Tokens,
     start: int,
@@ -91,8 +105,7 @@ def dynamic_loss(
     rate: float = 1e-4,
     decay: float = 2e-3,
     bptt: int = 5,
-    progress: Callable[[int, int], None] | None = None,
-) -> float:
+) -> Reading:
     """Return the mean loss of a text, nats a token, while the model adapts to what it has read.
 
     Krause et al., Dynamic evaluation of neural sequence models, ICML 2018 (arXiv 1709.07432), the rule with RMS norm
@@ -108,7 +121,6 @@ def dynamic_loss(
         rate: step size; too large a one can end in a loss that is no number.
         decay: strength of the pull.
         bptt: words a segment.
-        progress: called with tokens done and in all.
     """
     weights = list(model.parameters())
     trained = [weight.detach().clone() for weight in weights]
@@ -128,8 +140,7 @@ def dynamic_loss(
                     if weight.grad is not None:
                         change = pull * (origin - weight)
                         weight.addcdiv_(weight.grad, root + mean, value=-rate).add_(change)
-            if progress is not None:
-                progress(min(len(tokens), first + bptt), len(tokens))
+            yield min(len(tokens), first + bptt), len(tokens)
     finally:
         with torch.no_grad():
             for weight, origin in zip(weights, trained, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasharness.errors import DataError
+from nasharness.errors import DataError, UsageError
 from nasharness.nets.shrinkrnn import RecurrentCell
 from nasharness.training.exported import format_of, write
 from nasharness.training.language.model import LanguageModel
@@ -45,16 +45,18 @@ class Reader(nn.Module):
         return torch.log_softmax(logits, dim=-1), state
 
 
-def export_text(run: Path, out: Path, *, format: str | None = None) -> dict[str, Any]:  # noqa: A002
+def export_text(run: Path, out: Path, *, format: str | None = None, weights: str = "best") -> dict[str, Any]:  # noqa: A002
     """Write the model of a run in its best weights to ``out`` and return {format, difference, bytes}.
 
     The file reads a word of any number of texts (:class:`Reader`) and holds the vocabulary. It is loaded again and
     compared with the model on a few words.
 
     Raises:
-        UsageError: unknown format, or a package for it is not installed.
+        UsageError: unknown format, or a package for it is not installed; ``weights`` other than the best.
         DataError: there is no trained model in ``run``, the file cannot be written, or its answers differ.
     """
+    if weights != "best":
+        raise UsageError(f"--weights {weights}: of a run on text the best are taken out; leave it out")
     kind = format_of(out, format)
     model, vocabulary = load(run)
     reader = Reader(model).eval()

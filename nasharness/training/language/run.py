@@ -5,28 +5,27 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 
-from nasharness.errors import UsageError
 from nasharness.nets.shrinkrnn import Recurrence
-from nasharness.runs.log import Log
-from nasharness.runs.signals import Stop, Stopped
+from nasharness.runs.driver import Driver
+from nasharness.runs.job import Mark, Progress
+from nasharness.runs.signals import Stop
 from nasharness.training import checkpoint
 from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
 from nasharness.training.language.data import END, PARTS, Corpus
-from nasharness.training.language.eval import dynamic_loss, mean_loss, mean_squares, perplexity
+from nasharness.training.language.eval import Reading, dynamic_reading, mean_squares, perplexity, reading
 from nasharness.training.language.model import LanguageModel, describe, exact
 from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.language.train import TextTrainer
-from nasharness.training.options import Options, Report, title
-from nasharness.training.record import FORMAT, device_name, table_of, write_json
+from nasharness.training.options import Options, title
+from nasharness.training.record import FORMAT, device_name, table_of
 from nasharness.training.watch import Diverged
 from nasharness.version import __version__
 
@@ -34,7 +33,6 @@ KIND, MODEL_KIND = "retrain-text", "text-model"
 #: how often a recipe that reloads after a loss that is no number may do so between two best epochs
 RELOADS = 3
 
-Say = Callable[[str], None]
 #: folder of the checkpoints in the folder of a run
 CHECKPOINTS = "checkpoints"
 
@@ -53,7 +51,9 @@ class Extras:
 
 
 class TextRun:
-    """One call of `language.task.retrain_text`, in one process."""
+    """One call of `language.task.retrain_text`, in one process: a job for the driver."""
+
+    kind = KIND
 
     def __init__(
         self,
@@ -63,11 +63,8 @@ class TextRun:
         graph: Recurrence | None,
         corpus: Corpus,
         world: World,
-        say: Say,
-        stop: Stop,
     ) -> None:
         self.options, self.extras, self.recipe, self.corpus, self.world = options, extras, recipe, corpus, world
-        self.say, self.stop = say, stop
         self.graph = graph
         self.dtype = fast_dtype(world.device, options.precision)
         self.compiled = options.compile
@@ -86,93 +83,87 @@ class TextRun:
             "products": str(self.dtype).removeprefix("torch."),
         }
         self.keeper = checkpoint.Keeper(options.out / CHECKPOINTS, keep=options.keep)
-        self.seconds = 0.0
+        self.before = 0.0
+        self.began: float | None = None
         self.reloads = 0
 
-    def complete(self, report: Report | None) -> dict[str, Any]:
-        """Train to the end, then measure the best weights."""
-        options, trainer = self.options, self.trainer
-        self._begin()
-        journal = Log(options.out, key="epoch", tensorboard=options.tensorboard) if self.world.main else None
-        if journal is not None:
-            journal.rewind(trainer.epoch)
-        try:
-            while trainer.epoch < self.recipe.epochs:
-                try:
-                    row = self._epoch(report)
-                except Diverged as error:
-                    row = self._go_back(error)
-                if journal is not None:
-                    journal.write(row)
-                self._save()
-        finally:
-            if journal is not None:
-                journal.close()
-        return self._measure(report)
-
-    def _begin(self) -> None:
+    def complete(self, stop: Stop, progress: Progress | None) -> dict[str, Any]:
+        """Train to the end, measure the best weights, and return the record."""
         options = self.options
-        # asked of the first process: the others may see what it has begun to write
-        taken = self.world.main and not options.resume and (bool(self.keeper.steps()) or self._run_file.exists())
-        if self.world.largest(int(taken)):
-            raise UsageError(
-                f"--out {options.out} holds a run: add --resume to go on with it, or choose another folder"
-            )
-        if self.world.main and options.resume:
-            self.keeper.sweep()
-        found = self.keeper.last(kind=KIND, identity=self.identity) if options.resume else None
-        weights = sum(weight.numel() for weight in self.model.parameters())
-        self.say(self.corpus.describe())
-        self.say(
+        return Driver(
+            self, options.out, self.keeper, options.resume, plan=("run.json", self._plan),
+            record=("retrained.json", self._record), minutes=options.checkpoint_minutes,
+            tensorboard=options.tensorboard, stop=stop, progress=progress,
+        ).complete()  # fmt: skip
+
+    def steps(self) -> Generator[Mark, None, None]:
+        """Train to the end, then measure the best weights; yield after every segment and every epoch."""
+        trainer = self.trainer
+        self.began = time.monotonic()
+        yield Mark(line=self._about(), where="before its first step")
+        while trainer.epoch < self.recipe.epochs:
+            try:
+                row, line = yield from self._epoch()
+            except Diverged as error:
+                row, line = self._go_back(error)
+            yield self._at(line=line, row=row, due=True)
+        self.before, self.began = self.seconds, None
+        if self.world.main:
+            self.measured = yield from self._measure()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, over all resumptions."""
+        return self.before + (0.0 if self.began is None else time.monotonic() - self.began)
+
+    @property
+    def logged(self) -> int:
+        """As `nasharness.runs.job.Job` asks: rows are counted by epoch."""
+        return self.trainer.epoch
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the run depends on; all processes ask together."""
+        return {"trainer": self.trainer.state_dict(), "seconds": self.seconds, "reloads": self.reloads}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state()``."""
+        self.trainer.load_state_dict(state["trainer"])
+        self.before = msgspec.convert(state["seconds"], float)
+        self.reloads = msgspec.convert(state["reloads"], int)
+
+    def _about(self) -> str:
+        weights, trainer = sum(weight.numel() for weight in self.model.parameters()), self.trainer
+        about = (
+            f"{self.corpus.describe()}\n"
             f"{self.identity['network']}, width {self.recipe.width}: {weights:,} parameters; recipe "
             f"{self.recipe.name}, {self.recipe.epochs} epochs, batch {self.recipe.batch}; {self.world.device}, "
             f"{self.identity['products']} products{', compiled' if self.compiled else ''}"
         )
-        if found is not None:
-            path, state = found
-            with checkpoint.fitting(path):
-                self.trainer.load_state_dict(state["trainer"])
-                self.seconds = msgspec.convert(state["seconds"], float)
-                self.reloads = msgspec.convert(state["reloads"], int)
-            share = self.trainer.words / self.trainer.epoch_words
-            self.say(f"going on from {path}: {self.trainer.epoch} epochs done, {100 * share:.0f} % of the next")
-        elif self.world.main:
-            winner = None if isinstance(options.network, str) else dict(options.network)
-            asked = {"format": FORMAT, "task": options.task, "data": str(options.data), "winner": winner}
-            write_json(self._run_file, asked | self.identity | {"nasharness": __version__, "torch": torch.__version__})
+        if not trainer.segments:
+            return about
+        return f"{about}\n{trainer.epoch} epochs done, {100 * trainer.words / trainer.epoch_words:.0f} % of the next"
 
-    @property
-    def _run_file(self) -> Path:
-        return self.options.out / "run.json"
+    def _plan(self) -> dict[str, Any]:
+        """What was asked for, as ``run.json`` holds it."""
+        options = self.options
+        winner = None if isinstance(options.network, str) else dict(options.network)
+        asked = {"format": FORMAT, "task": options.task, "data": str(options.data), "winner": winner}
+        return asked | self.identity | {"nasharness": __version__, "torch": torch.__version__}
 
-    def _epoch(self, report: Report | None) -> dict[str, Any]:
-        """Go to the end of the epoch in hand and validate."""
-        trainer, options = self.trainer, self.options
+    def _epoch(self) -> Generator[Mark, None, tuple[dict[str, Any], str]]:
+        """Go to the end of the epoch in hand and validate; return the row of the journal, and a line."""
+        trainer = self.trainer
         self.model.use(self.dtype, compiled=self.compiled)
         label = f"epoch {trainer.epoch + 1} of {self.recipe.epochs}"
-        began, words, saved = time.monotonic(), trainer.words, time.monotonic()
-        before = self.seconds
+        began, words = time.monotonic(), trainer.words
         while not trainer.finished:
             trainer.step()
-            self._progress(report)
-            due = time.monotonic() - saved > 60 * options.checkpoint_minutes
-            told = self.world.largest(2 * self.stop.code + int(due))
-            if told:
-                self.seconds = before + time.monotonic() - began
-                path = self._save()
-                saved = time.monotonic()
-                if told > 1:
-                    raise Stopped(f"stopped in {label}; {path} is whole: go on with --resume", told // 2)
+            yield self._at()
         synchronise(self.world.device)
-        elapsed = max(1e-9, time.monotonic() - began)
-        rate = (trainer.words - words) / elapsed
+        rate = (trainer.words - words) / max(1e-9, time.monotonic() - began)
         lr = trainer.lr()
         train = trainer.train_loss()
-        try:
-            valid = self._validate()
-        except Stopped:
-            self._save()  # with the text at its end: what is resumed validates first
-            raise
+        valid = yield from self._validate()
         averaging = trainer.optimiser.averaging
         best = valid < min(trainer.optimiser.losses, default=math.inf)
         if best:
@@ -182,8 +173,7 @@ class TextRun:
         began_averaging = trainer.optimiser.record(valid)
         trainer.epoch += 1
         trainer.begin_epoch()
-        self.seconds = before + time.monotonic() - began
-        self.say(
+        line = (
             f"{label}: train {perplexity(train):.1f}, valid {perplexity(valid):.2f}{' (best)' if best else ''}, "
             f"{rate:,.0f} words/s, {self.seconds:,.0f} s"
             + (" (averaged weights)" if averaging else "")
@@ -201,50 +191,47 @@ class TextRun:
             "words_per_second": rate,
             "seconds": self.seconds,
             "memory_bytes": memory(self.world.device),
-        }
+        }, line
 
-    def _validate(self) -> float:
+    def _validate(self) -> Generator[Mark, None, float]:
         """Return the validation loss of the averaged weights, where they are; one process reads, all know."""
         loss = torch.zeros(1, dtype=torch.float64)
-        if self.world.main:
-            with self.trainer.optimiser.averaged(), exact(self.model):
-                loss += mean_loss(
-                    self.model, self.corpus.valid, self._end, streams=self.recipe.valid_streams, progress=self._told
-                )
-        value = float(self.world.total(loss))
         trainer = self.trainer
+        if self.world.main:
+            with trainer.optimiser.averaged(), exact(self.model):
+                text = reading(self.model, self.corpus.valid, self._end, streams=self.recipe.valid_streams)
+                loss += yield from self._aside("validation text", text, trainer.segments)
+        value = float(self.world.total(loss))
         if not value <= trainer.watch.limit:
             where = f"(epoch {trainer.epoch + 1}, learning rate {trainer.lr():g})"
             raise trainer.watch.diverged(value, f"on the validation text after segment {trainer.segments} {where}")
         return value
 
-    def _progress(self, report: Report | None) -> None:
+    def _aside(self, label: str, reading: Reading, step: int | None = None) -> Generator[Mark, None, float]:
+        """Go through an evaluation, which can be stopped; a resumed run begins it again. ``step``: as of Mark."""
+        where = f"while reading the {label} to evaluate"
+        while True:
+            try:
+                done, total = next(reading)
+            except StopIteration as end:
+                return float(end.value)
+            yield Mark(done, total, label, where=where, step=step, aside=True)
+
+    def _at(self, **more: Any) -> Mark:
         trainer = self.trainer
-        if report is None:
-            return
         detail = f"epoch {trainer.epoch + 1}/{self.recipe.epochs}"
         if math.isfinite(trainer.seen):
             detail += f", perplexity {perplexity(trainer.seen):.1f}"
         if trainer.optimiser.losses:
             detail += f", best valid {perplexity(min(trainer.optimiser.losses)):.2f}"
         detail += f", {memory(self.world.device) / 2**30:.1f} GiB"
-        done = trainer.epoch * trainer.epoch_words + trainer.words
-        report(done, self.recipe.epochs * trainer.epoch_words, "", detail)
-
-    def _told(self, done: int, total: int) -> None:
-        """Stop in the middle of an evaluation, which begins again on resuming; with peers only between segments."""
-        if self.stop.code and self.world.size == 1:
-            raise Stopped("stopped while reading a text to evaluate; go on with --resume", self.stop.code)
+        done, total = trainer.epoch * trainer.epoch_words + trainer.words, self.recipe.epochs * trainer.epoch_words
+        where = f"in epoch {trainer.epoch + 1} of {self.recipe.epochs}"
+        return Mark(done, total, detail=detail, where=where, step=trainer.segments, **more)
 
     @property
     def _end(self) -> int:
         return self.corpus.vocabulary.words.index(END)
-
-    def _save(self) -> Path | None:
-        state = {"trainer": self.trainer.state_dict(), "seconds": self.seconds, "reloads": self.reloads}
-        if not self.world.main:
-            return None
-        return self.keeper.save(self.trainer.segments, state, kind=KIND, identity=self.identity)
 
     def _keep_best(self, loss: float) -> None:
         trainer = self.trainer
@@ -262,7 +249,7 @@ class TextRun:
         }
         checkpoint.save(self.keeper.best, state, kind=MODEL_KIND, identity=self.identity)
 
-    def _go_back(self, error: Diverged) -> dict[str, Any]:
+    def _go_back(self, error: Diverged) -> tuple[dict[str, Any], str]:
         """Take up the best weights after a loss that is no number, where the recipe says so; else pass it on."""
         self.reloads += 1
         if self.recipe.on_nan != "reload" or self.reloads > RELOADS or not self.keeper.best.is_file():
@@ -277,29 +264,36 @@ class TextRun:
         trainer.optimiser.losses = losses
         trainer.epoch += 1
         trainer.begin_epoch()
-        self.say(f"{error}; going on from the best weights, of epoch {epoch} ({self.reloads} of {RELOADS})")
-        return {"epoch": trainer.epoch, "segments": trainer.segments, "reloaded_from_epoch": epoch}
+        line = f"{error}; going on from the best weights, of epoch {epoch} ({self.reloads} of {RELOADS})"
+        return {"epoch": trainer.epoch, "segments": trainer.segments, "reloaded_from_epoch": epoch}, line
 
-    def _measure(self, report: Report | None) -> dict[str, Any]:
-        """Evaluate the best weights on the test text and write the record; only the first process does."""
-        if not self.world.main:
-            return {}
+    def _measure(self) -> Generator[Mark, None, dict[str, Any]]:
+        """Take up the best weights and read the test text: what the record says of them."""
         best = checkpoint.load(self.keeper.best, kind=MODEL_KIND, identity=self.identity)
         with checkpoint.fitting(self.keeper.best):
             self.model.load_state_dict(best["model"])
             epoch, valid = msgspec.convert((best["epoch"], best["valid_loss"]), tuple[int, float])
             weights = "averaged" if msgspec.convert(best["optimiser"]["averaging"], bool) else "raw"
-
-        def progress(done: int, total: int) -> None:
-            self._told(done, total)
-            if report is not None:
-                report(done, total, "test text")
-
-        streams = self.recipe.test_streams
         with exact(self.model):
-            test = mean_loss(self.model, self.corpus.test, self._end, streams=streams, progress=progress)
+            text = reading(self.model, self.corpus.test, self._end, streams=self.recipe.test_streams)
+            test = yield from self._aside("test text", text)
+            found = {
+                "best": {"epoch": epoch, "weights": weights},
+                "valid_perplexity": perplexity(valid),
+                "test_perplexity": perplexity(test),
+            }
+            if self.extras.dynamic:
+                squares = mean_squares(self.model, self.corpus.train, self._end)
+                adapting = dynamic_reading(self.model, self.corpus.test, self._end, squares)
+                found["dynamic_test_perplexity"] = perplexity((yield from self._aside("test text", adapting)))
+        return found
+
+    def _record(self) -> dict[str, Any]:
+        """The outcome, as ``retrained.json`` holds it; only the first process has measured it."""
+        if not self.world.main:
+            return {}
         options, winner = self.options, None if isinstance(self.options.network, str) else self.options.network
-        record = {
+        return {
             "format": FORMAT,
             "kind": "retrained",
             "task": options.task,
@@ -314,11 +308,9 @@ class TextRun:
             "corpus": self.corpus.name,
             "tokens": dict(zip(PARTS, self.identity["tokens"], strict=True)),
             "vocabulary": len(self.corpus.vocabulary),
-            "best": {"epoch": epoch, "weights": weights},
-            "valid_perplexity": perplexity(valid),
+            **self.measured,
             "valid_streams": self.recipe.valid_streams,
-            "test_perplexity": perplexity(test),
-            "test_streams": streams,
+            "test_streams": self.recipe.test_streams,
             "seconds": round(self.seconds, 1),
             "device": device_name(self.world.device),
             "threads": torch.get_num_threads(),
@@ -330,11 +322,6 @@ class TextRun:
             "nasharness": __version__,
             "torch": torch.__version__,
         }
-        if self.extras.dynamic:
-            with exact(self.model):
-                record["dynamic_test_perplexity"] = perplexity(_dynamic(self.model, self.corpus, self._end, progress))
-        write_json(self.options.out / "retrained.json", record)
-        return record
 
 
 def fast_dtype(device: torch.device, precision: str) -> torch.dtype:
@@ -344,8 +331,3 @@ def fast_dtype(device: torch.device, precision: str) -> torch.dtype:
         fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
         return torch.bfloat16 if fast else torch.float32
     return dtype_of(device, precision)
-
-
-def _dynamic(model: LanguageModel, corpus: Corpus, end: int, progress: Callable[[int, int], None] | None) -> float:
-    squares = mean_squares(model, corpus.train, end)
-    return dynamic_loss(model, corpus.test, end, squares, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import msgspec
 
 from nasharness.errors import UsageError, unknown
 from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.runs.job import Progress
 from nasharness.runs.signals import Stop
-from nasharness.storage import claimed
+from nasharness.tasks import Answer
 from nasharness.training import checkpoint
 from nasharness.training.device import choose, guarded
 from nasharness.training.distributed import join, peers
@@ -20,11 +21,11 @@ from nasharness.training.language import recipes
 from nasharness.training.language.data import END, UNKNOWN, Vocabulary, read_corpus
 from nasharness.training.language.eval import mean_loss, perplexity
 from nasharness.training.language.model import LanguageModel, cell_of
-from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, Say, TextRun
-from nasharness.training.options import Options, Report
+from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, TextRun
+from nasharness.training.options import Options
 
 
-def retrain_text(options: Options, report: Report | None = None, *, say: Say = lambda line: None) -> dict[str, Any]:
+def retrain_text(options: Options, progress: Progress | None = None) -> dict[str, Any]:
     """Train a cell as a language model; return the record that ``retrained.json`` holds.
 
     The run is one process, or many under ``torchrun``: batch streams are shared out, and the outcome is the same but
@@ -36,8 +37,7 @@ def retrain_text(options: Options, report: Report | None = None, *, say: Say = l
             or the content of a winner.json; ``options.extra``: settings of the recipe
             (`language.recipes.RANGES`; ``emsize`` and ``nhid`` both mean ``width``) and those of
             `language.run.Extras`.
-        report: called with words done and in all, and what else is known.
-        say: called with a line on every epoch.
+        progress: told of words done and in all, what else is known, and a line on every epoch.
 
     Raises:
         UsageError: an option is wrong, or ``out`` holds another run.
@@ -52,13 +52,10 @@ def retrain_text(options: Options, report: Report | None = None, *, say: Say = l
     with (
         join(options.device, timeout_seconds=options.timeout) as world,
         peers(world),
-        claimed(options.out if world.main else None, "a training"),
         guarded("--batch"),
         Stop() as stop,
     ):
-        quiet = not world.main
-        run = TextRun(options, extras, recipe, graph, corpus, world, (lambda line: None) if quiet else say, stop)
-        return run.complete(None if quiet else report)
+        return TextRun(options, extras, recipe, graph, corpus, world).complete(stop, progress)
 
 
 def _extras(options: Options) -> tuple[Extras, dict[str, float | None]]:
@@ -106,7 +103,7 @@ def load(run: Path | str) -> tuple[LanguageModel, Vocabulary]:
 
 def text_perplexity(
     run: Path | str, text: Path | str, *, unknown_words: str = "error", device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the perplexity of a text under the best weights of a run, read in order in one stream.
 
@@ -129,3 +126,13 @@ def text_perplexity(
     loss = mean_loss(model, tokens, words.words.index(END), progress=progress)
     unknown = int((tokens == words.words.index(UNKNOWN)).sum()) if UNKNOWN in words.words else 0
     return {"perplexity": perplexity(loss), "loss": loss, "tokens": len(tokens), "unknown": unknown}
+
+
+def answers(
+    model: Path, files: Sequence[Path], *, unknown_words: str, progress: Progress | None = None, **_: Any
+) -> Iterator[Answer]:
+    """`text_perplexity` as a task offers it."""
+    for text in files:
+        found = text_perplexity(model, text, unknown_words=unknown_words, progress=progress)
+        words = f"{found['tokens']:,} words and line ends, {found['unknown']:,} of them unknown"
+        yield Answer(f"{text}: perplexity {found['perplexity']:.2f} ({words})", {"text": str(text), **found})

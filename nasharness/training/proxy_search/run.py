@@ -13,7 +13,9 @@ import torch
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
+from nasharness.runs.job import Progress
 from nasharness.runs.pool import LostError
+from nasharness.runs.signals import INTERRUPTED, Stop, Stopped
 from nasharness.search import streams
 from nasharness.search import winner as winners
 from nasharness.search.result import provenance
@@ -172,7 +174,7 @@ def search(
     request: ShrinkRequest,
     *,
     resume: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     on_step: Callable[[Trajectory], None] | None = None,
 ) -> Found:
     """Run the search; its journal, ``trajectory.json`` after every step, and ``winner.json`` at the end are in ``out``.
@@ -180,14 +182,18 @@ def search(
     A search that was killed, by whatever means, goes on with ``resume``: trainings in the journal are replayed, and the
     result is the same, bit for bit on a CPU. ``progress(done, total, label)``: trainings of the present step.
     """
-    with claimed(request.out, "a search"):
-        return _search(request, resume, progress, on_step)
+    with claimed(request.out, "a search"), Stop(at_once=True) as stop:
+        try:
+            return _search(request, resume, progress, on_step)
+        except KeyboardInterrupt:
+            why = f"interrupted; what was trained is in {request.out}: go on with --resume"
+            raise Stopped(why, stop.code or INTERRUPTED) from None
 
 
 def _search(
     request: ShrinkRequest,
     resume: bool,
-    progress: Callable[[int, int, str], None] | None,
+    progress: Progress | None,
     on_step: Callable[[Trajectory], None] | None,
 ) -> Found:
     refuse_others(request.out, "journal.jsonl", "winner.json")
