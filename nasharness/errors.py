@@ -54,15 +54,16 @@ def where(error: BaseException, files: Collection[str] = ()) -> str:
     return f"{known[-1].filename}, line {known[-1].lineno} ({known[-1].name}): {text}"
 
 
-def whole(what: str, value: Any, least: int) -> int:
-    """``value``, any kind of integer, as a plain one. Raises UsageError for what is none, too small, or above 2**62."""
+def whole(what: str, value: Any, least: int, most: int = 2**62) -> int:
+    """``value``, any kind of integer, as a plain one. Raises UsageError for what is none, too small, or too large."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or not least <= number <= 2**62:
+    if number is None or not least <= number <= most:
         shown = repr(value) if number is None else number
-        raise UsageError(f"{what} {shown}: expected a whole number of at least {least}, at most 2**62")
+        upper = "2**62" if most == 2**62 else f"{most:,}"
+        raise UsageError(f"{what} {shown}: expected a whole number of at least {least}, at most {upper}")
     return number
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nasharness
-from nasharness import spaces
+from nasharness import spaces, studies
 from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError
 from nasharness.search import NOTHING, PAUSE, Algorithm, Interrupted, Problem, ScalarAlgorithm, loop
 from nasharness.search.backend import Backend
@@ -372,3 +372,26 @@ def test_the_best_of_a_range_of_epochs_pays_a_validation_for_each():
     last, best = (synthetic_problem(evaluations=1, signal=text).evaluator() for text in ("val@12:777", "val@1-12:777"))
     passes = synthetic_problem(evaluations=1).table.values("cifar10-valid", "val_s")
     assert best.cost_column(12) - last.cost_column(12) == pytest.approx(11 * passes)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "rea", "autoshrink"])
+def test_a_result_says_the_same_without_its_evaluations(algorithm, tmp_path):
+    """A million runs of `nasharness run` without --out hold some hundred bytes each, not every evaluation."""
+    whole, short = (
+        nasharness.run(algorithm, space="tss", evaluations=60, runs=7, batch=3, keep=k) for k in (True, False)
+    )
+    a, b = whole.summary(), short.summary()
+    a.pop("overhead_seconds"), b.pop("overhead_seconds")
+    assert a == b
+    assert short.trajectories.steps == 0
+    assert short.trajectories.count.tolist() == [60] * 7
+    with pytest.raises(UsageError, match="keep=False"):
+        studies.write(short, tmp_path / "out")
+
+
+def test_what_is_said_of_the_first_evaluation_is_what_the_trajectory_says():
+    result = nasharness.run("rea", space="tss", evaluations=60, runs=7)
+    trajectories = result.trajectories
+    assert np.array_equal(result.digest.first, trajectories.incumbents()[:, 0])
+    best = np.where(trajectories.own(), trajectories.signal, -np.inf).max(axis=1)
+    assert np.array_equal(result.digest.signal, best)

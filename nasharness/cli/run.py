@@ -149,7 +149,7 @@ def command(
     settings = record.settings(assignments)
     realised = searching.pop("realisations", None)
     problem = Problem.create(space, dataset, table=table, final=final, **{"repeats": "charged"} | searching)
-    runs, seed = check_request(record, settings, problem, problem.evaluator(), runs, seed)
+    runs, seed = check_request(record, settings, problem, problem.evaluator(), runs, seed, keep=out is not None)
     if realised is not None:
         _replicated(record, settings, problem, realised, asked, as_json)
         return
@@ -166,7 +166,7 @@ def command(
         click.echo()
     progress = Progress("runs")
     try:
-        result = search(algo, problem, runs=runs, seed=seed, settings=settings, progress=progress)
+        result = search(algo, problem, runs=runs, seed=seed, settings=settings, keep=out is not None, progress=progress)
     except Interrupted as interrupted:
         from nasharness.runs.signals import INTERRUPTED, Stopped
 

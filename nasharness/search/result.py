@@ -19,7 +19,7 @@ from nasharness.search.interval import summarise
 from nasharness.search.loop import scores
 from nasharness.search.problem import Problem
 from nasharness.search.registry import Record
-from nasharness.search.trajectories import Trajectories
+from nasharness.search.trajectories import Digest, Trajectories
 from nasharness.search.winner import Candidate, candidates
 from nasharness.spaces.base import Floats, Indices
 from nasharness.tables import Table
@@ -37,6 +37,7 @@ class Result:
     how far ``final`` is from the table's optimum. ``evaluations``: charged evaluations; ``refused``: proposals known to
     break a limit, which cost nothing; ``seconds``: simulated ones, NaN without times. ``overhead_seconds``: real time
     of all runs together. ``candidates``: what they offer, see winner.py; ``winner``: the architecture of the first.
+    ``trajectories``: every evaluation; of no steps where that was asked (``keep=False``).
     ``nasharness.studies.write(result, folder)`` keeps all of it.
     """
 
@@ -46,6 +47,7 @@ class Result:
     problem: Problem
     seeds: NDArray[np.int64]
     trajectories: Trajectories
+    digest: Digest
     incumbent: Indices
     recommended: Indices
     evaluations: NDArray[np.int64]
@@ -94,7 +96,7 @@ class Result:
     @cached_property
     def signal(self) -> Floats:
         """The search signal of the incumbents, in its own direction, ``[runs]``; NaN where a run has none."""
-        best = np.fmax.reduce(np.where(self.trajectories.own(), self.trajectories.signal, -np.inf), axis=1)
+        best = self.digest.signal
         return np.asarray(np.where(best > -np.inf, self.problem.sign * best, np.nan))
 
     @cached_property
@@ -158,19 +160,15 @@ class Result:
     @cached_property
     def caveats(self) -> list[Caveat]:
         """What a reader must know before believing the numbers."""
-        truth, trajectories = self.problem.truth(), self.trajectories
-        rows = np.arange(self.runs)
-        seen = trajectories.shown(rows, self.incumbent)
-        first = trajectories.incumbents()[:, 0]
+        truth, digest = self.problem.truth(), self.digest
+        seen = digest.shown
         return caveats.before(self.problem, self.record, self.settings) + caveats.after(
             self.problem,
             final=self.final,
             recommended=self.recommended_final,
             optimum=self.optimum,
             seconds=self.seconds,
-            first=scores(
-                truth, self.problem.space, first, trajectories.shown(rows, first, np.ones(self.runs, dtype=np.int64))
-            ),
+            first=scores(truth, self.problem.space, digest.first, digest.shown_first),
             seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
             votes=None if self.runs < 2 else max(one.votes for one in self.candidates) / self.runs,
         )

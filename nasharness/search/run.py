@@ -22,13 +22,15 @@ from nasharness.search.problem import Problem
 from nasharness.search.registry import Record, file_of
 from nasharness.search.result import Result
 from nasharness.search.task import Task
-from nasharness.search.trajectories import Trajectories
+from nasharness.search.trajectories import Digest, Trajectories
 from nasharness.storage.memory import memory
 
 #: Runs that advance together at most. Larger batches save little Python and lose the processor's cache.
 BATCH = 1_000
 #: Where there are more runs than that, a batch is made to take about this long, so that Ctrl-C loses little.
 BATCH_SECONDS = 2.0
+#: Bytes that a run takes beside its trajectory: answers, scores, what is printed of them.
+RUN_BYTES = 500
 #: Share of the machine's memory that trajectories may take.
 MEMORY_SHARE = 0.5
 
@@ -50,6 +52,7 @@ def run(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     batch: int = BATCH,
+    keep: bool = True,
     progress: Callable[[int, int], None] | None = None,
     **kwargs: Any,
 ) -> Result:
@@ -57,8 +60,9 @@ def run(
 
     ``problem``: a Problem, or leave it out and give the arguments of ``Problem.create`` (``space="tss"``,
     ``dataset=``, ``evaluations=``, ...). ``settings``: changed settings of the algorithm. ``batch``: runs that advance
-    together; results do not depend on it. ``progress(done, total)`` is called with runs, as they are completed or
-    nearly so.
+    together; results do not depend on it. ``keep``: whether the result holds every evaluation;
+    without, a run takes some hundred bytes, but where there are several objectives all is kept. ``progress(done,
+    total)`` is called with runs, as they are completed or nearly so.
 
     Raises UsageError for what cannot be asked, DataError for data that are not here, Interrupted on Ctrl-C.
     """
@@ -68,7 +72,9 @@ def run(
         accepted = list(inspect.signature(Problem.create).parameters)
         for key in kwargs:
             if key not in accepted:
-                raise unknown("argument of run", key, [*accepted, "runs", "seed", "settings", "batch", "progress"])
+                raise unknown(
+                    "argument of run", key, [*accepted, "runs", "seed", "settings", "batch", "keep", "progress"]
+                )
         problem = Problem.create(**kwargs)
     elif not isinstance(problem, Problem):
         raise UsageError(f"problem {problem!r}: expected a Problem; a space is given by name, as in space='tss'")
@@ -80,9 +86,10 @@ def run(
     chosen = record.settings(settings or {})
     batch = whole("batch", batch, 1)
     evaluator = problem.evaluator()
-    runs, seed = check_size(record, problem, evaluator, runs, seed)
+    keep = keep or len(problem.objectives) > 1
+    runs, seed = check_size(record, problem, evaluator, runs, seed, keep=keep)
 
-    parts: list[Searched] = []
+    parts: list[tuple[Searched, Digest]] = []
     started = time.perf_counter()
     done = 0
     try:
@@ -90,11 +97,12 @@ def run(
         while done < runs:
             began = time.perf_counter()
             seeds = np.arange(seed + done, seed + min(done + size, runs), dtype=np.int64)
-            parts.append(
-                _search_batch(
-                    record, chosen, problem, evaluator, seeds, _report(progress, done, runs, problem, evaluator)
-                )
+            found = _search_batch(
+                record, chosen, problem, evaluator, seeds, _report(progress, done, runs, problem, evaluator)
             )
+            parts.append((found, Digest.of(found.trajectories, found.incumbent, found.recommended)))
+            if not keep:
+                found.trajectories = found.trajectories.resized(0)
             done += len(seeds)
             size = _next_size(len(seeds), time.perf_counter() - began, batch)
             if progress is not None:
@@ -212,29 +220,27 @@ def _score(
     settings: dict[str, Any],
     problem: Problem,
     seeds: NDArray[np.int64],
-    parts: list[Searched],
+    parts: list[tuple[Searched, Digest]],
     overhead: float,
 ) -> Result:
     """Score finished searches. Only here, after the last evaluation, is the final metric opened."""
     truth = problem.truth()
     incumbent, recommended, evaluations, seconds, refused = (
-        np.concatenate([getattr(part, name) for part in parts])
+        np.concatenate([getattr(part, name) for part, _ in parts])
         for name in ("incumbent", "recommended", "evaluations", "seconds", "refused")
     )
-    trajectories = Trajectories.concatenate([part.trajectories for part in parts])
-    rows = np.arange(len(seeds))
-    final = scores(truth, problem.space, incumbent, trajectories.shown(rows, incumbent))
+    digest = Digest.concatenate([part for _, part in parts])
+    final = scores(truth, problem.space, incumbent, digest.shown)
     same = np.array_equal(recommended, incumbent)  # as most algorithms answer
-    recommended_final = (
-        final if same else scores(truth, problem.space, recommended, trajectories.shown(rows, recommended))
-    )
+    recommended_final = final if same else scores(truth, problem.space, recommended, digest.shown_recommended)
     return Result(
         algorithm=record.name,
         settings=settings,
         changed=record.changed(settings),
         problem=problem,
         seeds=seeds.astype(np.int64),
-        trajectories=trajectories,
+        trajectories=Trajectories.concatenate([part.trajectories for part, _ in parts]),
+        digest=digest,
         incumbent=incumbent,
         recommended=recommended,
         evaluations=evaluations,
@@ -258,35 +264,45 @@ def _report(
     return lambda made: progress(min(runs, done + made // steps), runs)
 
 
-def memory_needed(runs: int, problem: Problem, evaluator: Evaluator) -> int:
-    """Bytes that the trajectories of ``runs`` runs take: index, signal, clock and epochs of every evaluation."""
+def memory_needed(runs: int, problem: Problem, evaluator: Evaluator, *, keep: bool = True) -> int:
+    """Bytes that ``runs`` runs take: index, signal, clock and epochs of every evaluation, or of a batch's."""
     arch = np.dtype(problem.space.arch_dtype).itemsize * int(np.prod(problem.space.arch_shape))
     bytes_per_step = arch + 8 + 8 + 2 + (9 if evaluator.counts is not None else 0)
-    # twice: batches are stacked into one result at the end
-    return 2 * runs * expected_steps(problem, evaluator) * bytes_per_step
+    # twice: what is asked of trajectories makes arrays as large, and one column at a time is stacked at the end
+    kept = 2 * (runs if keep else min(runs, BATCH)) * expected_steps(problem, evaluator) * bytes_per_step
+    return kept + RUN_BYTES * runs
 
 
 def check_request(
-    record: Record, settings: Mapping[str, Any], problem: Problem, evaluator: Evaluator, runs: int, seed: int
+    record: Record,
+    settings: Mapping[str, Any],
+    problem: Problem,
+    evaluator: Evaluator,
+    runs: int,
+    seed: int,
+    *,
+    keep: bool = True,
 ) -> tuple[int, int]:
     """Return runs and seed as plain integers.
 
     Raises UsageError for settings, a space or a number of runs that cannot be, before anything is said or searched.
     """
-    runs, seed = check_size(record, problem, evaluator, runs, seed)
+    runs, seed = check_size(record, problem, evaluator, runs, seed, keep=keep)
     with named(record):
         record.build(make_task(record, problem, evaluator, np.zeros(1, dtype=np.int64)), settings)
     return runs, seed
 
 
-def check_size(record: Record, problem: Problem, evaluator: Evaluator, runs: int, seed: int) -> tuple[int, int]:
+def check_size(
+    record: Record, problem: Problem, evaluator: Evaluator, runs: int, seed: int, *, keep: bool = True
+) -> tuple[int, int]:
     """Return runs and seed as plain integers. Raises UsageError as `check_request`, but for settings.
 
     Those are refused where the algorithm is built, which is what a search begins with.
     """
     runs, seed = whole("runs", runs, 1), whole("seed", seed, 0)
     check_fit(record, problem, evaluator)
-    needed = memory_needed(runs, problem, evaluator)
+    needed = memory_needed(runs, problem, evaluator, keep=keep or len(problem.objectives) > 1)
     have = memory()
     if needed > MEMORY_SHARE * have:
         fits = int(runs * MEMORY_SHARE * have / needed)

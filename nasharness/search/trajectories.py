@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -85,13 +85,18 @@ class Trajectories:
 
     @staticmethod
     def concatenate(parts: list[Trajectories]) -> Trajectories:
-        """Stack batches of runs, padded to the longest."""
+        """Stack batches of runs, padded to the longest. Takes the arrays of ``parts``, where there are several."""
         if len(parts) == 1:
             return parts[0]
         steps = max(part.steps for part in parts)
         parts = [part if part.steps == steps else part.resized(steps).padded() for part in parts]
-        columns = [[getattr(part, name) for part in parts] for name in (*_FIELDS, "count", "seeds")]
-        return Trajectories(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]
+        columns: list[Any] = []
+        for name in (*_FIELDS, "count", "seeds"):
+            some = [getattr(part, name) for part in parts]
+            columns.append(None if some[0] is None else np.concatenate(some))
+            for part in parts:  # what was stacked goes, so that hardly anything is held twice
+                setattr(part, name, None)
+        return Trajectories(*columns)
 
     def incumbents(self) -> Indices:
         """The best architecture after each evaluation, see `improvements`: ``[runs, steps, *arch_shape]``."""
@@ -144,3 +149,39 @@ class Trajectories:
             row, step = row[kept], step[kept]
             np.bitwise_or.at(bits, at + row, np.int64(1) << self.trials[part[row], step].astype(np.int64))
         return bits
+
+
+@dataclass
+class Digest:
+    """What is asked of the trajectories of finished runs before all that is kept of them may be this, ``[runs]``.
+
+    ``signal``: the best, minus infinity where there is none. ``first``: what was evaluated first, NOTHING where that
+    was a stage. ``shown_first``, ``shown``, ``shown_recommended``: which of its trials, of the incumbent's and of the
+    answer's were shown, see `Trajectories.shown`; the first in the first evaluation alone.
+    """
+
+    signal: Floats
+    first: Indices
+    shown_first: NDArray[np.int64] | None
+    shown: NDArray[np.int64] | None
+    shown_recommended: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, trajectories: Trajectories, incumbent: Indices, recommended: Indices) -> Digest:
+        """Of a batch of runs and its answers ``[runs, *arch_shape]``."""
+        rows, own = np.arange(len(incumbent)), trajectories.own()
+        first = trajectories.ids[:, 0].copy()
+        first[~own[:, 0]] = NOTHING
+        return cls(
+            np.fmax.reduce(trajectories.signal, axis=1, where=own, initial=-np.inf),
+            first,
+            trajectories.shown(rows, first, np.ones(len(rows), dtype=np.int64)),
+            trajectories.shown(rows, incumbent),
+            trajectories.shown(rows, recommended),
+        )
+
+    @staticmethod
+    def concatenate(parts: list[Digest]) -> Digest:
+        """Stack batches of runs."""
+        columns = [[getattr(part, each.name) for part in parts] for each in fields(Digest)]
+        return Digest(*(None if each[0] is None else np.concatenate(each) for each in columns))  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nasharness.errors import UsageError
 from nasharness.search import Problem, Record, Result
 from nasharness.search import winner as winners
 from nasharness.search.loop import Searched
@@ -24,6 +25,8 @@ from nasharness.studies.shard import Shard, array
 
 #: Every evaluation of a run, beside the shards, which hold the improvements alone.
 EVALUATIONS = "evaluations.parquet"
+#: rows of it that are made at a time
+ROWS = 1 << 20
 
 
 def study_of(record: Record, settings: Mapping[str, Any], problem: Problem, runs: int, seed: int) -> Study:
@@ -59,6 +62,8 @@ def write(result: Result, out: str | os.PathLike[str], *, resume: bool = False) 
     Raises UsageError where the folder holds another result, or this one and ``resume`` was not asked for, or where it
     cannot be written.
     """
+    if result.trajectories.steps == 0:
+        raise UsageError("this result keeps no evaluations (keep=False), so there is nothing to write")
     study = study_of(result.record, result.settings, result.problem, result.runs, int(result.seeds[0]))
     shards = {shard.name: shard for shard in study.shards()}
     summary = result.summary()
@@ -97,17 +102,24 @@ def _shard(result: Result, shard: Shard) -> bytes:
 
 
 def _write_evaluations(result: Result, path: Path) -> None:
-    trajectories = result.trajectories
-    made = trajectories.made()
-    run, step = np.nonzero(made)
-    columns = {
-        "seed": array(result.seeds[run]),
-        "step": array((step + 1).astype(np.int32)),
-        "arch": array(trajectories.ids[made]),
-        "epochs": array(trajectories.epochs[made]),
-        "signal": array(result.problem.sign * trajectories.signal[made]),
-        "simulated_seconds": array(trajectories.clock[made]),
-    }
-    if trajectories.trials is not None:
-        columns["trial"] = array(trajectories.trials[made])
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    trajectories, writer = result.trajectories, None
+    some = max(1, ROWS // max(trajectories.steps, 1))
+    for at in range(0, result.runs, some):  # a few MB at a time
+        part = slice(at, at + some)
+        made = np.arange(trajectories.steps) < trajectories.count[part, None]
+        run, step = np.nonzero(made)
+        columns = {
+            "seed": array(result.seeds[part][run]),
+            "step": array((step + 1).astype(np.int32)),
+            "arch": array(trajectories.ids[part][made]),
+            "epochs": array(trajectories.epochs[part][made]),
+            "signal": array(result.problem.sign * trajectories.signal[part][made]),
+            "simulated_seconds": array(trajectories.clock[part][made]),
+        }
+        if trajectories.trials is not None:
+            columns["trial"] = array(trajectories.trials[part][made])
+        table = pa.table(columns)
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from nasharness import spaces
 from nasharness.errors import UsageError, whole
+from nasharness.nets.build import MOST
 from nasharness.search.one_shot import NATS_ONE_SHOT
 from nasharness.search.registry import Record
 from nasharness.supernets.build import STEMS, STEMS_LR
@@ -76,7 +77,7 @@ _WHOLE = {field.name for field in fields(SupernetRecipe) if field.type == "int"}
 def _checked(key: str, value: Any) -> Any:
     option = "--" + key.replace("_", "-")
     if key in _WHOLE:
-        return whole(option, value, 1)
+        return whole(option, value, 1, MOST.get(key, 2**62))
     if key == "nesterov":
         return bool(value)
     least = "above 0" if key == "lr" else "of at least 0"

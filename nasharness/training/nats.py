@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasharness import spaces
-from nasharness.errors import UsageError
+from nasharness.errors import UsageError, whole
 from nasharness.images import ImageSet, Split
-from nasharness.nets.build import CELLS, CHANNELS, check_space, network
+from nasharness.nets.build import CELLS, CHANNELS, MOST, check_space, network
 from nasharness.nets.counts import macs, params
 from nasharness.runs.job import Mark
 from nasharness.training import checkpoint, optimisers, schedules
@@ -106,18 +106,19 @@ class Training:
         check_space(space)
         self.arch = chosen.parse(arch)
         self.space, self.recipe, self.seed, self.device, self.precision = chosen, recipe, seed, device, precision
-        if recipe.batch < 1 or recipe.channels < 1 or (recipe.cells is not None and recipe.cells < 1):
-            raise UsageError(
-                f"--batch {recipe.batch}, --channels {recipe.channels}, --cells {recipe.cells}: expected 1 or more"
-            )
+        whole("--batch", recipe.batch, 1)
+        for name, most in MOST.items():
+            if getattr(recipe, name) is not None:
+                whole(f"--{name}", getattr(recipe, name), 1, most)
         if seed < 0:
             raise UsageError(f"--seed {seed}: expected 0 or more")
         self.rate = schedules.cosine(recipe.lr, recipe.epochs)
         self.cells = recipe.cells if recipe.cells is not None else CELLS[space]
         weights = _stream(seed, 0, "cpu")  # drawn on the CPU: the same network on every device
-        net: nn.Module = network(
-            space, self.arch, images.classes, channels=recipe.channels, cells=self.cells, generator=weights
-        )
+        with devices.guarded("--channels or --cells"):
+            net: nn.Module = network(
+                space, self.arch, images.classes, channels=recipe.channels, cells=self.cells, generator=weights
+            )
         self.identity = {
             "space": space,
             "arch": self.arch,
