@@ -443,7 +443,10 @@ def test_paper_on_the_embedded_table_says_what_cannot_be_computed():
     text, code = run("--paper", "nats-bench", "--space", "tss", "--runs", 20)
     assert code == 0
     assert "[ns]" in text
-    assert "note 1" in text
+    assert "note 1 " in text
+    notes = [line for line in text.splitlines() if line.startswith("note ")]
+    assert any(line.endswith("decided by table light of tss") for line in notes)
+    assert any(line.endswith("decided by table official of tss") for line in notes)
     found = paper.agreement(runs=5, space="tss")
     assert all(one.how for one in found)
     optimal = [

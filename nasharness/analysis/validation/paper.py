@@ -202,7 +202,8 @@ def at_budget(trajectories: Trajectories, budget: float) -> Floats:
 
 
 def render(found: Sequence[Agreement], runs: int) -> str:
-    """A line for every method and data set, and the counts. Why a number could not be computed is a numbered note."""
+    """A line for every method and data set, and the counts. Why a number could not be computed, and what would decide
+    it, is a numbered note."""
     notes: dict[str, int] = {}
     lines = []
     for source, protocol in PROTOCOLS.items():
@@ -246,7 +247,9 @@ def _texts(one: Agreement | None, notes: dict[str, int]) -> list[str]:
     p = one.published
     text = f"{_spread(p.mean, p.std)} {f'[{p.status}]':>4}"
     if one.verdict == ABSENT:
-        return [text, "-", f"note {notes.setdefault(one.how, len(notes) + 1)}"]
+        table, _, _ = one.needs.partition(": ")  # the command that gets it is told once, with the counts
+        reason = one.how if table == "no table" else f"{one.how}; decided by {table}"
+        return [text, "-", f"note {notes.setdefault(reason, len(notes) + 1)}"]
     ours = _spread(one.mean, one.std if p.std is not None else None)
     difference = one.mean - p.mean
     return [text, ours, f"{one.verdict} {0.0 if abs(difference) < 0.005 else difference:+.2f} ({one.tolerance:.2f})"]
