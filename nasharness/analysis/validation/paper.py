@@ -203,7 +203,8 @@ def at_budget(trajectories: Trajectories, budget: float) -> Floats:
 
 def render(found: Sequence[Agreement], runs: int) -> str:
     """A line for every method and data set, and the counts. Why a number could not be computed, and what would decide
-    it, is a numbered note."""
+    it, is a numbered note.
+    """
     notes: dict[str, int] = {}
     lines = []
     for source, protocol in PROTOCOLS.items():
