@@ -183,6 +183,10 @@ def test_the_command_writes_what_validate_reads_and_never_over_a_file(cli, tmp_p
     code, _, error = cli(*words, "--resume", "--seed", 3)
     assert code == 2
     assert "another request" in error
+    (tmp_path / "other.csv.json").write_text("{}")
+    code, _, error = cli(*words[:-1], tmp_path / "other.csv")
+    assert code == 2
+    assert "would be written over" in error
     assert cli("validate", "--scores", out, "--k", "1", "--column", "synflow")[0] == 0
     code, printed, _ = cli("score", "--proxy", "params", "--cells", 3, *SMALL, "--json")
     assert code == 0

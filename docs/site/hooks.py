@@ -36,6 +36,7 @@ PACKAGES = {
     "nasharness.analysis.report": "analysis.report",
     "nasharness.fronts": "fronts",
     "nasharness.hardware": "hardware",
+    "nasharness.proxies": "proxies",
     "nasharness.errors": "errors",
 }
 #: a link as docstrings write it: a page's path from the root, or a reproduction note's name, and a place in it

@@ -86,6 +86,8 @@ def _found(out: Path, identity: dict[str, Any], resume: bool) -> Kept:
             raise UsageError(f"--out {out}: there is one already; choose another name, or remove it")
         _same(_card(out), identity, out)
         kept.complete = out
+    elif card_path(out).exists() and not journal.exists():
+        raise UsageError(f"--out {out}: {card_path(out)} is there, and would be written over; choose another name")
     elif journal.exists():
         with storage.reading(journal):
             rows, whole = storage.read_lines(journal, "row of scores", "remove it to begin again")
