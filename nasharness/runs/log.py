@@ -15,6 +15,8 @@ from nasharness.extras import pip_install
 from nasharness.storage import append, as_cell, atomically, read_lines, reading, reason
 
 NAME = "log.jsonl"
+#: what a line is, and what to do about one that is none
+ENTRY = ("row of a training log", "move the file away to start afresh")
 
 
 class Log:
@@ -22,16 +24,26 @@ class Log:
 
     A row is written with one call and flushed to the disk; a last line that a crash has cut is dropped when the journal
     is opened again. ``key`` (``"step"`` or ``"epoch"``) orders the rows: :meth:`rewind` forgets what a resumed run will
-    do again. With ``tensorboard=True`` scalars go to ``folder/tensorboard``, too.
+    do again. With ``tensorboard=True`` scalars go to ``folder/tensorboard``, too. ``name``: another name of the record,
+    whose lines are another ``entry``; ``table``: whether there is a table.
 
     Raises:
         UsageError: the package ``tensorboard`` is asked for and not installed.
         DataError: the files cannot be written, or hold something else than a journal.
     """
 
-    def __init__(self, folder: Path | str, *, key: str = "step", tensorboard: bool = False) -> None:
-        self.folder, self.key = Path(folder), key
-        self.jsonl, self.csv = self.folder / NAME, self.folder / "log.csv"
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        key: str = "step",
+        tensorboard: bool = False,
+        name: str = NAME,
+        entry: tuple[str, str] = ENTRY,
+        table: bool = True,
+    ) -> None:
+        self.folder, self.key, self.table = Path(folder), key, table
+        self.jsonl, self.csv = self.folder / name, self.folder / "log.csv"
         self.rows: list[dict[str, Any]] = []
         self._fields: list[str] = []
         self._board: Any = None
@@ -40,7 +52,7 @@ class Log:
         self._want_board = tensorboard
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.rows, torn = _read(self.jsonl)
+            self.rows, torn = _read(self.jsonl, entry)
             if torn:
                 self._rewrite()
             elif self.rows:
@@ -58,6 +70,8 @@ class Log:
         try:
             append(self.jsonl, json.dumps(plain) + "\n")
             self.rows.append(plain)
+            if not self.table:
+                return
             if set(plain) <= set(self._fields):
                 append(self.csv, _csv_lines([plain], self._fields))
             else:
@@ -105,6 +119,8 @@ class Log:
         self._rewrite_csv()
 
     def _rewrite_csv(self) -> None:
+        if not self.table:
+            return
         self._fields = list(dict.fromkeys(name for row in self.rows for name in row))
         atomically(self.csv, csv_of(self.rows, self._fields))
 
@@ -122,11 +138,11 @@ def read(folder: Path | str) -> list[dict[str, Any]]:
         return _read(path)[0]
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
+def _read(path: Path, entry: tuple[str, str] = ENTRY) -> tuple[list[dict[str, Any]], bool]:
     """Return the whole rows and whether something was cut off behind them."""
     if not path.exists():
         return [], False
-    rows, whole = read_lines(path, "row of a training log", "move the file away to start afresh")
+    rows, whole = read_lines(path, *entry)
     return rows, whole < path.stat().st_size
 
 

@@ -23,6 +23,7 @@ from nasharness.analysis.validation.proxies import KS, Interval, Quality, qualit
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.images.base import MOST_CLASSES
+from nasharness.runs.job import Progress
 from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
@@ -67,9 +68,6 @@ class _Origin(msgspec.Struct, forbid_unknown_fields=True):
     data: str | None = None
     validation: float | None = None
     split_file: str | None = None
-
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

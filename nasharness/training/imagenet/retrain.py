@@ -35,8 +35,8 @@ from nasharness.training.imagenet.loader import (
 )
 from nasharness.training.imagenet.loop import Loop
 from nasharness.training.imagenet.step import Batch, Trainer
-from nasharness.training.options import Options, title
-from nasharness.training.record import FORMAT, device_name, table_of
+from nasharness.training.options import Options
+from nasharness.training.record import FORMAT, common
 from nasharness.version import __version__
 
 DEFAULT_RECIPE = "shrinkcnn"
@@ -226,12 +226,7 @@ class _Run:
         options, best = self.options, loop.best
         if best is None:
             raise DataError(f"{options.out}: the run has ended without an evaluation")
-        winner = options.network if not isinstance(options.network, str) else None
-        return {
-            "format": FORMAT,
-            "kind": "retrained",
-            "task": options.task,
-            "network": title(options.network),
+        return common(options, self.world, loop.total_seconds) | {
             "recipe": self.recipe.name,
             "epochs": self.epochs,
             "batch": self.batch,
@@ -241,14 +236,6 @@ class _Run:
             "images": {"train": len(self.train), "val": loop.last["raw"].images, "unreadable": len(self.bad.found)},
             "last": {name: dataclasses.asdict(scores) for name, scores in loop.last.items()},
             "best": {"epoch": best.epoch, "weights": best.weights, **dataclasses.asdict(best.scores)},
-            "seconds": round(loop.total_seconds, 1),
-            "device": device_name(self.world.device),
-            "processes": self.world.size,
-            "seed": options.seed,
-            "winner": None if winner is None else dict(winner),
-            "table": None if winner is None else table_of(winner),
-            "nasharness": __version__,
-            "torch": torch.__version__,
         }
 
 

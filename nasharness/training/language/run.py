@@ -24,8 +24,8 @@ from nasharness.training.language.eval import Reading, dynamic_reading, mean_squ
 from nasharness.training.language.model import LanguageModel, describe, exact
 from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.language.train import TextTrainer
-from nasharness.training.options import Options, title
-from nasharness.training.record import FORMAT, device_name, table_of
+from nasharness.training.options import Options
+from nasharness.training.record import FORMAT, common
 from nasharness.training.watch import Diverged
 from nasharness.version import __version__
 
@@ -292,12 +292,7 @@ class TextRun:
         """The outcome, as ``retrained.json`` holds it; only the first process has measured it."""
         if not self.world.main:
             return {}
-        options, winner = self.options, None if isinstance(self.options.network, str) else self.options.network
-        return {
-            "format": FORMAT,
-            "kind": "retrained",
-            "task": options.task,
-            "network": title(options.network),
+        return common(self.options, self.world, self.seconds) | {
             "cell": self.identity["network"],
             "recipe": self.recipe.name,
             "settings": self.settings,
@@ -311,16 +306,8 @@ class TextRun:
             **self.measured,
             "valid_streams": self.recipe.valid_streams,
             "test_streams": self.recipe.test_streams,
-            "seconds": round(self.seconds, 1),
-            "device": device_name(self.world.device),
             "threads": torch.get_num_threads(),
-            "processes": self.world.size,
             "products": self.identity["products"],
-            "seed": options.seed,
-            "winner": None if winner is None else dict(winner),
-            "table": None if winner is None else table_of(winner),
-            "nasharness": __version__,
-            "torch": torch.__version__,
         }
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage import append, read_lines, writing
+from nasharness.runs.log import Log
 from nasharness.training.proxy_search.shrink import Job, Outcome
 
 NAME = "journal.jsonl"
+ADVICE = "delete this line to train that network again, or choose another --out"
 
 
 class Journal:
@@ -30,18 +30,13 @@ class Journal:
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
         self.path = folder / NAME
         self.known: dict[str, Outcome] = {}
+        if not resume and self.path.exists() and self.path.stat().st_size:
+            raise UsageError(f"{folder} holds a search already; go on with --resume, or choose another --out")
+        self._log = Log(folder, name=NAME, entry=("entry of a journal", ADVICE), table=False)
         plain = json.loads(json.dumps(identity))
-        with writing(self.path, "", DataError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and self.path.stat().st_size:
-                if not resume:
-                    raise UsageError(f"{folder} holds a search already; go on with --resume, or choose another --out")
-                self._read(plain)
-            if not self.path.exists() or not self.path.stat().st_size:
-                self._append({"identity": plain})
-
-    def __len__(self) -> int:
-        return len(self.known)
+        self._read(plain)
+        if not self._log.rows:
+            self._log.write({"identity": plain})
 
     def get(self, job: Job) -> Outcome | None:
         """Return the outcome of ``job`` if it was paid for."""
@@ -57,19 +52,11 @@ class Journal:
             "stopped": outcome.stopped,
             "seconds": round(outcome.seconds, 3),
         }
-        with writing(self.path, f"{len(self)} trainings are kept, go on with --resume", DataError):
-            self._append(row)
+        self._log.write(row)
         self.known[job.key] = outcome
 
-    def _append(self, row: Mapping[str, Any]) -> None:
-        append(self.path, json.dumps(row, allow_nan=False) + "\n")
-
     def _read(self, identity: Mapping[str, Any]) -> None:
-        advice = "delete this line to train that network again, or choose another --out"
-        rows, whole = read_lines(self.path, "entry of a journal", advice)
-        if whole < self.path.stat().st_size:
-            os.truncate(self.path, whole)  # the line that was being written when the search was killed
-        for number, row in enumerate(rows):
+        for number, row in enumerate(self._log.rows):
             try:
                 if number == 0:
                     self._same(row["identity"], identity)
@@ -82,7 +69,7 @@ class Journal:
                 if isinstance(error, UsageError):
                     raise
                 raise DataError(
-                    f"{self.path}, line {number + 1}: no entry of a journal ({type(error).__name__}: {error}); {advice}"
+                    f"{self.path}, line {number + 1}: no entry of a journal ({type(error).__name__}: {error}); {ADVICE}"
                 ) from error
 
     def _same(self, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
