@@ -24,6 +24,7 @@ from nasharness.version import __version__
 COMMANDS = {
     "run": ("nasharness.cli.run", "Search with an algorithm: on a table, hundreds of times, or on images or text."),
     "study": ("nasharness.cli.study", "Run algorithms x data sets x seeds, resumably, here or on a cluster."),
+    "watch": ("nasharness.cli.watch", "Show how far studies and trainings are that run elsewhere."),
     "list": ("nasharness.cli.list", "List algorithms, spaces, tables or data sets."),
     "show": ("nasharness.cli.show", "Show everything known of an architecture."),
     "compare": ("nasharness.cli.compare", "Compare the algorithms of one or more studies, with statistics."),

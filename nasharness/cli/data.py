@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nasharness.cli.completion import Names
-from nasharness.cli.terminal import Progress
+from nasharness.cli.terminal import Progress, quiet_option
 from nasharness.tables.table import Table
 
 
@@ -47,6 +47,7 @@ def command() -> None:
 @click.option("--card", metavar="FILE.toml", help="All of this in a file.")
 @click.option("--devices", is_flag=True, help="The files hold latencies and energies of devices, by index.")
 @click.option("--dataset", metavar="NAME[,NAME]", help="Data sets that device columns hold for (the space's first).")
+@quiet_option
 def import_(paths: tuple[str, ...], devices: bool, dataset: str | None, **given: Any) -> None:
     """Import a table: one of your own, NATS-Bench's archives, published small files, or columns of devices.
 
@@ -115,6 +116,7 @@ def _described(given: dict[str, Any]) -> dict[str, Any]:
 @click.option("--name", metavar="NAME", help="Name that the table gets.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds without a byte before a retry.")
 @click.option("--force", is_flag=True, help="Replace a table of this name, or images, that are here already.")
+@quiet_option
 def fetch_(
     what: str | None, mirror: str | None, digests: tuple[str, ...], name: str | None, timeout: float, force: bool
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nasharness.cli.terminal import Progress
+from nasharness.cli.terminal import Progress, quiet_option
 from nasharness.errors import UsageError
 
 
@@ -28,6 +28,7 @@ from nasharness.errors import UsageError
 @click.option("--partial", is_flag=True, help="Draw what is finished of a study that is not complete.")
 @click.option("--list", "list_names", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: _list(*a),
               help="List the figures and exit.")  # fmt: skip
+@quiet_option
 def command(
     studies: tuple[Path, ...],
     out: Path | None,

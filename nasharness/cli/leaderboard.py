@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from nasharness.cli.options import check_writable, was_given, whole_numbers, words
-from nasharness.cli.terminal import Progress
+from nasharness.cli.terminal import Progress, quiet_option
 from nasharness.errors import UsageError
 
 
@@ -34,6 +34,7 @@ from nasharness.errors import UsageError
     help="Leave out, at a budget, what takes longer a run.",
 )
 @click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes.")
+@quiet_option
 def command(
     studies: tuple[Path, ...],
     out: Path,

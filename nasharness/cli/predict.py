@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nasharness.cli.terminal import Progress, need_torch, use_processors
+from nasharness.cli.terminal import Progress, need_torch, quiet_option, use_processors
 from nasharness.errors import DataError, UsageError
 
 
@@ -21,6 +21,7 @@ from nasharness.errors import DataError, UsageError
 @click.option("--unknown-words", default="error", show_default=True, metavar="error|unk",
               help="Text: words outside the run's vocabulary.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@quiet_option
 def command(
     model: Path,
     images: tuple[Path, ...],

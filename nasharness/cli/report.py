@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nasharness.cli.terminal import Progress
+from nasharness.cli.terminal import Progress, quiet_option
 from nasharness.errors import UsageError
 
 
@@ -20,6 +20,7 @@ from nasharness.errors import UsageError
 @click.option("--title", metavar="TEXT", help="Heading of the page (default: the name of the study).")
 @click.option("--average", default="mean", show_default=True, metavar="mean|median", help="What curves show.")
 @click.option("--partial", is_flag=True, help="Report what is finished of a study that is not complete.")
+@quiet_option
 def command(
     studies: tuple[Path, ...],
     retrained: tuple[Path, ...],

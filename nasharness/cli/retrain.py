@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nasharness.cli.options import assignments as read_assignments
-from nasharness.cli.terminal import Progress, need_torch, use_processors
+from nasharness.cli.terminal import Progress, need_torch, quiet_option, use_processors
 from nasharness.errors import UsageError
 
 
@@ -67,6 +67,7 @@ from nasharness.errors import UsageError
 @click.option("--bad-limit", type=int, default=50, show_default=True, metavar="N", help="Skip at most so many.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the task's recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record, retrained.json, alone.")
+@quiet_option
 def command(
     winner: Path | None,
     candidate: str | None,

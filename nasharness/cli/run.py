@@ -11,7 +11,7 @@ import click
 
 from nasharness.cli.completion import Names
 from nasharness.cli.options import ModalCommand, asked_of_a_table, check_writable, given, option, refuse
-from nasharness.cli.terminal import Progress, ascii_only
+from nasharness.cli.terminal import Progress, ascii_only, quiet_option
 from nasharness.errors import UsageError
 from nasharness.storage import claimed
 
@@ -70,6 +70,7 @@ class Run(ModalCommand):
 @of_candidates("--text", type=click.Path(path_type=Path), metavar="DIR", help="Folder of NAME.{train,valid,test}.txt.")
 @of_candidates("--jobs", type=int, metavar="N", help="Trainings side by side (the processors; 4 a GPU).")
 @of_supernet("--keep-every", type=int, metavar="N", help="Epochs between weights kept for ranking (about 10 in all).")
+@quiet_option
 def command(
     algo: str,
     space: str,

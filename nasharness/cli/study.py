@@ -11,11 +11,12 @@ import click
 
 from nasharness.cli.completion import Names
 from nasharness.cli.options import asked_of_a_table, check_writable
-from nasharness.cli.terminal import Progress
+from nasharness.cli.terminal import Progress, quiet_option
 from nasharness.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from nasharness.studies import Plan, Study
+    from nasharness.studies.estimate import Estimate
 
 
 @click.command("study")
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     "--ray", is_flag=False, flag_value="", metavar="[ADDRESS]", help="Run on a Ray cluster; a local one by default."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan with its estimate, and do nothing.")
+@quiet_option
 def command(
     plan_file: Path | None,
     algo: str | None,
@@ -61,6 +63,8 @@ def command(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy reads them: processes are the parallelism, threads would fight
     from nasharness.studies import Study, run_study
+    from nasharness.studies.estimate import estimate
+    from nasharness.studies.forecast import left_by_now
     from nasharness.studies.plan import count, share
     from nasharness.studies.run import check, resume_command, tables_there
 
@@ -74,18 +78,23 @@ def command(
     if jobs < 1:
         raise UsageError(f"--jobs {jobs}: expected a whole number of at least 1")
     study = Study.of(plan, tables_there(out) if resume and out is not None else None)
+    done = _done(study, out) if out is not None else set()
+    cost = estimate(study, jobs, done) if len(done) < len(study.shards()) else None
+    described = describe(study, out, jobs, ray, done, cost)
     if dry_run:
-        click.echo(describe(study, out, jobs, ray))
+        click.echo(described)
         return
     if out is None:
         raise UsageError("a study needs a folder: --out results/NAME")
     check_writable(out)
     check(out, study, resume)
     total = len(study.shards())
-    click.echo(describe(study, out, jobs, ray))
-    progress = Progress("runs")
+    click.echo(described)
+    folder = out
+    progress = Progress("runs", left=lambda: left_by_now(folder))
+    expected = None if cost is None else cost.each
     try:
-        run_study(study, out, jobs=jobs, ray=ray, resume=resume, progress=progress)
+        run_study(study, out, jobs=jobs, ray=ray, resume=resume, progress=progress, expected=expected)
     except KeyboardInterrupt:
         kept = len(_done(study, out))
         from nasharness.runs.signals import INTERRUPTED, Stopped
@@ -127,15 +136,13 @@ def _done(study: Study, out: Path) -> set[str]:
     return {name for name in names if is_whole(out / "shards" / f"{name}.parquet", study.identity)}
 
 
-def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
+def describe(study: Study, out: Path | None, jobs: int, ray: str | None, done: set[str], cost: Estimate | None) -> str:
     """The plan for a person: what, on what, how many, how long, how large."""
     from nasharness.search.text import budget_text
-    from nasharness.studies.estimate import estimate
     from nasharness.studies.plan import count, share
 
     plan = study.plan
     shards = study.shards()
-    done = _done(study, out) if out is not None else set()
     each = len(study.problems) // len(plan.datasets)
     lines = [
         f"study      {count(len(plan.algorithms), 'algorithm')} x {count(len(plan.datasets), 'data set')} x "
@@ -160,8 +167,7 @@ def describe(study: Study, out: Path | None, jobs: int, ray: str | None) -> str:
     lines += [f"caveat     {text}" for text in texts]
     if done:
         lines.append(f"there      {share(len(done), len(shards), 'shard')} complete")
-    if len(done) < len(shards):
-        cost = estimate(study, jobs, done)
+    if cost is not None:
         where = f"on {jobs} process{'es' if jobs > 1 else ''}"
         if ray is not None:
             where, cost_text = "over the processors of the Ray cluster", f"about {_time(cost.cpu_seconds)} of work"

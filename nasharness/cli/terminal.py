@@ -9,18 +9,32 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+import click
+
 from nasharness.errors import UsageError
 from nasharness.extras import pip_install
+
+#: Where a command's context notes that progress is not wanted.
+QUIET = "nasharness.quiet"
 
 
 class Progress:
     """Progress on standard error: a line rewritten in place on a terminal, else a plain line every ten seconds.
 
-    Callable as ``progress(done, total)``; short work prints nothing.
+    Callable as ``progress(done, total)``; short work prints nothing, nor does any with ``--quiet``. ``left``: who knows
+    how many seconds are left better than the rate so far.
     """
 
-    def __init__(self, unit: str, clock: Callable[[], float] = time.monotonic, stream: Any = None) -> None:
-        self.unit, self.clock = unit, clock
+    def __init__(
+        self,
+        unit: str,
+        clock: Callable[[], float] = time.monotonic,
+        stream: Any = None,
+        left: Callable[[], float | None] | None = None,
+    ) -> None:
+        self.unit, self.clock, self.left = unit, clock, left
+        context = click.get_current_context(silent=True)
+        self.quiet = context is not None and context.meta.get(QUIET, False)
         self.stream = stream if stream is not None else sys.stderr
         self.terminal = bool(self.stream.isatty())
         self.start = self.shown = clock()
@@ -40,7 +54,7 @@ class Progress:
             self.close()
             self.stream.write(f"{line}\n")
             self.stream.flush()
-        if not done and not total:
+        if self.quiet or (not done and not total):
             return
         now = self.clock()
         if label != self.label or self.first is None:
@@ -54,10 +68,10 @@ class Progress:
         text = f"{label + ': ' if label else ''}{done:,}"
         text += f" of {total:,} {self.unit} ({100 * done / total:.0f} %)" if total else f" {self.unit}"
         if rate > 0 and now > self.start:
-            text += f", {rate:,.0f}/s"
+            text += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2g}/s"
             if total > done:
-                seconds = round((total - done) / rate)
-                text += f", {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+                known = self.left() if self.left is not None else None
+                text += f", {duration((total - done) / rate if known is None else known)} left"
         if detail:
             text += f", {detail}"
         if self.terminal:
@@ -75,6 +89,22 @@ class Progress:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
             self.open = False
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours:minutes:seconds."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def quiet_option(command: Any) -> Any:
+    """Add ``--quiet``: progress, which goes to standard error, is not shown."""
+
+    def note(context: click.Context, _: click.Parameter, value: bool) -> None:
+        context.meta[QUIET] = value or context.meta.get(QUIET, False)
+
+    option = click.option("--quiet", "-q", is_flag=True, expose_value=False, callback=note, help="Show no progress.")
+    return option(command)
 
 
 def ascii_only() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nasharness.cli.completion import Names
-from nasharness.cli.terminal import Progress, use_processors
+from nasharness.cli.terminal import Progress, quiet_option, use_processors
 
 
 @click.command("train")
@@ -33,6 +33,7 @@ from nasharness.cli.terminal import Progress, use_processors
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Checkpoints, log.csv and result.json.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record, result.json, and nothing else.")
+@quiet_option
 def command(
     epochs: int, batch: int, lr: float, channels: int, cells: int | None, as_json: bool, out: Path | None, **given: Any
 ) -> None:

@@ -11,6 +11,7 @@ import click
 
 from nasharness.cli.completion import Names
 from nasharness.cli.options import ModalCommand, given, option, refuse
+from nasharness.cli.terminal import quiet_option
 from nasharness.errors import UsageError
 
 ALGO, PAPER, TABLE, SCORES, SUPERNET, HARDWARE = "algo", "paper", "table", "scores", "supernet", "hardware"
@@ -111,6 +112,7 @@ class Validate(ModalCommand):
 @click.option("--hardware", is_flag=True, default=None,
               help="What HW-NAS-Bench says of devices, from the data at hand.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@quiet_option
 def command(**options: Any) -> int:
     """Find out whether a change is better, whether algorithms and tables are as published, how well a proxy ranks.
 

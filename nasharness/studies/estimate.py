@@ -27,11 +27,15 @@ SHARD_OVERHEAD = 6_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """``seconds`` of wall-clock time, ``cpu_seconds`` over all processes, ``bytes`` on disk."""
+    """``seconds`` of wall-clock time, ``cpu_seconds`` over all processes, ``bytes`` on disk.
+
+    ``each``: seconds of a run by label of the algorithm, within a shard of many.
+    """
 
     seconds: float
     cpu_seconds: float
     bytes: int
+    each: dict[str, float]
 
 
 def estimate(study: Study, jobs: int = 1, done: Collection[str] = ()) -> Estimate:
@@ -43,6 +47,7 @@ def estimate(study: Study, jobs: int = 1, done: Collection[str] = ()) -> Estimat
     steps = [expected_steps(problem, problem.evaluator()) for problem in study.problems]
     probes = {}
     cpu, size, longest = 0.0, 0.0, 0.0
+    each_run: dict[str, float] = {}
     for shard in study.shards():
         if shard.labels[4] not in probes:
             if foreign(registry.get(shard.algorithm)):  # first where a crash can be told of
@@ -52,12 +57,13 @@ def estimate(study: Study, jobs: int = 1, done: Collection[str] = ()) -> Estimat
             continue
         fixed, each, bytes_each = probes[shard.labels[4]]
         taken = (fixed + each * shard.runs) * steps[shard.problem]
+        each_run[shard.labels[4]] = taken / shard.runs
         longest = max(longest, taken)
         cpu += taken
         size += SHARD_OVERHEAD + bytes_each * shard.runs
     count = sum(shard.name not in done for shard in study.shards())
     seconds = max(cpu / jobs, longest) + count * WRITE + (START if jobs > 1 and count else 0.0)
-    return Estimate(seconds, cpu, int(size))
+    return Estimate(seconds, cpu, int(size), each_run)
 
 
 def _probe(shard: Shard, problem: Problem, steps: int) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from nasharness.search.registry import foreign
 from nasharness.storage import reason, writing
 from nasharness.studies.cells import Study, differences
 from nasharness.studies.folder import Folder, is_whole, read_meta, refuse_others
+from nasharness.studies.forecast import Forecast, Written
 from nasharness.studies.local import in_processes
 from nasharness.studies.plan import Plan, share
 from nasharness.studies.shard import Shard
@@ -34,11 +35,13 @@ def run_study(
     ray: str | None = None,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    expected: Mapping[str, float] | None = None,
 ) -> Path:
     """Compute what is missing of a study in the folder ``out``; return the folder.
 
     ``jobs``: processes; 1 computes in this one. ``ray``: address of a Ray cluster, ``""`` for a local one. ``resume``:
-    go on with a study that is there. ``progress(done, total)`` counts the runs of this call. The files do not depend
+    go on with a study that is there. ``progress(done, total)`` counts the runs of this call. ``expected``: seconds of a
+    run by algorithm, as `estimate` measures them, for the forecast in ``progress.json``. The other files do not depend
     on executor, interruptions or order.
 
     Raises UsageError where ``out`` holds a study and ``resume`` was not asked for, or holds another one (it says what
@@ -55,14 +58,17 @@ def run_study(
         missing = [shard for shard in shards if shard.name not in done]
         total = sum(shard.runs for shard in missing)
         made = 0
+        told = Written(folder.path, Forecast(missing, jobs, expected))
         results = _executor(study, missing, jobs, ray)
         try:
             for shard, data in results:
                 folder.write(shard.name, data)
                 made += shard.runs
                 done.add(shard.name)
+                told.finished(shard)
                 if progress is not None:
                     progress(made, total)
+            told.complete()
         except OSError as error:
             raise StudyStoppedError(
                 f"cannot write to {folder.path}: {reason(error)}; {share(len(done), len(shards), 'shard')} "
