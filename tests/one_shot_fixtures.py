@@ -4,8 +4,9 @@ import functools
 
 import numpy as np
 
-from nasharness.images import load
+from nasharness.images import DomainSet, load
 from nasharness.images.base import build
+from nasharness.images.rotated import turned
 from nasharness.search import registry
 from nasharness.spaces import get
 from nasharness.supernets.run import run_one_shot
@@ -31,6 +32,20 @@ def few_digits():
     )
 
 
+@functools.cache
+def few_turned(side=8):
+    """One digit in eight, in three domains: as it is, and turned by 40 degrees either way."""
+    few = load("digits")
+    grey, labels = few.train_x[::8, 0], few.train_y[::8]
+    count, names = len(labels), ("-40", "0", "40")
+    turned_ = np.concatenate([turned(grey, float(name), side) for name in names])
+    return DomainSet(
+        "digits", np.repeat(turned_[:, None], 3, axis=1), np.tile(labels, 3), np.repeat(np.arange(3), count), names,
+        few.class_names, np.tile(np.arange(count), 3), np.zeros(3 * count, dtype=bool),
+        "an eighth of the digits, turned", default="40", mirrored=False,
+    )  # fmt: skip
+
+
 def made_up(name, classes, side=8, images=40):
     """Noise in a given number of classes."""
     rng = np.random.default_rng(0)
@@ -47,5 +62,6 @@ def run(algorithm="random.supernet", space="tss", dataset=None, **options):
     settings = {key: value for key, value in SMALL.items() if key in defaults}
     without = {"sss": ("channels",), "mobile": ("cells",)}.get(space, ())
     tiny = {key: value for key, value in TINY.items() if key not in without}
-    given = {"images": few_digits(), "device": "cpu", "settings": settings} | tiny | options
+    images = few_turned() if "domains" in registry.get(algorithm).needs else few_digits()
+    given = {"images": images, "device": "cpu", "settings": settings} | tiny | options
     return run_one_shot(algorithm, space, dataset or get(space).datasets[0], **given)

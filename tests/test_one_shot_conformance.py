@@ -20,7 +20,7 @@ from nasharness.supernets.testing import CHECKS  # noqa: E402
 NAMES = (
     "darts", "darts.second", "gdas", "setn", "rsps", "enas",
     "tas", "fbnet-v2", "tunas",
-    "random.supernet", "autoshrink.supernet", "single-path",
+    "random.supernet", "autoshrink.supernet", "single-path", "nas-ood",
 )  # fmt: skip
 
 

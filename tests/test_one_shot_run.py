@@ -259,7 +259,7 @@ def test_preempted_it_says_what_is_kept_and_asks_to_be_started_again(tmp_path):
     assert process.returncode == 75
 
 
-@pytest.mark.parametrize("asked", [("gdas", "tss"), ("single-path", "mobile")])
+@pytest.mark.parametrize("asked", [("gdas", "tss"), ("single-path", "mobile"), ("nas-ood", "tss")])
 def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(tmp_path, asked):
     root = Path(__file__).resolve().parents[1]
     process = subprocess.Popen(

@@ -52,10 +52,18 @@ class Run(ModalCommand):
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; a training exactly where it ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@of_supernet("--images", metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, or parquet of JPEGs.")
+@of_supernet(
+    "--images",
+    metavar="NAME|PATH",
+    help="cifar10, cifar100, ImageNet16-120, digits, parquet, DIR/DOMAIN/CLASS.",
+)
 @of_supernet("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
 @of_supernet("--validation", type=float, metavar="SHARE", help="Share of the training images that judge (0.2).")
 @of_supernet("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split instead.")
+@of_supernet("--target-domain", metavar="NAME", help="Domain of the images that is held out (digits: 40 degrees).")
+@of_supernet("--source-domains", metavar="NAME,...", help="The domains that train and judge (all others).")
+@of_supernet("--select", metavar="source|last|oracle", help="With domains, by which the epoch is chosen (source).")
+@of_supernet("--side", type=int, metavar="N", help="Cut and scale images in domains to N pixels a side.")
 @of_supernet("--epochs", type=int, metavar="N", help="Epochs of training (75; 100 for NAME.paper).")
 @of_supernet("--batch", type=int, metavar="N", help="Images in a batch (64).")
 @of_supernet(
@@ -133,6 +141,8 @@ def command(
         refuse(searching, f"{algo} trains a supernet and asks no table; use --epochs for how long")
         from nasharness.cli.run_one_shot import train
 
+        if "source_domains" in training:
+            training["source_domains"] = [name.strip() for name in training["source_domains"].split(",")]
         if "device_cost" in training:
             if "device_cost" not in record.defaults:
                 raise UsageError(f"--device-cost: {algo} counts no cost of a device; single-path does")

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import DataError, UsageError, nearest
-from nasharness.images import cifar, digits, imagenet16, jpegs
-from nasharness.images.base import ImageSet
+from nasharness.images import cifar, digits, domain_files, imagenet16, jpegs, rotated
+from nasharness.images.base import LARGEST_SIDE, ImageSet
+from nasharness.images.domains import DomainSet
 from nasharness.storage.places import data_dir
 
 
@@ -68,6 +69,34 @@ def load(name: str | Path, data: str | Path | None = None) -> ImageSet:
         f"unknown set of images {known!r}; nearest: {', '.join(nearest(known, names()))}; expected one of these, or "
         "the path of a parquet file with the columns jpeg and label"
     )
+
+
+def load_domains(name: str | Path, data: str | Path | None = None, side: int | None = None) -> DomainSet:
+    """Read images in domains: ``digits``, turned, or what lies at the path ``name`` (`domain_files.LAYOUT`).
+
+    ``data``: the folder in which the path is looked for, too. ``side``: pixels to which images from files are cut and
+    scaled. Raises UsageError for images that have no domains, DataError as ``load`` does.
+    """
+    known = str(name)
+    if side is not None and not 1 <= side <= LARGEST_SIDE:
+        raise UsageError(f"--side {side}: expected 1 to {LARGEST_SIDE}")
+    if known == "digits":
+        if side not in (None, rotated.SIDE):
+            raise UsageError(f"--side {side}: turned digits have {rotated.SIDE} pixels; it is for files of images")
+        return rotated.rotated()
+    if known in names():
+        raise UsageError(f"images {known!r} have no domains; expected digits, {domain_files.LAYOUT}")
+    places = [Path(name).expanduser()] + ([] if data is None else [Path(data).expanduser() / name])
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        raise DataError(f"images {known!r}: nothing there; expected digits, {domain_files.LAYOUT}")
+    files = [path] if path.is_file() else jpegs.image_files(path)
+    if not files:
+        return domain_files.read_folder(path, side)
+    without = [file for file in files if not domain_files.has_domains(file)]
+    if without:
+        raise DataError(f"{without[0]}: no column 'domain'; expected {domain_files.LAYOUT}")
+    return domain_files.read_parquet(files, side)
 
 
 def _cifar(layout: cifar.Layout, place: Path) -> ImageSet:

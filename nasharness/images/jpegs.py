@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from nasharness.storage.contained import contained
 
 #: bytes of the pixels of the largest file; CIFAR-10 has 184 MB
 MOST = 1 << 29
+#: pixels a side of images that are cut and scaled as they are read
+LARGEST_UNCUT = 8 * LARGEST_SIDE
 TEST_FRACTION = 0.2
 SEED = 0
 LOSSY = "JPEG, which loses detail: not comparable with published accuracies"
@@ -104,8 +107,14 @@ def _read(path: Path) -> tuple[Pixels, Labels]:
 def read_here(name: str) -> tuple[Pixels, Labels]:
     """Pixels and labels of a file, in the process that reads. Raises DataError."""
     path = Path(name)
+    table = rows_of(path, [])
+    return decode(table["jpeg"].to_pylist(), path), table["label"].to_numpy().astype(np.int64)
+
+
+def rows_of(path: Path, others: list[str]) -> pa.Table:
+    """The rows of a file: encoded images, whole numbers as labels, and the columns ``others``. Raises DataError."""
     try:
-        table = parquet.read_table(path, columns=["jpeg", "label"])
+        table = parquet.read_table(path, columns=["jpeg", "label", *others])
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise DataError(f"{path}: cannot be read as parquet with the columns 'jpeg' and 'label' ({reason})") from None
@@ -121,41 +130,59 @@ def read_here(name: str) -> tuple[Pixels, Labels]:
         raise DataError(f"{path}: column 'jpeg' is {kind}, expected bytes")
     if table.num_rows == 0:
         raise DataError(f"{path}: no rows")
-    y = table["label"].to_numpy().astype(np.int64)
-    return _decode(table["jpeg"].to_pylist(), path), y
+    return table
 
 
-def _decode(images: list[bytes | None], path: Path) -> Pixels:
-    """Decode to uint8 ``[n, 3, side, side]``."""
+def decode(
+    images: Sequence[bytes | None],
+    path: Path,
+    names: Sequence[str] | None = None,
+    crop: int | None = None,
+    fix: str = "",
+) -> Pixels:
+    """Decode to uint8 ``[n, 3, side, side]``.
+
+    ``names``: what the images are called, where that is not by their rows in ``path``. ``crop``: pixels a side to which
+    images of any size are cut and scaled; None where all are squares of one size. ``fix``: what to do about others, for
+    the message. Raises DataError that names an image.
+    """
     module: Any = require("PIL.Image", "Pillow", "reading JPEG images")
+    fit = require("PIL.ImageOps", "Pillow", "reading JPEG images").fit
     out: Pixels | None = None
     side = 0
     for row, data in enumerate(images):
+        where = f"{path}: row {row:,}" if names is None else f"{path / names[row]}:"
         if data is None:
-            raise DataError(f"{path}: row {row:,} has no image (null)")
+            raise DataError(f"{where} has no image (null)")
         try:
-            with module.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                width, height = image.size
+            with module.open(io.BytesIO(data), formats=("JPEG", "PNG")) as opened:
+                width, height = opened.size
+                if crop is not None:
+                    if max(width, height) > LARGEST_UNCUT:
+                        raise DataError(f"{where} is {width} x {height} pixels; at most {LARGEST_UNCUT} a side")
+                    width = height = crop
                 if out is None:
                     side = width
                     if width != height or width > LARGEST_SIDE:
                         raise DataError(
-                            f"{path}: row {row:,} is {width} x {height} pixels; expected square images of at most "
-                            f"{LARGEST_SIDE}"
+                            f"{where} is {width} x {height} pixels; expected square images of at most {LARGEST_SIDE}"
+                            f"{fix}"
                         )
                     if len(images) * side * side * 3 > MOST:
                         raise DataError(f"{path}: {len(images):,} images of {side} x {side}; at most {MOST:,} bytes")
                     out = np.empty((len(images), side, side, 3), dtype=np.uint8)
                 elif (width, height) != (side, side):
+                    first = "row 0" if names is None else names[0]
                     raise DataError(
-                        f"{path}: row {row:,} is {width} x {height} pixels, expected {side} x {side} as in row 0"
+                        f"{where} is {width} x {height} pixels, expected {side} x {side} as in {first}{fix}"
                     )
-                out[row] = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+                image = opened if opened.mode == "RGB" else opened.convert("RGB")
+                out[row] = np.asarray(image if crop is None else fit(image, (crop, crop), module.Resampling.BICUBIC))
         except DataError:
             raise
         except Exception as error:  # whatever a decoder raises for bytes that are no image
             reason = "no JPEG or PNG image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
-            raise DataError(f"{path}: row {row:,} cannot be decoded ({' '.join(reason.split())[:120]})") from None
+            raise DataError(f"{where} cannot be decoded ({' '.join(reason.split())[:120]})") from None
     if out is None:
         raise DataError(f"{path}: no rows")
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))

@@ -32,11 +32,26 @@ FILES = {
 
 
 @dataclass(frozen=True)
+class Domains:
+    """Which domains a split trains on and which it holds out.
+
+    ``sources``: their names. ``weights``, ``arch``: int64 ``[n]``, places in ``sources``, of the images that train
+    weights and that judge.
+    """
+
+    sources: tuple[str, ...]
+    target: str
+    weights: Labels
+    arch: Labels
+
+
+@dataclass(frozen=True)
 class Split:
     """Three parts that do not overlap, each ``(uint8 [n, 3, side, side], int64 [n])``.
 
     ``weights`` trains weights, ``arch`` judges architectures (empty for ``full``), ``test`` is for the final number.
-    ``scheme``: the one that was used. ``note``: what was done, for people and for results.
+    ``scheme``: the one that was used. ``note``: what was done, for people and for results. ``domains``: of images that
+    have any (`nasharness.images.domains.leave_out`).
     """
 
     weights: tuple[Pixels, Labels]
@@ -44,6 +59,7 @@ class Split:
     test: tuple[Pixels, Labels]
     scheme: str
     note: str
+    domains: Domains | None = None
 
 
 def split(

@@ -1,7 +1,8 @@
 """The second, smaller interface: one-shot algorithms, which train a supernet on images and derive an architecture.
 
-Lifecycle, for each run: the constructor, once; then, for every step of every epoch, ``gates`` (the harness trains the
-shared weights through them) and ``search_step`` (the algorithm's own step, mostly of its architecture parameters); then
+Lifecycle, for each run: the constructor, once; then, for every step of every epoch, ``gates`` and ``images`` (the
+harness trains the shared weights through the ones, on the others) and ``search_step`` (the algorithm's own step, mostly
+of its architecture parameters); then
 ``end_epoch``. ``derive`` may be called after any epoch, and changes nothing. The harness owns the images, the shared
 weights and their optimiser, the epochs, checkpoints and the score: no table is within reach of an algorithm.
 
@@ -56,7 +57,8 @@ class OneShotTask:
     (seed, epoch), so that nothing of them needs to be saved. ``autocast()``: the precision of a forward pass.
     ``score(archs, fresh)``: mean probability of the right class, in paper variants accuracy, float64 ``[n]`` in [0, 1],
     of architectures ``[n]`` with the shared weights, without gradients, on one batch of validation images: the same for
-    all, or with ``fresh`` another for each.
+    all, or with ``fresh`` another for each. ``side``: pixels of the images. ``domains``: how many the images that train
+    come from; 0 where they have none.
     """
 
     space: Space
@@ -69,13 +71,16 @@ class OneShotTask:
     generator: torch.Generator
     autocast: Callable[[], AbstractContextManager[Any]]
     score: Callable[[ArrayLike, bool], Floats]
+    side: int = 32
+    domains: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
     """One step of an epoch: a batch for the shared weights and one for the architecture.
 
-    ``*_images``: float ``[batch, 3, side, side]``, augmented and normalised; ``*_labels``: int64 ``[batch]``.
+    ``*_images``: float ``[batch, 3, side, side]``, augmented and normalised; ``*_labels``: int64 ``[batch]``;
+    ``*_domains``: int64 ``[batch]``, None where images have none.
     ``epoch``, ``step``: counted from 0; ``steps``: of one epoch. ``optimiser``: of the shared weights, with the step's
     learning rate set (second-order DARTS looks one step ahead with it).
     """
@@ -88,6 +93,8 @@ class Step:
     step: int
     steps: int
     optimiser: torch.optim.SGD
+    weight_domains: torch.Tensor | None = None
+    arch_domains: torch.Tensor | None = None
 
 
 class OneShot:
@@ -107,6 +114,14 @@ class OneShot:
     def gates(self, step: Step) -> Gates:
         """Say which operations or widths the shared weights are trained through in this step."""
         raise NotImplementedError(f"{type(self).__name__}.gates is missing: return the gates of a weight step")
+
+    def images(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the shared weights are trained on in this step, images and labels; by default the step's for weights.
+
+        Asked after ``gates``. Images may come with a graph: the loss of the weight step is then carried back through
+        it, to whatever made them.
+        """
+        return step.weight_images, step.weight_labels
 
     def penalty(self, step: Step) -> torch.Tensor | None:
         """What is added to the loss of a weight step, a number with its graph; None, the default, for nothing.

@@ -20,7 +20,7 @@ from nasharness.spaces.base import OFFERS, Space
 GROUP = "nasharness.algorithms"
 #: What an algorithm may need beyond evaluations at full fidelity: of a problem, and of a space. "outside": another
 #: package's search, so that it runs where it is named and not where all algorithms are asked for.
-NEEDS = ("fidelities", "whole-signal", "objectives", "environments", "outside", *OFFERS)
+NEEDS = ("fidelities", "whole-signal", "objectives", "environments", "domains", "outside", *OFFERS)
 #: How an algorithm searches: it asks a table about architectures, or trains a supernet on images.
 MULTI_TRIAL, ONE_SHOT = "multi-trial", "one-shot"
 KINDS = (MULTI_TRIAL, ONE_SHOT)

@@ -61,6 +61,12 @@ class _Run(msgspec.Struct):
     seed: int
 
 
+class _Domains(msgspec.Struct, forbid_unknown_fields=True):
+    target: str | None = None
+    sources: list[str] | None = None
+    side: int | None = None
+
+
 class _Origin(msgspec.Struct, forbid_unknown_fields=True):
     """How a run was asked for its images."""
 
@@ -68,6 +74,7 @@ class _Origin(msgspec.Struct, forbid_unknown_fields=True):
     data: str | None = None
     validation: float | None = None
     split_file: str | None = None
+    domains: _Domains | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import torch
 from nasharness import images as image_sets
 from nasharness import spaces
 from nasharness.errors import UsageError, unknown, whole
-from nasharness.images import ImageSet, Split
+from nasharness.images import DomainSet, ImageSet, Split, leave_out
+from nasharness.images.domains import VALIDATION as DOMAIN_VALIDATION
 from nasharness.search import registry
 from nasharness.search.registry import ONE_SHOT, Record
 from nasharness.spaces.nats import DATASETS
@@ -24,6 +25,9 @@ from nasharness.training import device as devices
 
 #: images that may stand in for any data set, to try things out
 STAND_IN = "digits"
+#: whose architecture a run answers with: that of its last epoch, of the one that did best on images of the sources that
+#: judge, or on the domain that is held out, which no search knows
+SELECTIONS = ("last", "source", "oracle")
 #: what the signal of a one-shot run is
 SIGNAL = "accuracy of the derived architecture with the shared weights, on images that train no weights"
 
@@ -34,7 +38,7 @@ class OneShotRequest:
 
     ``seeds``: one run each. ``devices``: where they run; with several, as many runs go on side by side.
     ``keep_every``: epochs between the weights that are kept for later ranking. ``origin``: how images and split were
-    asked for, as ``load_images`` takes it.
+    asked for, as ``load_images`` takes it. ``select``: of SELECTIONS.
     """
 
     algorithm: str
@@ -53,6 +57,7 @@ class OneShotRequest:
     derive_every: int | None
     origin: dict[str, Any]
     notes: tuple[str, ...] = ()
+    select: str = "last"
 
     @classmethod
     def create(
@@ -61,10 +66,14 @@ class OneShotRequest:
         space: str = "tss",
         dataset: str = "cifar10",
         *,
-        images: str | Path | ImageSet,
+        images: str | Path | ImageSet | DomainSet,
         data: str | Path | None = None,
         validation: float | None = None,
         split_file: str | Path | None = None,
+        target_domain: str | None = None,
+        source_domains: Sequence[str] | None = None,
+        side: int | None = None,
+        select: str | None = None,
         settings: Mapping[str, Any] | None = None,
         runs: int = 1,
         seed: int = 0,
@@ -79,8 +88,12 @@ class OneShotRequest:
         """Check everything, read and split the images.
 
         ``images``: a name, a path or an ImageSet, ``data`` where its files are. ``validation``: share of the training
-        images that judge architectures; ``split_file``: a published split instead. ``device``: a name, or several with
-        commas between them; None for every GPU there is, as far as runs need them. ``out``: folder of the run.
+        images that judge architectures; ``split_file``: a published split instead. ``target_domain``: the domain of
+        the images that is held out, ``source_domains`` the others that are used, all by default; ``side``: pixels to
+        which images from files are cut and scaled (`nasharness.images.load_domains`). ``select``: which epoch's
+        architecture is a run's answer, of SELECTIONS; ``source`` by default where images have domains. ``device``: a
+        name, or several with commas between them; None for every GPU there is, as far as runs need them. ``out``:
+        folder of the run.
         ``recipe``: fields of SupernetRecipe (``epochs``, ``batch``, ``lr``, ``channels``, ...), None for the default.
         Raises UsageError for what cannot be asked, DataError for images that are not here or damaged.
         """
@@ -111,16 +124,24 @@ class OneShotRequest:
         seeds = tuple(range(seed, seed + runs))
         going_on = _check_folder(folder, record, seeds, resume)
         origin: dict[str, Any] = {
-            "images": images if isinstance(images, ImageSet) else _found(images),
+            "images": images if isinstance(images, ImageSet | DomainSet) else _found(images),
             "data": None if data is None else _found(data),
             "validation": validation,
             "split_file": None if split_file is None else _found(split_file),
         }
+        asked_domains = {"target": target_domain, "sources": source_domains, "side": side}
+        if "domains" in record.needs or any(value is not None for value in asked_domains.values()):
+            origin["domains"] = asked_domains | {"sources": None if source_domains is None else list(source_domains)}
         loaded, split = load_images(dataset, **origin)
-        notes = check_images(loaded, dataset)
+        selection = select or ("last" if split.domains is None else "source")
+        if selection not in SELECTIONS:
+            raise unknown("selection", selection, SELECTIONS)
+        if selection != "last" and split.domains is None:
+            raise UsageError(f"--select {selection}: no domain is held out; add --target-domain NAME")
+        notes = check_images(loaded, dataset, split)
         if resume and not going_on:
             notes += (f"{folder} holds no epoch of these runs, so they begin at the beginning",)
-        origin["images"] = images.name if isinstance(images, ImageSet) else origin["images"]
+        origin["images"] = images.name if isinstance(images, ImageSet | DomainSet) else origin["images"]
         return cls(
             algorithm=record.name,
             settings=chosen,
@@ -138,6 +159,7 @@ class OneShotRequest:
             derive_every=derive_every,
             origin=origin,
             notes=notes,
+            select=selection,
         )
 
     @property
@@ -174,13 +196,15 @@ def seed_folder(out: Path, seed: int) -> Path:
     return out / f"seed-{seed}"
 
 
-def check_images(images: ImageSet, dataset: str) -> tuple[str, ...]:
+def check_images(images: ImageSet, dataset: str, split: Split) -> tuple[str, ...]:
     """What to know of these images beside a table of ``dataset``.
 
     Raises UsageError where they are plainly of another data set. ``digits`` may stand in for any.
     """
     if dataset not in DATASETS:  # of which there is no table
         return (f"the networks are those of {dataset} at the scale of --channels, trained on {images.name}",)
+    if split.domains is not None:
+        return (f"the images are {images.name} in domains, the table is of {dataset}: its numbers are not theirs",)
     if images.name == STAND_IN:
         return (f"the images are {STAND_IN}, the table is of {dataset}: good for trying out, and for nothing else",)
     classes, side = DATASETS[dataset]
@@ -200,16 +224,30 @@ def check_images(images: ImageSet, dataset: str) -> tuple[str, ...]:
 def load_images(
     dataset: str,
     *,
-    images: str | ImageSet,
+    images: str | ImageSet | DomainSet,
     data: str | None = None,
     validation: float | None = None,
     split_file: str | None = None,
+    domains: Mapping[str, Any] | None = None,
 ) -> tuple[ImageSet, Split]:
-    """Read and split images, as ``OneShotRequest.create`` is asked to. Raises UsageError and DataError."""
+    """Read and split images, as ``OneShotRequest.create`` is asked to. Raises UsageError and DataError.
+
+    ``domains``: ``target``, ``sources`` and ``side`` of images in domains; None for others.
+    """
     if validation is not None and split_file is not None:
         raise UsageError("--validation and --split-file both split the images; give one of them")
     if validation is not None and not 0 < validation < 1:
         raise UsageError(f"--validation {validation}: expected a share between 0 and 1, as in 0.2")
+    if domains is not None:
+        if split_file is not None:
+            raise UsageError("--split-file: images in domains are split by domain")
+        if isinstance(images, ImageSet):
+            raise UsageError(f"images {images.name!r} have no domains; expected a DomainSet")
+        found = images if isinstance(images, DomainSet) else image_sets.load_domains(images, data, domains["side"])
+        share = DOMAIN_VALIDATION if validation is None else validation
+        return leave_out(found, domains["target"], sources=domains["sources"], validation=share)
+    if isinstance(images, DomainSet):
+        raise UsageError(f"images {images.name!r} are in domains: say which is held out (target_domain)")
     loaded = images if isinstance(images, ImageSet) else image_sets.load(images, data)
     if split_file is not None:
         scheme = "halves" if dataset == "cifar10" else "test-halves"

@@ -18,7 +18,7 @@ from nasharness.search.result import provenance
 from nasharness.search.winner import Candidate, candidates, named
 from nasharness.spaces.base import Indices
 from nasharness.supernets.judge import Judge, Standing
-from nasharness.supernets.request import SIGNAL, OneShotRequest
+from nasharness.supernets.request import SELECTIONS, SIGNAL, OneShotRequest
 from nasharness.supernets.session import Epoch
 from nasharness.tables import Table
 
@@ -28,7 +28,8 @@ class Trained:
     """One run that is complete.
 
     ``device``: where it ran. ``peak_memory``: bytes, of tensors on a GPU, else of the process. ``resumed_elsewhere``:
-    the kind of device of an earlier part of the run where it was another one, else empty.
+    the kind of device of an earlier part of the run where it was another one, else empty. ``select``: which epoch's
+    architecture is the answer, of `nasharness.supernets.request.SELECTIONS`.
     """
 
     seed: int
@@ -37,11 +38,28 @@ class Trained:
     peak_memory: int
     images_per_second: float
     resumed_elsewhere: str = ""
+    select: str = "last"
+
+    def chosen(self, select: str) -> Epoch:
+        """The epoch that a selection chooses, among those that derived; the last of equals.
+
+        Where the held-out domain was not judged in any epoch, ``oracle`` is the last.
+        """
+        derived = [epoch for epoch in self.epochs if epoch.arch is not None]
+        if select == "last" or not derived:
+            return self.epochs[-1]
+        by = "signal" if select == "source" else "held_out"
+        return max(reversed(derived), key=lambda epoch: -1.0 if (known := getattr(epoch, by)) is None else known)
+
+    @property
+    def end(self) -> Epoch:
+        """The epoch whose architecture is the answer."""
+        return self.chosen(self.select)
 
     @property
     def arch(self) -> Any:
-        """The algorithm's answer, an index or choices: what it derived after the last epoch."""
-        arch = self.epochs[-1].arch
+        """The answer, an index or choices: what the algorithm derived after the last epoch, or the selected one."""
+        arch = self.end.arch
         if arch is None:
             raise ValueError("the last epoch derived no architecture")
         return arch
@@ -66,7 +84,7 @@ class OneShotResult:
 
     @property
     def derived(self) -> Indices:
-        """What each run derived at its end, int32 ``[runs, *arch_shape]``."""
+        """What each run answers with, int32 ``[runs, *arch_shape]``."""
         return np.array([run.arch for run in self.runs], dtype=np.int32)
 
     @property
@@ -77,7 +95,7 @@ class OneShotResult:
     @cached_property
     def candidates(self) -> list[Candidate]:
         """What the runs offer, labelled; the first is the winner."""
-        signal = np.array([run.epochs[-1].signal for run in self.runs], dtype=np.float64)
+        signal = np.array([run.end.signal for run in self.runs], dtype=np.float64)
         final = self.judge.final
         return candidates(
             spaces.get(self.request.space),
@@ -87,6 +105,13 @@ class OneShotResult:
             self.derived,
             lambda arch: np.nan if (known := final(arch)) is None else known,
         )
+
+    @property
+    def held_out(self) -> dict[str, list[float | None]] | None:
+        """Accuracy on the held-out domain in percent, a run each, by each selection; None where none is held out."""
+        if self.request.split.domains is None:
+            return None
+        return {select: [run.chosen(select).held_out for run in self.runs] for select in SELECTIONS}
 
     @property
     def winner(self) -> Any:
@@ -145,6 +170,7 @@ class OneShotResult:
             **self.hardware(),
             "winner": self.candidates[0].as_dict(space),
             "candidates": [one.as_dict(space) for one in self.candidates],
+            **({} if self.request.split.domains is None else {"held_out": self.domains()}),
             "derived": [{"seed": run.seed, **named(space, run.arch)} for run in self.runs],
             "final": scored,
             "recommended": scored,
@@ -170,6 +196,24 @@ class OneShotResult:
         if folder is None:
             raise UsageError("write: a folder is missing; none was given when the run was asked for")
         return write(self, folder)
+
+    def domains(self) -> dict[str, Any]:
+        """The held-out domain as plain values: accuracies by each selection, and which epoch each run answers with."""
+        domains, held_out = self.request.split.domains, self.held_out
+        if domains is None or held_out is None:
+            return {}
+        accuracy: dict[str, Any] = {}
+        for select, values in held_out.items():
+            known = np.array([np.nan if value is None else value for value in values])
+            accuracy[select] = (None if np.isnan(known).any() else summarise(known)) or {}
+            accuracy[select]["values"] = values
+        return {
+            "target": domains.target,
+            "sources": list(domains.sources),
+            "selected": self.request.select,
+            "epochs": [run.end.epoch for run in self.runs],
+            "accuracy": accuracy,
+        }
 
     def images(self) -> dict[str, Any]:
         """What the runs were trained on, as plain values."""

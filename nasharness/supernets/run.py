@@ -14,10 +14,11 @@ from nasharness.runs.job import Mark, Progress
 from nasharness.runs.pool import LostError, Pool
 from nasharness.runs.signals import INTERRUPTED, Stop, Stopped
 from nasharness.storage import claimed
+from nasharness.supernets.held_out import HeldOut, Judged
 from nasharness.supernets.judge import Judge
 from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult, Trained
-from nasharness.supernets.session import CHECKPOINT
+from nasharness.supernets.session import CHECKPOINT, Session
 from nasharness.supernets.text import line
 from nasharness.training import device as devices
 from nasharness.training.checkpoint import Keeper
@@ -98,7 +99,10 @@ def _one(given: tuple[OneShotRequest, int, Stop | None], number: int, seed: int)
     session = request.session(seed, request.devices[number])
     folder = session.folder
     keeper = None if folder is None else Keeper(folder, name=CHECKPOINT, device=session.device)
-    driver = Driver(session, folder, keeper, request.resume, stop=stop or Stop())
+    job: Session | Judged = session
+    if request.split.domains is not None:
+        job = Judged(session, HeldOut(request.images, request.split, session.device))
+    driver = Driver(job, folder, keeper, request.resume, stop=stop or Stop())
     try:
         for mark in driver.marks():
             if stop is not None or mark.result is not None:
@@ -108,9 +112,10 @@ def _one(given: tuple[OneShotRequest, int, Stop | None], number: int, seed: int)
     rates = sorted(row.images_per_second for row in session.rows)
     yield Trained(
         seed=seed,
-        epochs=list(session.rows),
+        epochs=list(job.rows),
         device=device_name(session.device),
         peak_memory=devices.memory(session.device),
         images_per_second=rates[len(rates) // 2],
         resumed_elsewhere=session.began_on if session.began_on != session.device.type else "",
+        select=request.select,
     )

@@ -24,6 +24,7 @@ from torch.nn import functional
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
+from nasharness.images.base import Labels
 from nasharness.runs.job import Mark
 from nasharness.search.one_shot import OneShotTask, Step
 from nasharness.search.registry import Record
@@ -57,8 +58,8 @@ class Epoch:
     architecture's distribution, nats a position, None where there is none. ``left``: options still in play, of how
     many. ``arch``: the derived architecture, ``signal`` its accuracy in percent with the shared weights on held-out
     images; None in an epoch without a derivation. ``seconds``: real ones, since the run began. ``numbers``: what the
-    algorithm wants logged, means over the epoch; ``remark``: what it says of the
-    epoch in words.
+    algorithm wants logged, means over the epoch; ``remark``: what it says of the epoch in words. ``held_out``: accuracy
+    of ``arch`` in percent on the domain that is held out: judges put it in, no session knows it.
     """
 
     epoch: int
@@ -74,6 +75,7 @@ class Epoch:
     images_per_second: float
     numbers: dict[str, float] = field(default_factory=dict)
     remark: str = ""
+    held_out: float | None = None
 
     def row(self) -> dict[str, Any]:
         """Plain values, one level deep: a row of the journal."""
@@ -81,6 +83,8 @@ class Epoch:
         numbers, left = row.pop("numbers"), row.pop("left")
         if not self.remark:
             del row["remark"]
+        if self.held_out is None:
+            del row["held_out"]
         return {**row, "left": None if left is None else left[0], **numbers}
 
 
@@ -147,9 +151,13 @@ class Session:
                 generator=streams.torch_stream(seed, streams.BEFORE, streams.WEIGHTS),
             ).to(device)
             self.net.published = as_published(record.name) and dataset in DATASETS
+            domains = split.domains
             self._weights, self._arch = (
-                DeviceImages(x, y, images.mean, images.std, device, flip=images.mirrored)
-                for x, y in (split.weights, split.arch)
+                DeviceImages(x, _joined(y, of), images.mean, images.std, device, flip=images.mirrored)
+                for (x, y), of in (
+                    (split.weights, None if domains is None else domains.weights),
+                    (split.arch, None if domains is None else domains.arch),
+                )
             )
         self.optimiser = torch.optim.SGD(
             self.net.parameters(),
@@ -176,6 +184,8 @@ class Session:
             generator=streams.torch_stream(seed, streams.BEFORE, streams.SEARCH, device),
             autocast=self._autocast,
             score=self._score,
+            side=images.side,
+            domains=0 if domains is None else len(domains.sources),
         )
         with named(record), devices.guarded(WHAT_TO_LOWER):
             self.algorithm = record.build_one_shot(self.task, settings)
@@ -257,10 +267,15 @@ class Session:
         right = torch.zeros((), device=self.device)
         numbers: dict[str, list[float]] = {}
         looked = 0
-        for step, (images, labels, arch_images, arch_labels) in enumerate(self._batches(epoch)):
+        for step, (weights, arch) in enumerate(self._batches(epoch)):
             self._set_rate((epoch * steps + step) / (self.recipe.epochs * steps))
-            now = Step(images, labels, arch_images, arch_labels, epoch, step, steps, self.optimiser)
+            (weight_labels, weight_domains), (arch_labels, arch_domains) = parted(weights[1]), parted(arch[1])
+            now = Step(
+                weights[0], weight_labels, arch[0], arch_labels, epoch, step, steps, self.optimiser,
+                weight_domains, arch_domains,
+            )  # fmt: skip
             gates = self.algorithm.gates(now)
+            images, labels = self.algorithm.images(now)
             with self._autocast():
                 logits = self.net(images, gates)
                 loss = functional.cross_entropy(logits.float(), labels)
@@ -281,9 +296,9 @@ class Session:
         devices.synchronise(self.device)
         training = time.perf_counter() - began
         last = epoch + 1 == self.recipe.epochs
-        arch = signal = None
+        derived = signal = None
         if last or (epoch + 1) % self.derive_every == 0:
-            arch, signal = self._derive(epoch)
+            derived, signal = self._derive(epoch)
         return Epoch(
             epoch=epoch + 1,
             epochs=self.recipe.epochs,
@@ -292,7 +307,7 @@ class Session:
             lr=self.optimiser.param_groups[0]["lr"],
             entropy=entropy(self.algorithm.probabilities()),
             left=_left(self.algorithm.surviving()),
-            arch=arch,
+            arch=derived,
             signal=signal,
             seconds=(self.rows[-1].seconds if self.rows else 0.0) + time.perf_counter() - began,
             images_per_second=steps * batch / training,
@@ -300,7 +315,7 @@ class Session:
             remark=self.algorithm.remark(),
         )
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _batches(self, epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """Batches of one epoch: every image for the weights once, images for the architecture with replacement."""
         size = self.recipe.batch
         weights = self._weights.batches(
@@ -312,8 +327,7 @@ class Session:
             shuffle="replacement",
             steps=self._steps,
         )
-        for one, other in zip(weights, arch, strict=True):
-            yield *one, *other
+        yield from zip(weights, arch, strict=True)
 
     def _derive(self, epoch: int) -> tuple[int | list[int], float]:
         """The architecture that would be the answer now, and its accuracy on held-out images, percent."""
@@ -326,7 +340,7 @@ class Session:
             )
         images, labels = next(self._arch.batches(min(SIGNAL_IMAGES, len(self._arch)), shuffle=False, augment=False))
         with self._autocast():
-            return index, 100 * float(rank(self.net, [index], [(images, labels)]).accuracy[0])
+            return index, 100 * float(rank(self.net, [index], [(images, parted(labels)[0])]).accuracy[0])
 
     def _score(self, archs: ArrayLike, fresh: bool) -> Floats:
         """``OneShotTask.score``."""
@@ -343,7 +357,10 @@ class Session:
             return self.net.score(images, labels, archs)
 
     def _validation_images(self) -> tuple[Tensor, Tensor]:
-        return next(self._arch.batches(self._validation_batch, self._score_generator, augment=False, drop_last=True))
+        images, labels = next(
+            self._arch.batches(self._validation_batch, self._score_generator, augment=False, drop_last=True)
+        )
+        return images, parted(labels)[0]
 
     def _reseed(self, epoch: int, purpose: int, scores: int) -> None:
         streams.reseed_numpy(self.task.rng, self.seed, epoch, purpose)
@@ -376,6 +393,16 @@ class Session:
             f"{self.record.name}, seed {self.seed}: {what} in epoch {epoch + 1}, step {step + 1} of {self._steps}, at "
             f"learning rate {rate:.4g}; try a lower --lr"
         )
+
+
+def _joined(labels: Labels, domains: Labels | None) -> Labels:
+    """Labels, or labels and domains ``[n, 2]``, which batches then bring together."""
+    return labels if domains is None else np.stack([labels, domains], axis=1)
+
+
+def parted(labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Labels and domains of a batch, None where images have none."""
+    return (labels, None) if labels.ndim == 1 else (labels[:, 0], labels[:, 1])
 
 
 def entropy(probabilities: Floats | None) -> float | None:

@@ -98,6 +98,7 @@ def cell(result: OneShotResult) -> dict[str, Any]:
         "optimum": number(result.judge.optimum),
         "images": result.images(),
         "recipe": request.recipe.as_dict() | {"precision": request.precision},
+        **({} if request.split.domains is None else {"held_out": result.domains()}),
         "runs": len(result.runs),
         "seed": request.seeds[0],
         "shard_runs": len(result.runs),
@@ -116,7 +117,7 @@ def rows(result: OneShotResult) -> dict[str, Any]:
             if epoch.arch is not None:
                 made.append((run.seed, epoch.epoch, epoch.seconds, epoch.signal, epoch.arch, False, none, np.nan, -1))
         end, score = run.epochs[-1], result.judge.final(run.arch)
-        made.append((run.seed, end.epoch, end.seconds, end.signal, run.arch, True, run.arch, score, 0))
+        made.append((run.seed, end.epoch, end.seconds, end.signal, end.arch, True, run.arch, score, 0))
     names = ("seed", "step", "simulated_seconds", "signal", "incumbent", "last", "recommended", "recommended_final",
              "evaluations")  # fmt: skip
     kinds = (np.int64, np.int32, np.float64, np.float64, np.int32, np.bool_, np.int32, np.float64, np.int32)

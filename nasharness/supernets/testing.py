@@ -19,7 +19,7 @@ import functools
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from nasharness import spaces
 from nasharness.errors import AlgorithmFailedError, UsageError
 from nasharness.images import ImageSet, Split, split
 from nasharness.images.base import build
+from nasharness.images.splits import Domains
 from nasharness.search import registry
 from nasharness.search.one_shot import OneShot, Step
 from nasharness.search.testing import assert_out_of_reach, check_record, synthetic_problem
@@ -39,7 +40,7 @@ from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Gates
 from nasharness.supernets.build import SPACES
 from nasharness.supernets.recipe import SupernetRecipe
-from nasharness.supernets.session import KIND, Epoch, Session
+from nasharness.supernets.session import KIND, Epoch, Session, parted
 from nasharness.training import checkpoint
 
 #: of every run; long enough for a warm-up and for something after it
@@ -62,15 +63,20 @@ def synthetic_images(side: int = 8, classes: int = 4) -> ImageSet:
 
 
 @functools.cache
-def _images() -> tuple[ImageSet, Split]:
+def _images(domains: bool) -> tuple[ImageSet, Split]:
+    """The images and their split; with ``domains`` those that train and judge are of two, one every second of four."""
     images = synthetic_images()
-    return images, split(images, scheme="validation", fraction=1 / 3)
+    parts = split(images, scheme="validation", fraction=1 / 3)
+    if not domains:
+        return images, parts
+    weights, arch = (np.arange(len(y)) // 4 % 2 for _, y in (parts.weights, parts.arch))
+    return images, replace(parts, domains=Domains(("one", "two"), "three", weights, arch))
 
 
 def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, derive_every: int = DERIVE_EVERY) -> Session:
     """A run of the algorithm's default settings that has not begun: 4 channels, 1 cell a stage, 8x8 images."""
-    images, parts = _images()
     record = registry.get(name)
+    images, parts = _images("domains" in record.needs)
     changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 8, "validation_batch": 32}
     return Session(
         record, record.settings({}), space=space, dataset=spaces.get(space).datasets[0], images=images, split=parts,
@@ -238,7 +244,7 @@ class _Watched(OneShot):
             held: dict[str, Any] = {"weights": dict(self._run.net.named_parameters())}
             held["optimiser"] = self._run.optimiser.state_dict()
             if step is not None:
-                held["step"] = [step.weight_images, step.weight_labels, step.arch_images, step.arch_labels]
+                held["step"] = [value for value in vars(step).values() if isinstance(value, torch.Tensor)]
             return held
 
         before = _copy(_plain(snapshot()))
@@ -252,6 +258,15 @@ class _Watched(OneShot):
         gates = self._watch(lambda: self._inner.gates(step), step, "gates")
         assert isinstance(gates, Gates), f"{self._what}: gates returns {type(gates).__name__}, expected Gates"
         return gates
+
+    def images(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = self._watch(lambda: self._inner.images(step), step, "images")
+        given = step.weight_images
+        assert images.shape[1:] == given.shape[1:], f"{self._what}: images of shape {list(images.shape)}"
+        assert images.dtype == given.dtype, f"{self._what}: images are {images.dtype}, expected {given.dtype}"
+        assert len(labels) == len(images), f"{self._what}: {len(images)} images come with {len(labels)} labels"
+        assert bool(torch.isfinite(images).all()), f"{self._what}: images hold what is no finite number"
+        return images, labels
 
     def search_step(self, step: Step) -> dict[str, float]:
         return _numbers(self._watch(lambda: self._inner.search_step(step), step, "search_step"), self._what)
@@ -319,7 +334,8 @@ def check_learning(name: str) -> None:
     for where in _spaces(name):
         trained, untrained = session(name, where), session(name, where)
         trained.load_state(_copy(_reference(name, where).end))
-        images, labels = next(trained._weights.batches(64, trained.task.generator, augment=False))
+        images, joined = next(trained._weights.batches(64, trained.task.generator, augment=False))
+        labels = parted(joined)[0]
         losses = []
         for step in range(12):
             now = Step(images, labels, images, labels, EPOCHS - 1, step, 12, trained.optimiser)

@@ -56,6 +56,8 @@ def line(epoch: Epoch, final: float | None, space: str, dataset: str) -> str:
         parts.append(f"derived {epoch.arch}" if isinstance(epoch.arch, int) else f"signal {epoch.signal:.1f} %")
         if final is not None:
             parts.append(f"{dataset} {final:.2f} %")
+    if epoch.held_out is not None:
+        parts += [f"source {epoch.signal:.1f} %", f"held out {epoch.held_out:.1f} %"]
     parts += [f"{epoch.images_per_second:,.0f} images/s", f"{epoch.seconds:.1f} s"]
     if epoch.remark:
         parts.append(epoch.remark)
@@ -79,6 +81,7 @@ def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - a
         "",
         *others,
         f"runs       {len(result.runs):,} ({seeds}), {request.recipe.epochs} epochs each",
+        *_held_out(result),
         *_verdict(result, summary, space.size),
         f"spent      {summary['seconds']['mean']:,.1f} s of real time a run, "
         f"{summary['images_per_second']['mean']:,.0f} images/s, "
@@ -87,6 +90,30 @@ def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - a
         *(f"note       {note}" for note in result.notes),
     ]
     return "\n".join(lines)
+
+
+def _held_out(result: OneShotResult) -> list[str]:
+    """Accuracies on the held-out domain, by each selection, and which one the answer is by."""
+    found = result.domains()
+    if not found:
+        return []
+    told = {
+        "source": f"of the epoch that is best on source images ({_epochs(result, 'source')})",
+        "last": "of the last epoch",
+        "oracle": f"of the epoch that is best on the target ({_epochs(result, 'oracle')}), which nobody can know",
+    }
+    lines: list[str] = []
+    for select, words_ in told.items():
+        scored = found["accuracy"][select]
+        value = f"{spread(scored)} %" if "mean" in scored else "not known"
+        mark = "; the answer is of this" if select == found["selected"] else ""
+        lines.append(f"{'held out' if not lines else '':<11}{value}  {words_}{mark}")
+    domains = f"the domain {found['target']} of {result.request.images.name}, trained on {', '.join(found['sources'])}"
+    return [f"domains    {domains}", *lines]
+
+
+def _epochs(result: OneShotResult, select: str) -> str:
+    return "epoch " + ", ".join(str(run.chosen(select).epoch) for run in result.runs)
 
 
 def _verdict(result: OneShotResult, summary: dict[str, Any], size: int) -> list[str]:

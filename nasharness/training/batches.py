@@ -21,7 +21,7 @@ Shuffle = bool | Literal["replacement"]
 
 
 class DeviceImages:
-    """Images uint8 ``[n, 3, side, side]`` and labels int64 ``[n]``, held on ``device``.
+    """Images uint8 ``[n, 3, side, side]`` and labels int64 ``[n]``, or several an image, held on ``device``.
 
     ``mean``, ``std``: of the three channels, of pixels in [0, 1]. ``flip``: whether augmentation mirrors images, which
     digits do not survive. ``channels_last``: memory format of the batches; float values are the same either way.
