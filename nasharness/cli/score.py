@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--batch", default=64, show_default=True, metavar="N", help="Images that every network is shown.")
 @click.option("--channels", type=int, metavar="C", help="Of the first stage of tss (16).")
 @click.option("--depth", "cells", type=int, metavar="N", help="Cells in each of three stages (tss 5, sss 1).")
+@click.option("--init", default="pytorch", show_default=True, metavar="pytorch|kaiming", help="How weights are drawn.")
 @click.option("--seed", default=0, show_default=True, help="Of architectures, images and weights.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Scores, FILE.csv or FILE.parquet.")
@@ -89,7 +90,7 @@ def _render(scored: Scored) -> str:
         [
             f"space      {scored.space.name}: {len(scored.index):,} of {scored.space.size:,} architectures",
             f"images     {known['batch']} of {known['dataset']}: {scored.source}",
-            f"network    {size}; untrained, seed {known['seed']}; {known['device']}",
+            f"network    {size}; {known['init']} weights, seed {known['seed']}; {known['device']}",
             "",
             plain(["proxy", "least", "median", "best", "index", "-inf", "none", "seconds each"], rows),
             "",

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from nasharness import images as image_sets
 from nasharness import proxies, spaces
-from nasharness.errors import DataError, UsageError, where
+from nasharness.errors import DataError, UsageError, unknown, where
 from nasharness.images import ImageSet
 from nasharness.nets.build import check_space
-from nasharness.proxies.candidate import Candidate
+from nasharness.proxies.candidate import INITS, Candidate
 from nasharness.proxies.files import ENDINGS, Kept, keeping, write
 from nasharness.proxies.registry import Proxy
 from nasharness.search.scores import read_scores
@@ -44,7 +44,8 @@ class Request:
 
     ``archs``: a number of architectures drawn uniformly with ``seed``, ``all``, or a file with one a line. ``batch``:
     images that every network is shown, drawn from the training images with ``seed``. ``channels``, ``cells``: of
-    smaller networks than the published ones. ``out``: a file that ends in .csv or .parquet; None to keep nothing.
+    smaller networks than the published ones. ``init``: how weights are drawn, of INITS.
+    ``out``: a file that ends in .csv or .parquet; None to keep nothing.
     """
 
     proxies: Sequence[str]
@@ -55,6 +56,7 @@ class Request:
     batch: int = BATCH
     channels: int | None = None
     cells: int | None = None
+    init: str = INITS[0]
     seed: int = 0
     device: str = "auto"
     out: Path | None = None
@@ -94,6 +96,8 @@ def score(request: Request, progress: Callable[[int, int], None] | None = None) 
     for name, value in (("--channels", request.channels), ("--depth", request.cells)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: expected 1 or more")
+    if request.init not in INITS:
+        raise unknown("initialisation", request.init, INITS)
     if request.out is not None and request.out.suffix not in ENDINGS:
         raise UsageError(f"--out {request.out}: expected a file that ends in {', '.join(ENDINGS)}")
     if request.seed < 0:
@@ -111,6 +115,7 @@ def score(request: Request, progress: Callable[[int, int], None] | None = None) 
         "batch": request.batch,
         "channels": request.channels,
         "cells": request.cells,
+        "init": request.init,
         "seed": request.seed,
         "proxies": names,
         "architectures": len(index),
@@ -152,7 +157,16 @@ def _first(request: Request, space: Space, images: ImageSet, device: torch.devic
 
     def candidate(arch: int) -> Candidate:
         return Candidate(
-            space, arch, images.name, images.classes, batch, held.labels, request.channels, request.cells, request.seed
+            space=space,
+            arch=arch,
+            dataset=images.name,
+            classes=images.classes,
+            images=batch,
+            labels=held.labels,
+            channels=request.channels,
+            cells=request.cells,
+            seed=request.seed,
+            init=request.init,
         )
 
     return candidate
