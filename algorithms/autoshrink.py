@@ -42,6 +42,7 @@ OFFICIAL = {
     variants={
         "official": ("AutoShrink with the official code's quirks, which can be switched off one by one", OFFICIAL),
     },
+    published=("official",),
     meanings={
         "k": "removals scored a step; 1 to 1,000; the official code's",
         "cost_weight": "accuracy, as a fraction, given up per tenfold MACs; at least 0; the official code's is 0.1",

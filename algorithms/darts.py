@@ -31,6 +31,7 @@ _PAPER = {"lr": 3e-4, "warmup": 0.0}
         "paper": ("DARTS, first order, with NATS-Bench's settings.", _PAPER),
         "second.paper": ("DARTS, second order, with NATS-Bench's settings.", {**_PAPER, "order": 2}),
     },
+    published=("paper", "second.paper"),
     meanings={
         **MEANINGS,
         "order": "1: gradient at the present weights; 2: one step of the weights ahead; Liu et al.'s",

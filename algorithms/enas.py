@@ -30,15 +30,17 @@ BASELINES = ("others", "epoch")
     variants={
         "paper": (
             "ENAS with NATS-Bench's settings.",
-            {"updates": 50, "samples": 20, "lr": 1e-3, "fresh": True, "baseline": "epoch"},
+            {"updates": 50, "samples": 20, "lr": 1e-3, "fresh": True, "baseline": "epoch", "learn_entropy": True},
         )
     },
+    published=("paper",),
     meanings={
         "updates": "steps of the controller an epoch; at least 1; ours (enas.paper: 50)",
         "samples": "cells of such a step; at least 2; ours (enas.paper: 20)",
         "lr": "rate of the controller's Adam; more than 0; ours (enas.paper: 1e-3)",
         "baseline": "others: mean reward of the step's other cells; epoch: as published; ours (enas.paper: epoch)",
         "fresh": "whether each cell is scored on a batch of its own; ours is false (enas.paper: true)",
+        "learn_entropy": "whether the reward's entropy has a gradient of its own; ours is false (enas.paper: true)",
         "candidates": "cells that the controller draws for the answer; at least 1; NATS-Bench's",
     },
 )
@@ -47,11 +49,12 @@ class Enas(OneShot):
 
     After each epoch the controller takes ``updates`` steps of Adam (rate ``lr``, eps 1e-3, betas (0.5, 0.999), gradient
     norm at most 5), each on ``samples`` cells. The reward is the score with the shared weights in [0, 1] (in
-    ``enas.paper`` accuracy) plus 1e-4 times the entropy, a constant to the gradient; all cells of a step on the same
-    validation batch, or with ``fresh`` each on another, as published. ``baseline``: ``others``, the mean reward of the
-    step's other cells; or ``epoch``, the previous epoch's mean baseline moved 1 % towards the reward (first epoch: the
-    score itself). The answer is the best scored of ``candidates`` cells that the controller draws. Defaults: a
-    twentieth of the paper's cells, ten times its rate, compared on the same batches; ``enas.paper`` has the paper's
+    ``enas.paper`` accuracy) plus 1e-4 times the entropy, a constant to the gradient unless ``learn_entropy``, as in the
+    published code; all cells of a step on the same validation batch, or with ``fresh`` each on another, as published.
+    ``baseline``: ``others``, the mean reward of the step's other cells; or ``epoch``, the last epoch's mean baseline
+    moved 1 % towards the reward (first epoch: the score itself). The answer is the best scored of ``candidates`` cells
+    that the controller draws. Defaults: a twentieth of the paper's cells, ten times its rate, compared on the same
+    batches; ``enas.paper`` has the paper's
     (docs/reproduction/one-shot.md#enas).
     """
 
@@ -66,6 +69,7 @@ class Enas(OneShot):
         lr: float = 1e-2,
         baseline: str = "others",
         fresh: bool = False,
+        learn_entropy: bool = False,
         candidates: int = 100,
     ) -> None:
         super().__init__(task)
@@ -81,7 +85,7 @@ class Enas(OneShot):
         if baseline not in BASELINES:
             raise unknown("enas: baseline", baseline, BASELINES)
         self._updates, self._samples, self._candidates = updates, samples, candidates
-        self._fresh, self._others = fresh, baseline == "others"
+        self._fresh, self._others, self._learn_entropy = fresh, baseline == "others", learn_entropy
         sizes = self.space.sizes
         self.controller = Controller(len(sizes), max(sizes), initial_rng(task), dtype_of(task))
         self._adam = torch.optim.Adam(
@@ -126,14 +130,19 @@ class Enas(OneShot):
         picked = torch.from_numpy(choices.astype(np.int64))
         log_p = self.controller(picked)
         scores = np.asarray(scores, dtype=np.float64)
-        rewards = scores + 1e-4 * entropy(log_p).detach().double().numpy()
+        disorder = 1e-4 * entropy(log_p)
+        rewards = scores + disorder.detach().double().numpy()
+        own = 1.0  # how much of a reward is left in the advantage, its baseline being moved by it
         if self._others:
             baselines = (rewards.sum() - rewards) / (len(rewards) - 1)
         elif self._epoch_baseline is None:
             baselines = scores
         else:
             baselines = self._epoch_baseline + 0.01 * (rewards - self._epoch_baseline)
+            own = 0.99
         advantages = torch.from_numpy(rewards - baselines).to(log_p.dtype)
+        if self._learn_entropy:
+            advantages = advantages + own * (disorder - disorder.detach())
         return -(advantages * log_likelihood(log_p, picked)).mean(), rewards, baselines
 
     def derive(self) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
             {"lr": 3e-4, "warmup": 0.3},
         ),
     },
+    published=("paper", "warm.paper"),
     meanings=ANNEALED,
 )
 class FbnetV2(Annealed):

@@ -12,27 +12,34 @@ from nasharness.search.one_shot import OneShotTask
 if TYPE_CHECKING:
     from nasharness.supernets.base import Gates
 
+_PAPER = {"lr": 3e-4, "warmup": 0.0, "share": 1.0}
+
 
 @register(
     "gdas",
     citation="Dong & Yang, Searching for a Robust Neural Architecture in Four GPU Hours, CVPR 2019, arXiv 1910.04465",
     kind="one-shot",
     spaces=("tss",),
-    variants={"paper": ("GDAS with NATS-Bench's settings.", {"lr": 3e-4, "warmup": 0.0, "share": 1.0})},
+    variants={
+        "paper": ("GDAS with NATS-Bench's settings.", {**_PAPER, "undrawn": True}),
+        "drawn": ("GDAS with NATS-Bench's settings, whose gradient reaches drawn operations alone.", _PAPER),
+    },
+    published=("paper", "drawn"),
     meanings={
         **ANNEALED,
         "share": "least factor of the one edge that a pass judges; more than 0, at most 1; ours (.paper: 1)",
+        "undrawn": "whether the weights of what was not drawn are added to the features; ours is false (.paper: true)",
     },
 )
 class Gdas(Annealed):
     """GDAS: trains and judges one cell at a time, drawn by hard Gumbel-softmax, the same in all cells of the network.
 
     The forward pass computes the drawn operations alone, times one; backward, that one has the gradient of its soft
-    weight. An operation that was not drawn contributes nothing, to the gradient neither (the published code adds the
-    weights of the others to the features as bare numbers, whose gradient says nothing about an operation). The
-    temperature falls linearly from ``tau_first`` to ``tau_last`` over the epochs. ``lr``, ``weight_decay``: of Adam on
-    the architecture parameters, which rest during the first ``warmup`` of the epochs: drawing is uniform until then.
-    The answer is the most probable operation of each edge.
+    weight. An operation that was not drawn contributes nothing, to the gradient neither; with ``undrawn`` its weight, a
+    zero with a gradient, is added to the features as a bare number, as the published code does. The temperature falls
+    linearly from ``tau_first`` to ``tau_last`` over the epochs. ``lr``, ``weight_decay``: of Adam on the architecture
+    parameters, which rest during the first ``warmup`` of the epochs: drawing is uniform until then. The answer is the
+    most probable operation of each edge.
 
     ``share``: a pass that judges looks at one edge, drawn at random, whose operation counts with a factor drawn from
     [``share``, 1]; with 1, as published, at all edges and factor one. There the gradient says whether a little less of
@@ -43,7 +50,7 @@ class Gdas(Annealed):
 
     Defaults: shared weights alone for three fifths of the epochs (convolutions are the last to become good), then more
     than ten times the paper's rate, and a share of a quarter; for searches of tens of epochs on thousands of images.
-    ``gdas.paper`` has the paper's (docs/reproduction/one-shot.md#gdas).
+    ``gdas.paper`` has the paper's, ``gdas.drawn`` these without ``undrawn`` (docs/reproduction/one-shot.md#gdas).
     """
 
     def __init__(
@@ -56,10 +63,11 @@ class Gdas(Annealed):
         tau_first: float = 10.0,
         tau_last: float = 0.1,
         share: float = 0.25,
+        undrawn: bool = False,
     ) -> None:
         super().__init__(task, lr=lr, weight_decay=weight_decay, warmup=warmup, tau_first=tau_first, tau_last=tau_last)
         require(self, 0 < share <= 1, "share", share, "more than 0 and at most 1")
-        self._share = share
+        self._share, self._undrawn = share, undrawn
 
     def relaxed(self, epoch: int, learn: bool) -> Gates:
         import torch
@@ -80,4 +88,4 @@ class Gdas(Annealed):
             judged = torch.zeros(len(drawn), 1, dtype=soft.dtype)
             judged[edge] = len(drawn)  # each edge is looked at so seldom: on the average, all count once
             ahead = ahead * judged
-        return EdgeGates.straight_through(drawn.numpy(), (hard + ahead).to(self.task.device))
+        return EdgeGates.straight_through(drawn.numpy(), (hard + ahead).to(self.task.device), self._undrawn)

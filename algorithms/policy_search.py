@@ -65,7 +65,7 @@ class PolicySearch(OneShot):
     A subclass gives ``relaxed``, the gates of a forward pass that depends on the distributions; the architecture step
     descends the cross-entropy of an architecture batch through them. The answer is the most probable option at each
     position. During the first ``warmup`` of all epochs the distributions do not learn; widths are then all full with
-    a probability that falls linearly from 1 to 0, or uniformly random, layer by layer
+    a probability that falls linearly from 1 to 0, or uniformly random, gate by gate
     (docs/reproduction/one-shot.md#tunas).
     """
 
@@ -89,9 +89,9 @@ class PolicySearch(OneShot):
         return self.relaxed(step.epoch, learn=False)
 
     def _warm_widths(self, epoch: int) -> Gates:
-        sizes = np.array(self.space.sizes)
+        sizes = np.array(self.space.sizes)[self.policy.rows]
         full = self.task.rng.random(len(sizes)) < 1 - epoch / self._warm_epochs
-        return self.net.gates_of(int(self.space.index(np.where(full, sizes - 1, self.task.rng.integers(sizes)))))
+        return self.net.gates_drawn(np.where(full, sizes - 1, self.task.rng.integers(sizes)))
 
     def search_step(self, step: Step) -> dict[str, float]:
         return {} if step.epoch < self._warm_epochs else self.learn(step)
@@ -144,6 +144,6 @@ class Annealed(PolicySearch):
         return first + (last - first) * epoch / max(1, self.task.epochs - 1)
 
     def perturbed(self, epoch: int, learn: bool) -> torch.Tensor:
-        """Return log probabilities with Gumbel noise, over the epoch's temperature, ``[positions, options]``."""
+        """Return log probabilities with Gumbel noise, over the epoch's temperature, ``[gates, options]``."""
         logits = self.policy.perturbed(self.tau(epoch))
         return logits if learn else logits.detach()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     kind="one-shot",
     spaces=("tss",),
     variants={"paper": ("RSPS with NATS-Bench's settings.", {"fresh": True})},
+    published=("paper",),
     meanings={
         "candidates": "random cells that are scored; at least 1; NATS-Bench's",
         "fresh": "whether each is scored once, on a batch of its own; ours is false: two rounds (rsps.paper: true)",

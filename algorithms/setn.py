@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     kind="one-shot",
     spaces=("tss",),
     variants={"paper": ("SETN with NATS-Bench's settings.", {"lr": 3e-4, "warmup": 0.0, "fresh": True})},
+    published=("paper",),
     meanings={
         **MEANINGS,
         "candidates": "most probable cells that are scored; at least 1; NATS-Bench's",

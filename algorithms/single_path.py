@@ -32,6 +32,7 @@ if TYPE_CHECKING:
             {"cost_weight": 20.0, "keep": 0.6},
         )
     },
+    published=("paper",),
     meanings={
         "cost_weight": "what ln(latency in ms) counts beside the cross-entropy, after the warm-up; at least 0; ours "
         "(the code: 1000 times 0.02 to 0.1)",

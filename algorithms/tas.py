@@ -25,6 +25,7 @@ _LEAST = 1e-7
         "paper": ("TAS with NATS-Bench's settings, no warm-up.", {"lr": 3e-4, "warmup": 0.0}),
         "warm.paper": ("TAS with NATS-Bench's settings and its warm-up of 0.3.", {"lr": 3e-4, "warmup": 0.3}),
     },
+    published=("paper", "warm.paper"),
     meanings=ANNEALED,
 )
 class Tas(Annealed):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         "paper": ("TuNAS with NATS-Bench's settings, no warm-up.", {"lr": 3e-4, "warmup": 0.0}),
         "warm.paper": ("TuNAS with NATS-Bench's settings and its warm-up of 0.3.", {"lr": 3e-4, "warmup": 0.3}),
     },
+    published=("paper", "warm.paper"),
     meanings={
         **MEANINGS,
         "momentum": "of the moving mean of rewards that is the baseline; 0 to less than 1; NATS-Bench's",
@@ -55,13 +56,13 @@ class Tunas(PolicySearch):
         self._rewards, self._ones = 0.0, 0.0
 
     def relaxed(self, epoch: int, learn: bool) -> Gates:
-        return self.net.gates_of(int(self.space.index(self.policy.sample())))
+        return self.net.gates_drawn(self.policy.sample())
 
     def learn(self, step: Step) -> dict[str, float]:
         from nasharness.supernets.policy import top1
 
         choices = self.policy.sample()
-        gates = self.net.gates_of(int(self.space.index(choices)))
+        gates = self.net.gates_drawn(choices)
         reward = top1(self.task, gates, step.arch_images, step.arch_labels)
         advantage = reward - self.updated_baseline(reward)
         self.policy.descend(-advantage * self.policy.log_probability(choices))

@@ -372,7 +372,7 @@ def enas_log_p(controller, cell):
         logits = 2.5 * torch.tanh(controller.predict(output[0, 0]) / 5)
         p = logits.softmax(0)
         total = total + p[option].log()
-        entropies -= float((p * p.log()).sum().detach())
+        entropies = entropies - (p * p.log()).sum()
         inputs = controller.embedding.weight[option][None, None]
     return total, entropies
 
@@ -391,9 +391,19 @@ def test_enas_controller_is_a_distribution_that_it_draws_from():
     assert np.ptp(p, axis=1).max() > 0.3
 
 
+def test_enas_controller_begins_as_published():
+    """Within 0.1 what the code of AutoDL-Projects draws so; within 1 / sqrt(32) what it leaves to torch."""
+    narrow = {"first", "embedding.weight", "predict.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0"}
+    for name, parameter in Enas(make_task()).controller.named_parameters():
+        most = 0.1 if name in narrow else 32**-0.5
+        assert 0.6 * most < float(parameter.abs().max()) <= most, name
+
+
+@pytest.mark.parametrize("learn_entropy", [False, True])
 @pytest.mark.parametrize("baseline", ["epoch", "others"])
-def test_enas_policy_term_is_the_score_function_estimator(baseline):
-    enas = Enas(make_task(), baseline=baseline)
+def test_enas_policy_term_is_the_score_function_estimator(baseline, learn_entropy):
+    """With ``learn_entropy`` as autograd has it where reward and baseline hold the entropy with its graph."""
+    enas = Enas(make_task(), baseline=baseline, learn_entropy=learn_entropy)
     rng = np.random.default_rng(0)
     cells, accuracy = rng.integers(5, size=(4, 6)).astype(np.int8), rng.random(4)
     for last in (None, 0.4) if baseline == "epoch" else (None,):
@@ -402,17 +412,23 @@ def test_enas_policy_term_is_the_score_function_estimator(baseline):
         found = torch.autograd.grad(loss, list(enas.controller.parameters()), allow_unused=True)
         expected = [torch.zeros_like(p) for p in enas.controller.parameters()]
         terms = [enas_log_p(enas.controller, cell) for cell in cells]
-        reward = np.array([a + 1e-4 * entropy for a, (_, entropy) in zip(accuracy, terms, strict=True)])
-        for i, (log_p, _) in enumerate(terms):
+        reward = np.array([a + 1e-4 * float(entropy) for a, (_, entropy) in zip(accuracy, terms, strict=True)])
+        for i, (log_p, entropy) in enumerate(terms):
             if baseline == "others":
                 against = np.mean(np.delete(reward, i))
             else:
                 against = accuracy[i] if last is None else 0.99 * last + 0.01 * reward[i]
             assert baselines[i] == pytest.approx(against, rel=1e-12)
-            gradients = torch.autograd.grad(log_p, list(enas.controller.parameters()), allow_unused=True)
+            if learn_entropy:
+                whole = accuracy[i] + 1e-4 * entropy
+                moved = last + 0.01 * (whole - last) if last is not None else against
+                term = -log_p * (whole - moved)
+            else:
+                term = -log_p * (reward[i] - against)
+            gradients = torch.autograd.grad(term, list(enas.controller.parameters()), allow_unused=True)
             for total, part in zip(expected, gradients, strict=True):
                 if part is not None:
-                    total -= (reward[i] - against) * part / 4
+                    total += part / 4
         assert np.allclose(rewards, reward, rtol=1e-12)
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-14)

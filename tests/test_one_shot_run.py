@@ -164,7 +164,7 @@ def test_real_weights_meet_the_table(tmp_path):
 def test_every_one_shot_algorithm_runs_end_to_end(name):
     """On digits: the supernet's own loss falls, the answer is an architecture, and the table knows it."""
     record = registry.get(name)
-    learns = not name.endswith(".paper")  # at its rate, that takes tens of epochs
+    learns = not registry.get(name).published  # at its rate, that takes tens of epochs
     for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
         result = run(name, space, **{"epochs": 5, "batch": 32} if learns else {"epochs": 1})
         assert get(space).parse(get(space).string(result.winner)) is not None  # or it is no architecture, and raises
@@ -185,9 +185,8 @@ def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
             recipe = SupernetRecipe.of(record, space)
             paper = (5 if space == "tss" else 1, 100, 0.025, 0.001)
             fast = 1, FAST["epochs"], STEMS_LR if space in STEMS else FAST["lr"], FAST["lr_end"]
-            assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (
-                paper if name.endswith(".paper") else fast
-            )
+            assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (paper if record.published else fast)
+            assert recipe.published == record.published == (name.endswith(".paper") or name == "gdas.drawn")
 
 
 @pytest.mark.parametrize(
@@ -542,6 +541,14 @@ def test_entropy_is_the_mean_over_positions():
 def test_the_rate_falls_along_a_cosine():
     recipe = SupernetRecipe.of(registry.get("rsps"), "tss", lr=0.2)
     assert (recipe.rate(0), recipe.rate(0.5), recipe.rate(1)) == pytest.approx((0.2, 0.1, 0.0))
+
+
+def test_the_published_rate_stays_the_same_within_an_epoch():
+    recipe = SupernetRecipe.of(registry.get("rsps.paper"), "tss", epochs=7)
+    for epoch in range(7):
+        there = 0.001 + 0.024 * (1 + np.cos(np.pi * epoch / 7)) / 2
+        for step in range(13):
+            assert recipe.rate((epoch + step / 13) / 7) == pytest.approx(there, rel=1e-12)
 
 
 def invoke(*arguments):

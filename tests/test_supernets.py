@@ -98,6 +98,30 @@ def test_single_operations_equal_the_plain_supernet(training):
         check_same_gradients(net, eager)
 
 
+@pytest.mark.parametrize("choices", [[3, 1, 2, 4, 0, 3], [0, 3, 0, 1, 1, 2], [0, 0, 0, 0, 0, 0]])
+def test_straight_through_as_published_equals_its_definition(choices):
+    """GDAS's code adds the weights of what was not drawn to the features: value, and gradients of all weights."""
+    net, eager = pair()
+    one_hot = torch.eye(5, dtype=torch.float64)[torch.tensor(choices)]
+    grads = []
+    for mine in (True, False):
+        soft = soft_weights()
+        w = one_hot - soft.detach() + soft
+        if mine:
+            logits = net(batch(), EdgeGates.straight_through(choices, w, undrawn=True))
+            close(logits, net(batch(), EdgeGates.single(choices)))
+        else:
+            logits = eager.run(
+                batch(),
+                lambda e, ops, x, w=w: sum(w[e, o] * ops[o](x) if o == choices[e] else w[e, o] for o in range(5)),
+            )
+        functional.cross_entropy(logits, torch.arange(6)).backward()
+        grads.append(soft.grad)
+    close(grads[0], grads[1])
+    if any(choices):  # where all is zero, so is every slope: what follows is rectified
+        assert grads[0][~one_hot.bool()].abs().max() > 0
+
+
 def test_every_cell_can_have_operations_of_its_own():
     net, eager = pair()
     choices = np.random.default_rng(1).integers(0, 5, (6, 6))
@@ -166,7 +190,8 @@ def test_what_cannot_matter_is_not_computed():
 
 def into_network(network, net):
     """Copy shared weights into a standalone network."""
-    for target, source in ((network.stem, net.stem), (network.residuals, net.residuals), (network.head, net.head)):
+    network.stem = net.stem  # whose normalisation is the supernet's: that of sss learns nothing
+    for target, source in ((network.residuals, net.residuals), (network.head, net.head)):
         target.load_state_dict(source.state_dict())
     for stage, shared_stage in zip(network.stages, net.stages, strict=True):
         for cell, shared in zip(stage, shared_stage, strict=True):
@@ -267,20 +292,20 @@ def test_rank_accumulates_over_batches():
 
 def test_hard_prefixes_keep_the_first_channels():
     features = torch.randn(2, 64, 3, 3, generator=seeded(), dtype=torch.float64)
-    gates = Prefix.of([0, 3, 7, 1, 5])
-    for layer, width in enumerate([8, 32, 64, 16, 48]):
-        narrowed = gates.apply(layer, features)
+    gates = Prefix.of([0, 3, 7, 1, 5, 0])
+    for gate, width in enumerate([8, 32, 64, 16, 48, 8]):
+        narrowed = gates.apply(gate, features)
         assert torch.equal(narrowed[:, :width], features[:, :width])
         assert not narrowed[:, width:].any()
 
 
 def test_soft_prefixes_are_the_mean_of_hard_ones():
     features = torch.randn(2, 64, 3, 3, generator=seeded(), dtype=torch.float64)
-    probabilities = torch.softmax(torch.randn(5, 8, generator=seeded(1), dtype=torch.float64), 1).requires_grad_()
+    probabilities = torch.softmax(torch.randn(6, 8, generator=seeded(1), dtype=torch.float64), 1).requires_grad_()
     gates = Prefix.soft(probabilities)
-    for layer in range(5):
-        expected = sum(p * Prefix.of([w] * 5).apply(layer, features) for w, p in enumerate(probabilities[layer]))
-        close(gates.apply(layer, features), expected)
+    for gate in range(6):
+        expected = sum(p * Prefix.of([w] * 6).apply(gate, features) for w, p in enumerate(probabilities[gate]))
+        close(gates.apply(gate, features), expected)
     gates.apply(2, features).sum().backward()
     close(probabilities.grad[2], torch.stack([features[:, :width].sum() for width in WIDTHS]))
 
@@ -298,12 +323,12 @@ def test_interpolation_equals_its_definition():
     values = features[0].numpy()
     for one in range(8):
         for other in range(8):
-            weights = torch.tensor([[0.3, 0.7]] * 5, dtype=torch.float64, requires_grad=True)
+            weights = torch.tensor([[0.3, 0.7]] * 6, dtype=torch.float64, requires_grad=True)
             width = WIDTHS[max(one, other)]
             parts = [averaged(values[: WIDTHS[choice]], width) for choice in (one, other)]
             expected = np.zeros((64, 2, 2))
             expected[:width] = 0.3 * parts[0] + 0.7 * parts[1]
-            actual = Interpolated([[0, 0]] * 3 + [[one, other], [0, 0]], weights).apply(3, features)[0]
+            actual = Interpolated([[0, 0]] * 3 + [[one, other], [0, 0], [0, 0]], weights).apply(3, features)[0]
             np.testing.assert_allclose(actual.detach().numpy(), expected, atol=1e-12)
             (actual * upstream).sum().backward()
             slopes = [(part * upstream.numpy()[:width]).sum() for part in parts]
@@ -312,17 +337,29 @@ def test_interpolation_equals_its_definition():
 
 
 def test_gates_are_applied_to_every_layer():
-    """Stem and first cell by row 0, then each residual block and cell by its own row."""
+    """The stem by gate 0, then each cell and residual block by its own; a network has one width in stem and cell."""
     net = SssSupernet(10, generator=seeded())
     seen = []
 
     class Spy(Prefix):
-        def apply(self, layer, features):
-            seen.append((layer, features.shape[1], features.shape[-1]))
-            return super().apply(layer, features)
+        def apply(self, gate, features):
+            seen.append((gate, features.shape[1], features.shape[-1]))
+            return super().apply(gate, features)
 
-    net(batch(dtype=torch.float32), Spy(torch.ones(5, 64)))
-    assert seen == [(0, 64, 8), (0, 64, 8), (1, 64, 4), (2, 64, 4), (3, 64, 2), (4, 64, 2)]
+    net(batch(dtype=torch.float32), Spy(torch.ones(6, 64)))
+    assert seen == [(0, 64, 8), (1, 64, 8), (2, 64, 4), (3, 64, 4), (4, 64, 2), (5, 64, 2)]
+    masks = net.gates_of(int(SSS.index([3, 0, 7, 1, 5]))).masks
+    assert masks.sum(dim=1).tolist() == [32, 32, 8, 64, 16, 48]
+    assert torch.equal(net.gates_drawn([1, 3, 0, 7, 1, 5]).masks[1:], masks[1:])
+
+
+def test_the_stem_of_the_size_space_learns_no_normalisation():
+    """As in NATS-Bench's search: without affine part and running statistics, but for the residual blocks."""
+    net = SssSupernet(10, generator=seeded())
+    with_parts = {name for name, layer in net.named_modules() if getattr(layer, "affine", False)}
+    assert with_parts
+    assert all(name.startswith("residuals") for name in with_parts)
+    assert {name for name, layer in net.named_modules() if getattr(layer, "track_running_stats", False)} == with_parts
 
 
 def test_widths_are_learnt_after_ranking():
@@ -330,11 +367,11 @@ def test_widths_are_learnt_after_ranking():
     net = SssSupernet(10, generator=seeded())
     net.score(batch(dtype=torch.float32), torch.arange(6), [3])
     with torch.inference_mode():
-        net(batch(dtype=torch.float32), Interpolated([[0, 1]] * 5, torch.rand(5, 2)))
-    probabilities = torch.full((5, 8), 0.125, requires_grad=True)
+        net(batch(dtype=torch.float32), Interpolated([[0, 1]] * 6, torch.rand(6, 2)))
+    probabilities = torch.full((6, 8), 0.125, requires_grad=True)
     net(batch(dtype=torch.float32), Prefix.soft(probabilities)).sum().backward()
-    weights = torch.full((5, 2), 0.5, requires_grad=True)
-    net(batch(dtype=torch.float32), Interpolated([[0, 1]] * 5, weights)).sum().backward()
+    weights = torch.full((6, 2), 0.5, requires_grad=True)
+    net(batch(dtype=torch.float32), Interpolated([[0, 1]] * 6, weights)).sum().backward()
     assert probabilities.grad.abs().max() > 0
     assert weights.grad.abs().max() > 0
 
@@ -350,9 +387,9 @@ def test_half_precision_ranks_and_learns():
         np.testing.assert_allclose(half_loss, loss, rtol=0.02)
         np.testing.assert_allclose(half_accuracy, accuracy, atol=0.15)
     weights = torch.full((6, 5), 0.2, requires_grad=True)
-    widths = torch.full((5, 2), 0.5, requires_grad=True)
+    widths = torch.full((6, 2), 0.5, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = tss(images, EdgeGates.mixture(weights)), sss(images, Interpolated([[0, 1]] * 5, widths))
+        logits = tss(images, EdgeGates.mixture(weights)), sss(images, Interpolated([[0, 1]] * 6, widths))
     assert all(each.dtype == torch.bfloat16 for each in logits)
     sum(functional.cross_entropy(each.float(), labels) for each in logits).backward()
     assert weights.grad.dtype == widths.grad.dtype == torch.float32

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import spearmanr
 
 from nasharness.analysis.statistics.correlation import kendall
 from nasharness.cli.validate import command
@@ -115,8 +116,8 @@ def test_a_figure_of_a_single_checkpoint_has_no_curve(folder, tmp_path):
     report = quick(folder / "seed-0" / "epoch-00002.pt")
     assert report.curve == []
     with looks():
-        assert len(draw(frame(report), captions(report)).axes) == 1
-        assert len(draw(frame(quick(folder)), captions(report)).axes) == 2
+        assert len(draw(frame(report), captions(report)).axes) == 2
+        assert len(draw(frame(quick(folder)), captions(report)).axes) == 3
 
 
 def test_weights_that_rank_nothing_are_called_so(folder):
@@ -210,3 +211,27 @@ def test_without_a_table_there_is_nothing_to_hold_the_ranking_against(tmp_path, 
     run("random.supernet", "sss", epochs=1, out=tmp_path)
     with pytest.raises(DataError, match="no table of space 'sss'"):
         invoke("--supernet", tmp_path, "--space", "sss", *QUICK)
+
+
+def test_what_shared_weights_overrate_is_named():
+    """A favourite of the ranking stands out with its interval; where ranking and table agree, nothing does."""
+    from nasharness.supernets.bias import biases
+
+    space, rng = get("tss"), np.random.default_rng(0)
+    index = rng.permutation(space.size)[:400]
+    truth = Problem.create("tss").truth().values[index]
+    pooled = (space.choices(index) == 4).sum(axis=1)
+    assert all(one.excess[0] == 0 for one in biases(space, index, truth.copy(), truth, 0))
+    found = {one.trait: one for one in biases(space, index, truth + 20 * pooled, truth, 0)}
+    assert list(found) == ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+    worst = found["avg_pool_3x3"]
+    assert worst.excess[1][0] > 0.3
+    assert worst.score == pytest.approx(spearmanr(pooled, truth + 20 * pooled).statistic)
+    assert worst.truth == pytest.approx(spearmanr(pooled, truth).statistic)
+    assert all(one.excess[0] < 0.1 for name, one in found.items() if name != "avg_pool_3x3")
+    sss = get("sss")
+    index = rng.permutation(sss.size)[:300]
+    wide = sss.choices(index)[:, 2].astype(float)
+    found = {one.trait: one for one in biases(sss, index, wide, rng.random(300), 0)}
+    assert len(found) == 5
+    assert found[sss.positions[2]].score == pytest.approx(1)

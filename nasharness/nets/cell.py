@@ -153,26 +153,41 @@ class Cell(nn.Module):
                     self.projection = Convolutions(work.skip, c_in, c_out, 1, norm, generator)
 
     def forward(
-        self, x: Tensor, active: NDArray[np.bool_] | None = None, weights: tuple[Tensor, Tensor] | None = None
+        self,
+        x: Tensor,
+        active: NDArray[np.bool_] | None = None,
+        weights: tuple[Tensor, Tensor] | None = None,
+        shifts: Tensor | None = None,
     ) -> Tensor:
         """``[batch, c_in, side, side]`` to ``[batch, c_out, side, side]``.
 
         ``active``: bool ``[6, 5]``, operations to compute, of those offered; all of them by default.
         ``weights``: ``[6, 5]``, what their outputs are multiplied by, and the same as `scales` spreads them.
+        ``shifts``: ``[4]``, numbers that are added to the nodes, of which 0 is the input: a node of zeros is then none.
         """
-        return self.compute(x, plan((self.offered if active is None else active).tobytes(), self.prune), weights)
+        works = plan((self.offered if active is None else active).tobytes(), self.prune and shifts is None)
+        return self.compute(x, works, weights, shifts)
 
-    def compute(self, x: Tensor, works: tuple[Work, ...], weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def compute(
+        self,
+        x: Tensor,
+        works: tuple[Work, ...],
+        weights: tuple[Tensor, Tensor] | None = None,
+        shifts: Tensor | None = None,
+    ) -> Tensor:
         """Do the works of a `plan`; see `forward`."""
         nodes: list[Tensor | None] = [x, None, None, None]
         sums: set[int] = set()  # nodes whose value is a sum made here, which may be added to in place
+
+        def value(node: int) -> Tensor:
+            found = nodes[node]
+            if found is None:  # of an inner node only where a zero does not stay zero
+                found = x.new_zeros(x.shape[0], self.c_out, *x.shape[2:])
+            return found if shifts is None or node == 0 else found + shifts[node].to(found.dtype)
+
         for work in works:
-            source = nodes[work.node]
-            if source is None:  # happens only where a zero does not stay zero
-                source = x.new_zeros(x.shape[0], self.c_out, *x.shape[2:])
-            self._leave(work, source, nodes, sums, weights)
-        output = nodes[3]
-        return x.new_zeros(x.shape[0], self.c_out, *x.shape[2:]) if output is None else output
+            self._leave(work, value(work.node), nodes, sums, weights)
+        return value(3)
 
     def _leave(
         self,

@@ -16,7 +16,7 @@ class Skeleton(nn.Module):
 
     ``widths``: channels of stem and first stage, first residual block, second stage, second residual block, third
     stage. ``offered``: bool ``[6, 5]``, the operations that each edge of a cell has. ``cell_norm``: normalisation in
-    the cells and the head; ``norm``: in stem and residual blocks.
+    the cells and the head; ``norm``: in residual blocks; ``stem_norm``: in the stem, by default as in those.
     """
 
     def __init__(
@@ -28,11 +28,12 @@ class Skeleton(nn.Module):
         *,
         norm: Norm,
         cell_norm: Norm,
+        stem_norm: Norm | None = None,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         c0, c1, c2, c3, c4 = widths
-        self.stem = Stem(c0, norm, generator)
+        self.stem = Stem(c0, stem_norm or norm, generator)
         self.stages, self.residuals = nn.ModuleList(), nn.ModuleList()
         for c_in, c_out in ((c0, c0), (c1, c2), (c3, c4)):
             row = [Cell(offered, c_out if deep else c_in, c_out, cell_norm, generator) for deep in range(cells)]

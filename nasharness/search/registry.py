@@ -55,6 +55,8 @@ class Record:
     line. ``control``: others are held against it, as against random search. ``learns_after``: the setting that says how
     many evaluations go by before the algorithm learns from any, or empty. ``meanings``: of the settings, with range and
     source. ``no_start``: why it cannot begin with given architectures (`Task.start`); empty where it can.
+    ``published``: whether the harness, too, trains and scores as the publication did, in what it decides and no
+    algorithm.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Record:
     learns_after: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict)
     no_start: str = ""
+    published: bool = False
 
     def settings(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings with ``changed`` applied; strings are read as the type of the default.
@@ -156,12 +159,14 @@ def register(
     learns_after: str = "",
     meanings: Mapping[str, str] | None = None,
     no_start: str = "",
+    published: Sequence[str] = (),
 ) -> Callable[[Registered], Registered]:
     """Register the decorated class under ``name``; its settings are the keyword-only arguments of its ``__init__``.
 
     ``variants``: tag -> (one line, changed defaults), each registered as ``name.tag``. ``control``, ``learns_after``,
     ``no_start``: see `Record`. The first line of the class's docstring is its summary. ``meanings``: setting -> "what
-    it means; its range; its source". A name that is taken raises UsageError.
+    it means; its range; its source". ``published``: tags of the variants that the harness trains and scores as
+    published (`Record.published`). A name that is taken raises UsageError.
     """
 
     def decorate(cls: Registered) -> Registered:
@@ -183,6 +188,9 @@ def register(
         for key in meanings or {}:
             if key not in defaults:
                 raise unknown(f"setting of {name!r}, of which a meaning is told", key, defaults)
+        for tag in published:
+            if tag not in (variants or {}):
+                raise unknown(f"variant of {name!r}, which is said to be as published", tag, variants or {})
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
         record = Record(
             name,
@@ -200,7 +208,13 @@ def register(
         )
         _registry.add(record.name, record)
         for tag, (line, changes) in (variants or {}).items():
-            variant = replace(record, name=f"{name}.{tag}", summary=line, defaults=record.settings(changes))
+            variant = replace(
+                record,
+                name=f"{name}.{tag}",
+                summary=line,
+                defaults=record.settings(changes),
+                published=tag in published,
+            )
             _registry.add(variant.name, variant)
         return cls
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from nasharness.spaces.base import Floats, Space
+from nasharness.spaces.product import product
 
 
 class Gates:
@@ -50,6 +51,8 @@ class Supernet(nn.Module):
     #: otherwise, as cells use them in both (one supernet, CIFAR-10, 300 cells: Kendall tau 0.49 instead of 0.37), and
     #: the probability of the right class, which chooses better (see `nasharness.supernets.ranking.Scores`).
     published: bool = False
+    #: Which position of the space each gate of a forward pass reads, where an option is drawn for each; None: its own.
+    gated: tuple[int, ...] | None = None
 
     def forward(self, images: Tensor, gates: Gates) -> Tensor:
         raise NotImplementedError
@@ -61,6 +64,10 @@ class Supernet(nn.Module):
     def gates_of(self, arch: Any) -> Gates:
         """The gates of a single architecture, an index or choices: what its standalone network would compute."""
         raise NotImplementedError
+
+    def gates_drawn(self, choices: Any) -> Gates:
+        """The gates of options ``[gates]``, one drawn for each (see ``gated``)."""
+        return self.gates_of(choices if self.space.arch_shape else int(product(self.space).index(choices)))
 
     @torch.inference_mode()
     def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:

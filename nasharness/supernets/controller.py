@@ -12,14 +12,17 @@ from nasharness.spaces.base import Choices, Floats
 #: (docs/reproduction/one-shot.md#enas)
 _HIDDEN, _LAYERS = 32, 2
 _BOUND, _TEMPERATURE = 2.5, 5.0
-#: initial weights are uniform between minus and plus this
-_INITIAL = 0.1
+#: Initial values are uniform between minus and plus this: of the first input, the embedding, the prediction's weights
+#: and the LSTM's first layer, as published; of everything else the published code leaves to torch.
+_INITIAL, _OTHERS = 0.1, _HIDDEN**-0.5
+_PUBLISHED = ("first", "embedding.weight", "predict.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0")
 
 
 class Controller(nn.Module):
     """A distribution over architectures, each option given those before: ``positions`` times ``options``.
 
-    All weights and biases are drawn uniformly from [-0.1, 0.1] with ``rng``.
+    Weights and biases are drawn uniformly with ``rng``, from [-0.1, 0.1] where the published code says so, else from
+    plus or minus one over the root of the hidden units, as it has them from torch.
     """
 
     def __init__(self, positions: int, options: int, rng: np.random.Generator, dtype: torch.dtype) -> None:
@@ -32,8 +35,9 @@ class Controller(nn.Module):
         self.predict = nn.Linear(_HIDDEN, options, dtype=dtype, device="meta")
         self.to_empty(device="cpu")
         with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(torch.from_numpy(rng.uniform(-_INITIAL, _INITIAL, tuple(parameter.shape))))
+            for name, parameter in self.named_parameters():
+                most = _INITIAL if name in _PUBLISHED else _OTHERS
+                parameter.copy_(torch.from_numpy(rng.uniform(-most, most, tuple(parameter.shape))))
 
     def forward(self, choices: Tensor) -> Tensor:
         """Return log probabilities ``[n, positions, options]`` of every option, given ``choices`` before it.

@@ -71,6 +71,8 @@ class Policy:
     def __init__(self, task: OneShotTask, *, lr: float, weight_decay: float) -> None:
         self._task = task
         sizes = task.space.sizes
+        #: the row of the logits that each gate of a forward pass draws from
+        self.rows = list(task.net.gated or range(len(sizes)))
         initial = 1e-3 * initial_rng(task).standard_normal((len(sizes), max(sizes)))
         self.logits = nn.Parameter(torch.tensor(initial, dtype=dtype_of(task)))
         self._adam = torch.optim.Adam(
@@ -82,20 +84,21 @@ class Policy:
         return self.logits.softmax(dim=1)
 
     def perturbed(self, tau: float) -> Tensor:
-        """Return (log probability + Gumbel noise) / tau, ``[positions, options]``: softmax makes it Gumbel-softmax."""
-        noise = torch.from_numpy(self._task.rng.gumbel(size=tuple(self.logits.shape))).to(self.logits.dtype)
-        return (self.logits.log_softmax(dim=1) + noise) / tau
+        """Return (log probability + Gumbel noise) / tau, ``[gates, options]``: softmax makes it Gumbel-softmax."""
+        shape = len(self.rows), self.logits.shape[1]
+        noise = torch.from_numpy(self._task.rng.gumbel(size=shape)).to(self.logits.dtype)
+        return (self.logits.log_softmax(dim=1)[self.rows] + noise) / tau
 
     def sample(self) -> Choices:
-        """Draw an option at each position: int8 ``[positions]``."""
-        below = self.probabilities().cumsum(axis=1)[:, :-1]
+        """Draw an option for each gate: int8 ``[gates]``."""
+        below = self.probabilities()[self.rows].cumsum(axis=1)[:, :-1]
         drawn: Choices = (self._task.rng.random((len(below), 1)) >= below).sum(axis=1).astype(np.int8)
         return drawn
 
     def log_probability(self, choices: Choices) -> Tensor:
-        """Return the log probability of options ``[positions]``, summed over positions."""
+        """Return the log probability of options ``[gates]``, summed over gates."""
         chosen = torch.from_numpy(choices.astype(np.int64))[:, None]
-        return self.logits.log_softmax(dim=1).gather(1, chosen).sum()
+        return self.logits.log_softmax(dim=1)[self.rows].gather(1, chosen).sum()
 
     def descend(self, loss: Tensor) -> None:
         """Take one step of Adam down ``loss``; nothing but the logits gets a gradient, zero where it reaches none."""

@@ -28,9 +28,9 @@ from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.base import Supernet
+from nasharness.supernets.bias import Bias, biases
 from nasharness.supernets.build import build, least_weights
 from nasharness.supernets.ranking import Scores, rank
-from nasharness.supernets.recipe import as_published
 from nasharness.supernets.request import load_images
 from nasharness.supernets.session import CHECKPOINT, KIND, WHAT_TO_LOWER
 from nasharness.training import checkpoint
@@ -59,6 +59,7 @@ class _Run(msgspec.Struct):
     cells: Count
     epochs: int
     seed: int
+    published: bool
 
 
 class _Domains(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,7 +117,7 @@ class Weights:
             cells=self.identity["cells"],
             generator=torch.Generator(),
         )
-        net.published = as_published(str(self.identity["algorithm"]))
+        net.published = self.identity["published"]
         with checkpoint.fitting(self.path):
             net.load_state_dict(self.state)
         return net.to(device)
@@ -176,13 +177,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``assess`` found. ``truth``: the table's final metric of the architectures ranked, percent ``[n]``."""
+    """What ``assess`` found. ``truth``: the table's final metric of the architectures ranked, percent ``[n]``.
+
+    ``bias``: what the first score of ``found`` overrates.
+    """
 
     weights: Weights
     problem: Problem
     ranked: Ranked
     truth: Floats
     found: list[Quality]
+    bias: list[Bias]
     curve: list[Point]
     curve_archs: int
     curve_images: int
@@ -265,12 +270,15 @@ def assess(
             failed.append(error)
     if not found:
         raise failed[0]
+    first = found[0].name
+    sign = -1 if SCORES[first] else 1
     return Report(
         weights=last,
         problem=asked,
         ranked=best,
         truth=known,
         found=found,
+        bias=biases(asked.space, index, sign * getattr(best.scores, first), asked.truth().sign * known, seed),
         curve=points,
         curve_archs=len(few_archs),
         curve_images=len(little),

@@ -58,6 +58,17 @@ def render(report: Report) -> str:
             f"Kendall's tau by epoch, on {report.curve_archs:,} architectures and {report.curve_images:,} images",
             plain(["epoch", *(f"by {name}" for name in SCORES)], rows),
         ]
+    if report.bias:
+        rows = [
+            [one.trait, f"{one.score:+.2f}", f"{one.truth:+.2f}", estimate(*one.excess, 2)]
+            for one in sorted(report.bias, key=lambda one: -one.excess[0])
+        ]
+        what = "the width of each layer" if problem.space.ordinal else "the number of positions that hold an option"
+        parts += [
+            "",
+            f"Bias: Spearman's rho of {what} with {report.found[0].name} and with the table",
+            plain(["option", "shared weights", "table", "overrated by"], rows),
+        ]
     return "\n".join([*parts, "", f"verdict    {verdict(report)}"])
 
 
@@ -84,6 +95,11 @@ def as_dict(report: Report) -> dict[str, Any]:
                 for point in report.curve
             ],
         },
+        "bias": [
+            {"option": one.trait, "shared_weights": one.score, "table": one.truth}
+            | proxies.plain_estimate(*one.excess, "excess")
+            for one in report.bias
+        ],
         "verdict": verdict(report),
         "notes": report.notes,
     }
@@ -119,6 +135,12 @@ def frame(report: Report) -> Any:
         rows.append(
             {"part": "end", "epoch": report.weights.epoch, "score": one.name, "tau": tau, "low": low, "high": high}
         )
+    for bias in report.bias:
+        excess, (low, high) = bias.excess
+        rows.append(
+            {"part": "bias", "option": bias.trait, "shared": bias.score, "table": bias.truth, "excess": excess}
+            | {"low": low, "high": high}
+        )
     ranked = report.ranked
     for index, final, *scores in zip(ranked.index, report.truth, *ranked.columns(), strict=True):
         rows.append(
@@ -136,7 +158,7 @@ def captions(report: Report) -> dict[str, str]:
     size = problem.space.size
     curve = (
         f"Left: {report.curve_archs:,} architectures on {report.curve_images:,} images, bands are 95 % bootstrap "
-        "intervals over architectures. Right: "
+        "intervals over architectures. Beside it: "
         if report.curve
         else ""
     )

@@ -19,15 +19,12 @@ from nasharness.supernets.build import STEMS, STEMS_LR
 FAST = dict(NATS_ONE_SHOT) | {"cells": 1, "epochs": 75, "lr": 0.1, "lr_end": 0.0, "validation_batch": 256}
 
 
-def as_published(algorithm: str) -> bool:
-    """Whether an algorithm trains and scores its supernet as NATS-Bench did: the variants ``paper``."""
-    return algorithm.endswith(".paper")
-
-
 @dataclass(frozen=True)
 class SupernetRecipe:
     """SGD on the shared weights, its rate ``lr`` falling to ``lr_end`` along a cosine, step by step.
 
+    ``published``: whether that is as NATS-Bench did it, whose rate falls from epoch to epoch and whose architectures
+    are scored by accuracy (`Supernet.published`).
     ``channels``, ``cells``: of the supernet; ``channels`` of tss, and of the stem of mobile; sss has
     its widths. ``batch``: images for the
     weights, and as many for the architecture. ``validation_batch``: images that score an architecture.
@@ -43,18 +40,19 @@ class SupernetRecipe:
     momentum: float
     nesterov: bool
     weight_decay: float
+    published: bool
 
     @classmethod
     def of(cls, record: Record, space: str, **changes: Any) -> SupernetRecipe:
-        """The recipe of NATS-Bench for the variant ``paper`` of an algorithm, else FAST; ``changes`` that are not None.
+        """The recipe of NATS-Bench for what `register` calls ``published``, else FAST; ``changes`` that are not None.
 
         A stage has one cell in both where widths are searched. Raises UsageError for a value that cannot be.
         """
-        recipe = dict(NATS_ONE_SHOT if as_published(record.name) else FAST)
+        recipe = dict(NATS_ONE_SHOT if record.published else FAST) | {"published": record.published}
         if spaces.get(space).ordinal:
             recipe["cells"] = 1
         if space in STEMS:
-            recipe |= {"cells": 1, "channels": STEMS[space][as_published(record.name)]}
+            recipe |= {"cells": 1, "channels": STEMS[space][record.published]}
             recipe["lr"] = min(recipe["lr"], STEMS_LR)
         given = {key: value for key, value in changes.items() if value is not None}
         if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning
@@ -64,6 +62,8 @@ class SupernetRecipe:
 
     def rate(self, done: float) -> float:
         """The learning rate after the share ``done`` in [0, 1] of all steps."""
+        if self.published:
+            done = math.floor(done * self.epochs + 1e-9) / self.epochs  # a share of steps is no whole binary fraction
         return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
     def as_dict(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from nasharness.spaces.nats import DATASETS
 from nasharness.supernets import randomness as streams
 from nasharness.supernets.build import build
 from nasharness.supernets.ranking import rank
-from nasharness.supernets.recipe import SupernetRecipe, as_published
+from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
@@ -150,7 +150,7 @@ class Session:
                 side=images.side,
                 generator=streams.torch_stream(seed, streams.BEFORE, streams.WEIGHTS),
             ).to(device)
-            self.net.published = as_published(record.name) and dataset in DATASETS
+            self.net.published = recipe.published and dataset in DATASETS
             domains = split.domains
             self._weights, self._arch = (
                 DeviceImages(x, _joined(y, of), images.mean, images.std, device, flip=images.mirrored)

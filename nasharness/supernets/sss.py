@@ -25,13 +25,15 @@ from nasharness.supernets.sharing import distinct, narrow_cell, narrow_head, nar
 
 #: channels of every layer
 FULL = WIDTHS[-1]
+#: The layer that each gate narrows: the stem has the width of the first cell, whose gate draws for itself.
+GATED = (0, 0, 1, 2, 3, 4)
 
 
 class WidthGates(Gates):
-    """What is done to the output of each layer k of c0 to c4; the stem is gated as layer 0, like the first cell."""
+    """What is done to six outputs: that of the stem, gate 0, and those of the layers c0 to c4, gates 1 to 5."""
 
-    def apply(self, layer: int, features: Tensor) -> Tensor:
-        """Return ``features`` ``[batch, 64, side, side]`` of ``layer`` narrowed, in the same shape."""
+    def apply(self, gate: int, features: Tensor) -> Tensor:
+        """Return ``features`` ``[batch, 64, side, side]`` narrowed by ``gate``, in the same shape."""
         raise NotImplementedError
 
 
@@ -44,7 +46,7 @@ def prefixes(device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Prefix(WidthGates):
-    """Outputs times masks ``[5, 64]``: hard ones (`of`), or soft ones, a mean of hard ones (`soft`).
+    """Outputs times masks ``[6, 64]``: hard ones (`of`), or soft ones, a mean of hard ones (`soft`).
 
     FBNetV2 (arXiv 2004.05565) uses soft ones, TuNAS (arXiv 2008.06120) sampled hard ones.
     """
@@ -53,25 +55,25 @@ class Prefix(WidthGates):
 
     @classmethod
     def of(cls, choices: ArrayLike, device: torch.device | str = "cpu") -> Prefix:
-        """Hard masks of five widths given by their numbers ``[5]``, 0 for 8 to 7 for 64."""
+        """Hard masks of six widths given by their numbers ``[6]``, 0 for 8 to 7 for 64."""
         masks = prefixes(torch.device(device))
         return cls(torch.stack([masks[int(choice)] for choice in np.asarray(choices)]))
 
     @classmethod
     def soft(cls, probabilities: Tensor) -> Prefix:
-        """Masks averaged with ``probabilities`` ``[5, 8]``."""
+        """Masks averaged with ``probabilities`` ``[6, 8]``."""
         return cls(probabilities @ prefixes(probabilities.device).to(probabilities.dtype))
 
-    def apply(self, layer: int, features: Tensor) -> Tensor:
+    def apply(self, gate: int, features: Tensor) -> Tensor:
         """See `WidthGates.apply`."""
-        return features * self.masks[layer].to(features.dtype)[:, None, None]
+        return features * self.masks[gate].to(features.dtype)[:, None, None]
 
 
 @dataclass(frozen=True)
 class Interpolated(WidthGates):
-    """Two widths for each layer, interpolated channel by channel (TAS, arXiv 1905.09717, section 3.1).
+    """Two widths for each gate, interpolated channel by channel (TAS, arXiv 1905.09717, section 3.1).
 
-    ``choices``: whole numbers ``[5, 2]``, the numbers of both widths c1 and c2; ``weights`` ``[5, 2]``. The first c1
+    ``choices``: whole numbers ``[6, 2]``, the numbers of both widths c1 and c2; ``weights`` ``[6, 2]``. The first c1
     and the first c2 channels are averaged along channels to max(c1, c2) (adaptive average pooling), mixed with the
     weights and padded with zeros to 64.
     """
@@ -79,11 +81,11 @@ class Interpolated(WidthGates):
     choices: ArrayLike
     weights: Tensor
 
-    def apply(self, layer: int, features: Tensor) -> Tensor:
+    def apply(self, gate: int, features: Tensor) -> Tensor:
         """See `WidthGates.apply`."""
-        pair = [int(choice) for choice in np.asarray(self.choices)[layer]]
+        pair = [int(choice) for choice in np.asarray(self.choices)[gate]]
         # Keeping, averaging and padding are linear in the channels: together one 64 x 64 matrix, a 1x1 convolution.
-        weights = self.weights[layer]
+        weights = self.weights[gate]
         pooling = [channel_pooling(WIDTHS[choice], WIDTHS[max(pair)], weights.device) for choice in pair]
         matrix = (weights[:, None, None] * torch.stack(pooling).to(weights.dtype)).sum(0)
         return functional.conv2d(features, matrix.to(features.dtype)[:, :, None, None])
@@ -101,15 +103,17 @@ def channel_pooling(kept: int, width: int, device: torch.device) -> Tensor:
 class SssSupernet(Supernet, Skeleton):
     """Shared weights of all 32,768 networks: ``cells`` cells of 64 channels in each of three stages.
 
-    Normalisation as in `nasharness.supernets.tss.TssSupernet`. The skip of the cell is an identity here, never the
+    Normalisation learns nothing and uses the statistics of the batch, in evaluation too, in the stem as in cells and
+    head; residual blocks have ordinary layers. The skip of the cell is an identity here, never the
     projection that a network of two widths has.
     """
 
     space: ClassVar[Space] = spaces.get("sss")  # type: ignore[misc]
+    gated = GATED
 
     def __init__(self, classes: int, *, cells: int = 1, generator: torch.Generator) -> None:
         super().__init__(
-            (FULL,) * 5, classes, cells, OFFERED, norm=Norm(), cell_norm=PLAIN, generator=generator
+            (FULL,) * 5, classes, cells, OFFERED, norm=Norm(), cell_norm=PLAIN, stem_norm=PLAIN, generator=generator
         )  # fmt: skip
         self.classes, self.cells_total = classes, 3 * cells
 
@@ -120,15 +124,19 @@ class SssSupernet(Supernet, Skeleton):
         x = gates.apply(0, self.stem(images.contiguous(memory_format=torch.channels_last)))
         for stage, cells in enumerate(self.stages):
             if stage:
-                x = gates.apply(2 * stage - 1, self.residuals[stage - 1](x))
+                x = gates.apply(2 * stage, self.residuals[stage - 1](x))
             for cell in cells:  # type: ignore[attr-defined]
-                x = gates.apply(2 * stage, cell(x))
+                x = gates.apply(2 * stage + 1, cell(x))
         logits: Tensor = self.head(x)
         return logits
 
     def gates_of(self, arch: int) -> Prefix:
         """Hard masks of the widths of ``arch``; see `Supernet.gates_of`."""
-        return Prefix.of(self.space.choices(arch), self.stem.conv.weight.device)
+        return self.gates_drawn(self.space.choices(arch)[list(GATED)])
+
+    def gates_drawn(self, choices: ArrayLike) -> Prefix:
+        """See `Supernet.gates_drawn`: hard masks of six widths; stem and first cell may differ in training."""
+        return Prefix.of(choices, self.stem.conv.weight.device)
 
     @torch.inference_mode()
     def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:

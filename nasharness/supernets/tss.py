@@ -32,11 +32,13 @@ class EdgeGates(Gates):
 
     ``active``: bool ``[rows, 6, 5]``; ``weights``: ``[rows, 6, 5]``, or None for 1 everywhere. One row holds for all
     cells alike; otherwise there is one for each cell, from the input on. The weight of an operation that is not
-    active, and of ``none``, is not read.
+    active, and of ``none``, is not read. ``shifts``: ``[rows, 4]``, numbers that are added to the nodes of a cell, or
+    None for none.
     """
 
     active: NDArray[np.bool_]
     weights: Tensor | None = None
+    shifts: Tensor | None = None
 
     @classmethod
     def mixture(cls, weights: Tensor) -> EdgeGates:
@@ -50,16 +52,24 @@ class EdgeGates(Gates):
         return cls(one_hot(np.atleast_2d(choices)))
 
     @classmethod
-    def straight_through(cls, choices: ArrayLike, weights: Tensor) -> EdgeGates:
+    def straight_through(cls, choices: ArrayLike, weights: Tensor, undrawn: bool = False) -> EdgeGates:
         """One operation an edge, ``choices`` ``[6]``, and gradients to its weight (GDAS, arXiv 1910.04465).
 
         ``weights`` ``[6, 5]`` (or both with a leading axis of cells): zero but for the chosen operations, and with the
         gradient of soft weights, such as ``hard - soft.detach() + soft``. Only the chosen operations are computed, so
         only their entries receive a gradient: <upstream gradient, output of the operation>, which softmax spreads to
-        the others.
+        the others. ``undrawn``: the entries of the others, which are zeros, are added to what their edge leads to as
+        they are, as in the published code (AutoDL-Projects, ``forward_gdas`` of ``search_cells.py``): their gradient is
+        the sum of the upstream one.
         """
-        gates = cls.single(choices)
-        return cls(gates.active, weights if weights.ndim == 3 else weights[None])
+        active = cls.single(choices).active
+        weights = weights if weights.ndim == 3 else weights[None]
+        if not undrawn:
+            return cls(active, weights)
+        others = weights.masked_fill(torch.from_numpy(active).to(weights.device), 0.0).sum(dim=2)
+        nodes = torch.zeros(len(EDGES), 4, dtype=others.dtype, device=others.device)
+        nodes[range(len(EDGES)), [target for _, target in EDGES]] = 1
+        return cls(active, weights, others @ nodes)
 
 
 #: the work of a cell that computes everything
@@ -129,7 +139,7 @@ class TssSupernet(Supernet, Skeleton):
                 if self._fused is not None and weights is not None and gates.active[row].all():
                     x = self._fused(cell, x, weights)
                 else:
-                    x = cell(x, gates.active[row], weights)
+                    x = cell(x, gates.active[row], weights, None if gates.shifts is None else gates.shifts[row])
                 number += 1
         logits: Tensor = self.head(x)
         return logits

@@ -1,4 +1,4 @@
-"""How well shared weights rank: tau over the epochs of a run, and the ranking at its end."""
+"""How well shared weights rank: tau over the epochs of a run, the ranking at its end, and what it overrates."""
 
 from __future__ import annotations
 
@@ -49,20 +49,29 @@ def draw(data: pd.DataFrame, captions: Mapping[str, str]) -> Figure:
     ``epoch``: ``epoch``, ``score``, ``tau`` with its interval ``low`` to ``high``; without such rows there is no left
     panel. ``end``: the same at the end of the run, on all that was ranked. ``architecture``: ``index``, its scores
     with the shared weights (``affinity`` and ``accuracy`` in [0, 1], ``loss``), ``final`` metric of the table in
-    percent. ``captions``: ``title``, ``truth``, ``note``.
+    percent. ``bias``: ``option``, its Spearman's rho with the ranking of the ``shared`` weights and of the ``table``;
+    without such rows there is no panel of it. ``captions``: ``title``, ``truth``, ``note``.
     """
     curve, cells = data[data["part"] == "epoch"], data[data["part"] == "architecture"]
-    columns = 2 if len(curve) else 1
+    bias = data[data["part"] == "bias"]
+    columns = 1 + bool(len(curve)) + bool(len(bias))
     legend = [(f"tau by {name}", look) for name, look in LOOKS.items()] if len(curve) else []
-    note = f"{captions['note']} Triangles at the lower edge: architectures that are worse still."
-    made = sheet(columns, height=1.9, legend=legend, note=note, gap=0.62, top=0.3)
+    note = (
+        f"{captions['note']} Triangles at the lower edge: architectures that are worse still. Affinity: mean root of "
+        "the right class's probability."
+    )
+    if len(bias):
+        note += " Last panel: how rank goes with what architectures hold."
+    made = sheet(columns, height=1.9, legend=legend, note=note, gap=0.95 if len(bias) else 0.62, top=0.3)
     if len(curve):
         _curve(made.panels[0][0], curve)
         made.panels[0][0].set_title(captions["title"])
-    right = made.panels[0][-1]
+    right = made.panels[0][int(len(curve) > 0)]
+    if len(bias):
+        _bias(made.panels[0][-1], bias)
     _cells(right, cells, data[data["part"] == "end"])
     right.set_ylabel(captions["truth"])
-    if columns == 1:
+    if not len(curve):
         right.set_title(captions["title"], pad=12)
     return made.figure
 
@@ -86,6 +95,21 @@ def _curve(axes: Axes, rows: pd.DataFrame) -> None:
     axes.locator_params(axis="x", integer=True)
 
 
+def _bias(axes: Axes, rows: pd.DataFrame) -> None:
+    """A line for each option, from where the table has it to where the shared weights have it."""
+    rows = rows.sort_values("excess")
+    places = np.arange(len(rows))
+    shared, table = rows["shared"].to_numpy(dtype=float), rows["table"].to_numpy(dtype=float)
+    axes.axvline(0, color=MUTED, linewidth=0.7, zorder=1.5)
+    axes.hlines(places, np.minimum(shared, table), np.maximum(shared, table), color=MUTED, linewidth=1.0, zorder=2)
+    axes.plot(table, places, "o", color=MUTED, markersize=4, zorder=3, label="table")
+    axes.plot(shared, places, "D", color=COLOURS["vermilion"][0], markersize=4, zorder=3, label="shared weights")
+    axes.set_yticks(places, [str(option) for option in rows["option"]])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("Spearman's rho")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=points(6), frameon=False, borderpad=0)
+
+
 def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
     score, final = cells["affinity"].to_numpy(dtype=float), cells["final"].to_numpy(dtype=float)
     floor, best = float(np.quantile(final, LOWEST)), float(final.max())
@@ -104,4 +128,4 @@ def _cells(axes: Axes, cells: pd.DataFrame, end: pd.DataFrame) -> None:
         interval = "" if np.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
         words = f"tau {row['tau']:.2f}{interval}"
         axes.text(1.0, 1.02, words, transform=axes.transAxes, va="bottom", ha="right", fontsize=points(6))
-    axes.set_xlabel("affinity: mean root of the right class's probability")
+    axes.set_xlabel("affinity")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from nasharness.errors import UsageError, unknown
+from nasharness.search import registry
 from nasharness.search.algorithm import Algorithm
 from nasharness.search.registry import Record
 from nasharness.spaces.shrink import GraphSpace
@@ -239,7 +240,7 @@ SETTINGS: dict[str, type[ShrinkSettings]] = {"shrink-cnn": ImageSettings, "shrin
 def defaults_of(cls: type[ShrinkSettings], algorithm: str) -> dict[str, Any]:
     """Setting -> default value under ``autoshrink`` or ``autoshrink.official``."""
     plain = {field.name: field.default for field in fields(cls)}
-    return plain | dict(cls.OFFICIAL) if algorithm.endswith(".official") else plain
+    return plain | dict(cls.OFFICIAL) if registry.get(algorithm).published else plain
 
 
 def told(cls: type[ShrinkSettings]) -> dict[str, str]:
