@@ -27,7 +27,7 @@ from nasharness import spaces  # noqa: E402
 from nasharness.errors import UsageError  # noqa: E402
 from nasharness.search.one_shot import OneShotTask, Step  # noqa: E402
 from nasharness.supernets import unrolled  # noqa: E402
-from nasharness.supernets.sss import SssSupernet  # noqa: E402
+from nasharness.supernets.sss import GATED, SssSupernet  # noqa: E402
 from nasharness.supernets.tss import TssSupernet  # noqa: E402
 from nasharness.supernets.unrolled import unrolled_gradient  # noqa: E402
 
@@ -396,7 +396,7 @@ def test_enas_controller_begins_as_published():
     narrow = {"first", "embedding.weight", "predict.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0"}
     for name, parameter in Enas(make_task()).controller.named_parameters():
         most = 0.1 if name in narrow else 32**-0.5
-        assert 0.6 * most < float(parameter.abs().max()) <= most, name
+        assert 0.6 * most < float(parameter.detach().abs().max()) <= most, name
 
 
 @pytest.mark.parametrize("learn_entropy", [False, True])
@@ -412,7 +412,7 @@ def test_enas_policy_term_is_the_score_function_estimator(baseline, learn_entrop
         found = torch.autograd.grad(loss, list(enas.controller.parameters()), allow_unused=True)
         expected = [torch.zeros_like(p) for p in enas.controller.parameters()]
         terms = [enas_log_p(enas.controller, cell) for cell in cells]
-        reward = np.array([a + 1e-4 * float(entropy) for a, (_, entropy) in zip(accuracy, terms, strict=True)])
+        reward = np.array([a + 1e-4 * float(entropy.detach()) for a, (_, entropy) in zip(accuracy, terms, strict=True)])
         for i, (log_p, entropy) in enumerate(terms):
             if baseline == "others":
                 against = np.mean(np.delete(reward, i))
@@ -463,11 +463,11 @@ def test_tas_interpolates_two_widths_drawn_by_gumbel_softmax():
     task = make_task("sss")
     tas = Tas(task, warmup=0.0)
     spread(tas.policy)
-    noise = torch.from_numpy(rewound(task, lambda: task.rng.gumbel(size=(5, 8))))
+    noise = torch.from_numpy(rewound(task, lambda: task.rng.gumbel(size=(6, 8))))
     gates = tas.relaxed(1, learn=True)
-    logits = (tas.policy.logits.detach().log_softmax(1) + noise) / tas.tau(1)
+    logits = (tas.policy.logits.detach().log_softmax(1)[list(GATED)] + noise) / tas.tau(1)
     features = torch.randn(2, 64, 3, 3, dtype=torch.float64)
-    for layer in range(5):
+    for layer in range(6):  # stem and first cell by draws of their own from one distribution
         one, other = (int(choice) for choice in gates.choices[layer])
         assert one != other
         mix = logits[layer, [one, other]].softmax(0)
@@ -495,10 +495,10 @@ def test_fbnet_masks_are_prefixes_averaged_by_gumbel_softmax(monkeypatch):
     task = make_task("sss")
     fbnet = FbnetV2(task, warmup=0.0)
     spread(fbnet.policy)
-    noise = torch.from_numpy(rewound(task, lambda: task.rng.gumbel(size=(5, 8))))
+    noise = torch.from_numpy(rewound(task, lambda: task.rng.gumbel(size=(6, 8))))
     masks = rewound(task, lambda: fbnet.relaxed(3, learn=False)).masks
-    p = ((fbnet.policy.logits.detach().log_softmax(1) + noise) / fbnet.tau(3)).softmax(1)
-    for layer in range(5):
+    p = ((fbnet.policy.logits.detach().log_softmax(1)[list(GATED)] + noise) / fbnet.tau(3)).softmax(1)
+    for layer in range(6):
         for channel in range(64):  # a channel is there with the probability of all widths that reach it
             assert float(masks[layer, channel]) == pytest.approx(float(p[layer, channel // 8 :].sum()), rel=1e-9)
 
@@ -527,13 +527,14 @@ def test_tunas_reward_baseline_and_policy_term(monkeypatch):
     for _ in range(3):
         choices = rewound(task, tunas.policy.sample)
         with torch.no_grad():
-            logits = task.net(step.arch_images, task.net.gates_of(int(SSS.index(choices))))
+            logits = task.net(step.arch_images, task.net.gates_drawn(choices))
         reward = 100 * float((logits.argmax(1) == step.arch_labels).double().mean())
         top, bottom = 0.95 * top + 0.05 * reward, 0.95 * bottom + 0.05
         found = caught_gradient(tunas, step, monkeypatch)
         p = torch.from_numpy(tunas.policy.probabilities())
-        one_hot = F.one_hot(torch.from_numpy(choices.astype(np.int64)), 8)
-        torch.testing.assert_close(found, -(reward - top / bottom) * (one_hot - p), rtol=1e-9, atol=1e-9)
+        each = F.one_hot(torch.from_numpy(choices.astype(np.int64)), 8) - p[list(GATED)]  # of six log probabilities
+        slope = torch.cat([each[:1] + each[1:2], each[2:]])
+        torch.testing.assert_close(found, -(reward - top / bottom) * slope, rtol=1e-9, atol=1e-9)
     assert tunas.state()["rewards"] == pytest.approx(top)
     assert tunas.updated_baseline(50.0) == pytest.approx((0.95 * top + 2.5) / (0.95 * bottom + 0.05))
 
