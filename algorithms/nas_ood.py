@@ -50,6 +50,7 @@ _INITIAL = int.from_bytes(b"novel", "big")
             },
         )
     },
+    published=("paper",),
     meanings={
         "generator": "what makes images of a novel domain; learned, or a control: none, random (untrained) or augment "
         "(contrast, brightness, noise); the code's, controls ours",
