@@ -1,5 +1,6 @@
 """What is said where an optional package is missing fits the way nasharness was installed."""
 
+import configparser
 import json
 import re
 from pathlib import Path
@@ -79,3 +80,17 @@ def test_no_message_says_it_by_itself():
     for path, text in code.items():
         for extra in re.findall(r"pip_install\('(\w+)'\)", text):
             assert f"\n{extra} =\n" in declared, path
+
+
+def test_what_is_installed_by_content_is_what_the_package_needs():
+    """`requirements-hashed.txt` has every package of the default install, at the version of `constraints.txt`."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    needed = {re.split(r"[ <>=]", line)[0] for line in settings["options"]["install_requires"].split("\n") if line}
+    entries = (ROOT / "requirements-hashed.txt").read_text().replace("\\\n", "").splitlines()
+    hashed = {line.split("==")[0]: line for line in entries if not line.startswith("#")}
+    assert needed <= hashed.keys()
+    pinned = {line.lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    for line in hashed.values():
+        assert line.split()[0] in pinned
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", line)
