@@ -31,12 +31,13 @@ _START = 10
 _REMOVED, _OTHERS, _MORE = 5, 2, 5
 #: The best so many, of which some are drawn at each step: what is one choice away from these may come next.
 _BEST = 10
-#: How many of these are drawn, and candidates from anywhere: until so many evaluations are known, and from then on.
-_WIDE, _UNTIL, _NARROW = (8, 64), 64, (4, 32)
-#: Candidates that are one choice away from each of what is drawn, at most.
-_NEAR = 24
-#: Candidates of the best expectation that are considered beside those that are evaluated, and at most together.
-_BESIDE, _TOGETHER = 12, 64
+#: How many of these are drawn, candidates from anywhere, and of all the candidates those of the best expectation that
+#: are considered beside what is evaluated: until so many evaluations are known, from then on, and under limits.
+_WIDE, _UNTIL, _NARROW, _LIMITED = (8, 64, 12), 64, (4, 32, 12), (8, 512, 24)
+#: Candidates that are one choice away from each of what is drawn, at most, and considered together, at most.
+_NEAR, _TOGETHER = 24, 64
+#: How often a candidate that breaks a limit is tried with one more choice changed.
+_MENDED = 4
 #: Evaluations before which nothing is evaluated again, and repeats that have to agree until a signal counts as exact.
 _LEAST, _AGREE = 50, 5
 #: The best so many by the model are contenders where the signal is noisy.
@@ -88,7 +89,7 @@ class AutoShrinkPooled(Algorithm):
         own: float = 0.05,
         growth: float = 6.0,
         explore: float = 5.0,
-        repeats: float = 0.45,
+        repeats: float = 0.6,
         topology: bool = True,
         cost_weight: float = 0.0,
     ) -> None:
@@ -108,6 +109,7 @@ class AutoShrinkPooled(Algorithm):
         self._penalty = penalty(self.space, task.dataset, cost_weight)
         self._excess = task.excess(np.arange(self.space.size, dtype=np.int32))
         self._allowed = kept(self.space, self._excess)
+        self._limited = not self._allowed.all()
         self._inside = np.flatnonzero(self._allowed).astype(np.int32)
         self._evidence = Evidence(tuple(views), self.runs, own)
         #: removals that are evaluated next if the first ones were worth it
@@ -188,7 +190,7 @@ class AutoShrinkPooled(Algorithm):
     def _next(self, told: int, k: int) -> Indices:
         """New architectures: those that may be best for all that is known, ``[runs, k]``."""
         evidence = self._evidence
-        near, far = _WIDE if told < _UNTIL else _NARROW
+        near, far, beside = _LIMITED if self._limited else _WIDE if told < _UNTIL else _NARROW
         u = self.streams.uniform(_BEST + max(far, k))
         best = evidence.best(_BEST)
         drawn = np.argsort(u[:, : best.shape[1]], axis=1, kind="stable")[:, :near]
@@ -196,7 +198,7 @@ class AutoShrinkPooled(Algorithm):
         pool = self._candidates(centres, u[:, _BEST:])
         new = self._allowed[pool] & ~evidence.asked(pool)
         new[:, 1:] &= pool[:, 1:] != pool[:, :-1]
-        found, mean, covariance = evidence.promising(pool, new, k + _BESIDE, min(k + _BESIDE, _TOGETHER))
+        found, mean, covariance = evidence.promising(pool, new, k + beside, min(k + beside, _TOGETHER))
         places = most_optimistic(mean, covariance, self._explore, k)
         if places.shape[1] < k:  # more than are considered together: then by expectation
             rest = np.arange(found.shape[1])[None] == places[:, :, None]
@@ -216,7 +218,8 @@ class AutoShrinkPooled(Algorithm):
     def _candidates(self, centres: Indices, u: Floats) -> Indices:
         """What is one choice away from ``centres [runs, drawn]``, and some from anywhere: ``[runs, m]``, sorted.
 
-        Of many neighbours those behind a place that is drawn.
+        Of many neighbours those behind a place that is drawn. What is close to a limit has most of its neighbours on
+        the other side, and those beside it along the limit are two choices away: one more is changed there at random.
         """
         near = self.space.neighbours(centres)
         if near.shape[2] > _NEAR:
@@ -224,8 +227,17 @@ class AutoShrinkPooled(Algorithm):
             first = (u[:, : centres.shape[1]] * count).astype(np.intp)
             near = np.take_along_axis(near, (first[:, :, None] + np.arange(_NEAR)) % count[:, :, None], axis=2)
         far = self._inside[(u * len(self._inside)).astype(np.intp)]
-        pool = np.concatenate([near.reshape(len(u), -1), far], axis=1)
-        pool = np.where(pool >= 0, pool, far[:, :1])
+        near = near.reshape(len(u), -1)
+        for _ in range(_MENDED if self._limited else 0):
+            lots = self.streams.uniform(near.shape[1])
+            bad = (near >= 0) & ~self._allowed[near]
+            rows, columns = np.nonzero(bad)
+            others = self.space.neighbours(near[rows, columns])
+            slots = (lots[rows, columns] * np.maximum((others >= 0).sum(axis=1), 1)).astype(np.intp)
+            other = others[np.arange(len(rows)), slots]
+            near[rows, columns] = np.where((other >= 0) & self._allowed[other], other, near[rows, columns])
+        pool = np.concatenate([near, far], axis=1)
+        pool = np.where((pool >= 0) & self._allowed[pool], pool, far[:, :1])
         pool.sort(axis=1)
         return pool
 

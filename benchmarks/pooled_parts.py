@@ -20,7 +20,13 @@ import nasharness
 from nasharness.search import Problem
 
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
-PARTS = {"default": {}, "flat": {"topology": False}, "growth=5": {"growth": 5.0}, "no repeats": {"repeats": 0.0}}
+PARTS = {
+    "default": {},
+    "flat": {"topology": False},
+    "growth=10": {"growth": 10.0},
+    "explore=1": {"explore": 1.0},
+    "no repeats": {"repeats": 0.0},
+}
 PEERS = ("gp", "nas-bowl", "local-search", "rea")
 
 

@@ -223,6 +223,22 @@ def test_noise_is_averaged_out_on_measured_data():
     assert found[1] > max(0.85, found[0])
 
 
+# ---- limits
+
+
+def test_close_to_a_limit_candidates_are_two_choices_away_and_keep_it():
+    problem = synthetic_problem(evaluations=40, signal="val@12:111", limits=["macs <= 60"])
+    record, evaluator, seeds = registry.get("autoshrink.pooled"), problem.evaluator(), np.arange(3)
+    algorithm = record.build(make_task(record, problem, evaluator, seeds), record.defaults)
+    costs = problem.space.flops(EVERYTHING, problem.dataset)
+    close = np.flatnonzero((costs <= 60) & (costs > 55))[:24].reshape(3, 8).astype(np.int32)
+    far = np.zeros((3, 4))
+    pool = algorithm._candidates(close, far)
+    assert (costs[pool] <= 60).all()
+    beside = [len(np.setdiff1d(pool[run], TSS.neighbours(close[run]))) for run in range(3)]
+    assert min(beside) > 10
+
+
 # ---- starts, settings, spaces
 
 
