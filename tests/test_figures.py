@@ -1,6 +1,7 @@
 import io
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,18 @@ def test_figures_that_cannot_be_drawn_are_left_out_with_the_reason(tmp_path):
     assert "made-up" in drawn.left_out["landscape"]
     with pytest.raises(UsageError, match="shrinking: none of random, rea shrinks"):
         figures.draw(results, tmp_path / "out", only=["shrinking"])
+
+
+def test_an_algorithm_that_removed_nothing_has_no_panel(tmp_path):
+    plan = Plan.create(
+        algorithms=["autoshrink", "autoshrink.pooled"], space="tss", datasets="cifar10", runs=1, evaluations=30
+    )
+    both = StudyView(load(run_study(plan, tmp_path / "both")))
+    assert set(shrinking.shrinking(both)["algorithm"]) == {"autoshrink"}
+    plan = replace(plan, algorithms=plan.algorithms[1:])
+    alone = load(run_study(plan, tmp_path / "alone"))
+    with pytest.raises(UsageError, match=r"autoshrink\.pooled removed nothing within this budget"):
+        figures.draw(alone, tmp_path / "out", only=["shrinking"])
 
 
 def test_another_table_under_the_same_name_is_refused(folder):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nasharness.analysis import statistics
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
-from nasharness.analysis.figures.style import MUTED, points, sheet
+from nasharness.analysis.figures.style import MUTED, points, setting, sheet
 from nasharness.errors import DataError
 from nasharness.search.interval import t_quantile
 
@@ -89,15 +89,15 @@ def draw_incumbent(source: StudyView, data: pd.DataFrame, axis: str) -> Figure:
         rows = data[data["panel"] == panel.title]
         words = "best found" if np.isnan(panel.optimum) else "table's optimum"
         axes.axhline(panel.best, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.5)
-        lines(axes, source, rows, axis, source.average)
+        lines(axes, source, rows, axis, source.average, steps=True)
         axes.set_ylim(*_zoom(rows, axis, source.average, panel.best))
         axes.annotate(
             f"{words} {panel.best:.2f}",
             (0.02, panel.best),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            xytext=(0, -1.5),
-            va="top",
+            xytext=(0, 1.5),
+            va="bottom",
             fontsize=points(5.5),
             color=MUTED,
         )
@@ -110,7 +110,7 @@ def _zoom(rows: pd.DataFrame, axis: str, average: str, optimum: float) -> tuple[
     later = rows[rows[axis] >= rows[axis].max() / 20]
     worst = float(later[average].min())
     span = max(optimum - worst, 1e-3)
-    return worst - 0.08 * span, optimum + 0.06 * span
+    return worst - 0.08 * span, optimum + 0.12 * setting().text * span  # with room for its label, above all curves
 
 
 def lines(axes: Axes, source: StudyView, rows: pd.DataFrame, axis: str, column: str, steps: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,8 +120,7 @@ def draw_final_runs(source: StudyView, data: pd.DataFrame) -> Figure:
     )
     for column, (axes, panel) in enumerate(zip(made.panels[0], source.panels, strict=True)):
         rows = data[data["panel"] == panel.title]
-        for row, label in enumerate(order):
-            _box(axes, row, rows[rows["algorithm"] == label], source.looks[label].colour)
+        _boxes(axes, panel, rows, order, [source.looks[label].colour for label in order])
         axes.set_xlim(*_limits(panel))
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_yticks(
@@ -135,27 +135,30 @@ def draw_final_runs(source: StudyView, data: pd.DataFrame) -> Figure:
     return made.figure
 
 
-def _box(axes: Axes, row: int, own: pd.DataFrame, colour: str) -> None:
-    if own.empty:
-        return
-    mark = own[own["part"] != "run"].set_index("part")["final"]
-    dots = own[own["part"] == "run"]["final"].to_numpy()
-    # spread by a fixed sequence that fills the row evenly (golden ratio)
-    offset = (np.arange(len(dots)) * 0.618034 % 1 - 0.5) * 0.56
-    axes.scatter(dots, row + offset, s=3, color=colour, alpha=0.4, linewidths=0, zorder=2)
-    axes.plot([mark["5%"], mark["95%"]], [row, row], color=colour, linewidth=0.9, zorder=3)
-    axes.barh(
-        row,
-        mark["75%"] - mark["25%"],
-        left=mark["25%"],
-        height=0.5,
-        facecolor="none",
-        edgecolor=colour,
-        linewidth=0.9,
-        zorder=4,
-    )
-    axes.plot([mark["50%"]] * 2, [row - 0.25, row + 0.25], color=colour, linewidth=1.8, zorder=5)
-    axes.plot(mark["mean"], row, "D", markersize=2.6, color=colour, zorder=6)
+def _boxes(axes: Axes, panel: Panel, rows: pd.DataFrame, order: Sequence[str], colours: Sequence[str]) -> None:
+    """Boxes of all runs, and of some of them a dot, a row an algorithm."""
+    import pandas as pd
+    import seaborn as sns  # type: ignore[import-untyped]
+
+    last = [runs.last.assign(algorithm=runs.algorithm)[["algorithm", "final"]] for runs in panel.runs]
+    told: dict[str, Any] = {"x": "final", "y": "algorithm", "order": order, "hue": "algorithm", "hue_order": order,
+                            "palette": list(colours), "legend": False, "ax": axes}  # fmt: skip
+    dots = rows[rows["part"] == "run"].astype({"algorithm": str})
+    before = len(axes.collections)
+    sns.stripplot(dots, **told, jitter=False, size=1.9, alpha=0.4, linewidth=0, zorder=2)
+    for placed in axes.collections[before:]:
+        # spread by a fixed sequence that fills the row evenly (golden ratio); seaborn's own is random
+        offsets = np.array(placed.get_offsets())
+        offsets[:, 1] += (np.arange(len(offsets)) * 0.618034 % 1 - 0.5) * 0.56
+        placed.set_offsets(offsets)
+    sns.boxplot(
+        pd.concat(last).astype({"algorithm": str}), **told, whis=(5, 95), width=0.5, fill=False, linewidth=0.9, gap=0,
+        showcaps=False, showfliers=False, showmeans=True,
+        medianprops={"linewidth": 1.8}, meanprops={"marker": "D", "markersize": 2.6, "zorder": 6},
+    )  # fmt: skip
+    axes.set(xlabel="", ylabel="")
+    for mean, colour in zip([line for line in axes.lines if line.get_marker() == "D"], colours, strict=False):
+        mean.set(markerfacecolor=colour, markeredgecolor=colour)
 
 
 def critical_difference(source: StudyView) -> pd.DataFrame:

@@ -72,12 +72,15 @@ def watch(algorithm: str, settings: dict[str, Any], problem: Problem, seed: int)
 def shrinking(source: StudyView) -> pd.DataFrame:
     """Spans: dataset, algorithm, seed, position, option, held from and until how many evaluations, removed or not.
 
-    Raises UsageError where no algorithm of the study shrinks.
+    An algorithm that removed nothing, in the run that is made again, is left out. Raises UsageError where no algorithm
+    of the study shrinks, or none removed anything.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for runs in _shrinkers(source):
+    shrinkers = _shrinkers(source)
+    for runs in shrinkers:
+        own_rows: list[dict[str, Any]] = []
         for panel in source.panels:
             own = next((other for other in panel.runs if other.algorithm == runs.algorithm), None)
             if own is None:
@@ -85,7 +88,12 @@ def shrinking(source: StudyView) -> pd.DataFrame:
             cell, seed = own.cells[0], int(own.last["seed"].iloc[0])
             seen = watch(cell["name"], cell["settings"], panel.problem(), seed)
             base = {"panel": panel.title, "algorithm": runs.algorithm, "seed": seed}
-            rows += [base | span for span in _spans(panel.space, seen)]
+            own_rows += [base | span for span in _spans(panel.space, seen)]
+        if any(row["removed"] for row in own_rows):
+            rows += own_rows
+    if not rows:
+        names = ", ".join(runs.algorithm for runs in shrinkers)
+        raise UsageError(f"shrinking: {names} removed nothing within this budget; a larger one shows it")
     return pd.DataFrame(rows)
 
 
