@@ -1,7 +1,6 @@
 import io
 import json
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -310,16 +309,25 @@ def test_figures_that_cannot_be_drawn_are_left_out_with_the_reason(tmp_path):
         figures.draw(results, tmp_path / "out", only=["shrinking"])
 
 
-def test_an_algorithm_that_removed_nothing_has_no_panel(tmp_path):
+def test_an_algorithm_that_removed_nothing_has_no_panel(tmp_path, monkeypatch):
     plan = Plan.create(
-        algorithms=["autoshrink", "autoshrink.pooled"], space="tss", datasets="cifar10", runs=1, evaluations=30
+        algorithms=["autoshrink", "autoshrink.official"], space="tss", datasets="cifar10", runs=1, evaluations=30
     )
-    both = StudyView(load(run_study(plan, tmp_path / "both")))
-    assert set(shrinking.shrinking(both)["algorithm"]) == {"autoshrink"}
-    plan = replace(plan, algorithms=plan.algorithms[1:])
-    alone = load(run_study(plan, tmp_path / "alone"))
-    with pytest.raises(UsageError, match=r"autoshrink\.pooled removed nothing within this budget"):
-        figures.draw(alone, tmp_path / "out", only=["shrinking"])
+    source = StudyView(load(run_study(plan, tmp_path / "both")))
+    watched = shrinking.watch
+
+    def idle(algorithm, *given):
+        seen = watched(algorithm, *given)
+        return [(made, np.ones_like(held)) for made, held in seen] if algorithm in idlers else seen
+
+    monkeypatch.setattr(shrinking, "watch", idle)
+    idlers = []
+    assert set(shrinking.shrinking(source)["algorithm"]) == {"autoshrink", "autoshrink.official"}
+    idlers = ["autoshrink.official"]
+    assert set(shrinking.shrinking(source)["algorithm"]) == {"autoshrink"}
+    idlers = ["autoshrink", "autoshrink.official"]
+    with pytest.raises(UsageError, match=r"autoshrink, autoshrink\.official removed nothing within this budget"):
+        shrinking.shrinking(source)
 
 
 def test_another_table_under_the_same_name_is_refused(folder):
