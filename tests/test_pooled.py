@@ -186,7 +186,7 @@ def test_what_a_signal_is_it_finds_out_by_itself():
 def test_a_noisy_signal_is_repeated_with_the_rest_of_the_budget():
     result = nasharness.run("autoshrink.pooled", synthetic_problem(evaluations=200, signal="val@12:random"), runs=6)
     distinct = np.array([len(set(asked(result, run))) for run in range(6)])
-    assert (distinct >= 100).all()
+    assert (distinct >= 80).all()  # the share that is not for repeats
     assert (distinct < 200).all()
     assert all((asked(result, run) == result.recommended[run]).sum() >= 2 for run in range(6))
 
