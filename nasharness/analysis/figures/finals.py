@@ -11,6 +11,7 @@ from nasharness.analysis.figures.curves import shared_seeds
 from nasharness.analysis.figures.source import Panel, StudyView
 from nasharness.analysis.figures.style import COLUMN, MUTED, TEXT, points, setting, sheet, shortened
 from nasharness.errors import UsageError
+from nasharness.extras import pip_install
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +139,11 @@ def draw_final_runs(source: StudyView, data: pd.DataFrame) -> Figure:
 def _boxes(axes: Axes, panel: Panel, rows: pd.DataFrame, order: Sequence[str], colours: Sequence[str]) -> None:
     """Boxes of all runs, and of some of them a dot, a row an algorithm."""
     import pandas as pd
-    import seaborn as sns  # type: ignore[import-untyped]
+
+    try:
+        import seaborn as sns  # type: ignore[import-untyped]
+    except ImportError:
+        raise UsageError(f"boxes need seaborn; get it with: {pip_install('study')}") from None
 
     last = [runs.last.assign(algorithm=runs.algorithm)[["algorithm", "final"]] for runs in panel.runs]
     told: dict[str, Any] = {"x": "final", "y": "algorithm", "order": order, "hue": "algorithm", "hue_order": order,
