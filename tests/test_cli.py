@@ -325,3 +325,15 @@ def test_a_reader_that_leaves_is_no_error():
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize("words", [(), ("data",)])
+def test_no_arguments_show_the_help_as_it_is(words, capsys):
+    from nasharness.cli import main
+
+    with pytest.raises(SystemExit) as exited:
+        main(list(words))
+    said = capsys.readouterr().err.splitlines()
+    assert exited.value.code == 2
+    assert said[0].startswith("Usage: nasharness")
+    assert any(line.startswith("  ") and "import" in line or line.startswith("  run ") for line in said)

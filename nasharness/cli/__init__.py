@@ -152,6 +152,10 @@ def _outermost(error: BaseException, words: list[str]) -> int:
         traceback.print_exception(error)
     if isinstance(error, NasharnessError):
         return _fail(str(error), error.exit_code)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # whose message is the whole of --help
+        with contextlib.suppress(OSError, ValueError):
+            click.echo(error.format_message(), err=True)
+        return 2
     if isinstance(error, click.ClickException):
         context = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nasharness"
         return _fail(f"{error.format_message()} (see {context} --help)", 2)
