@@ -10,11 +10,10 @@ from nasharness.images.rotated import turned
 from nasharness.search import registry
 from nasharness.spaces import get
 from nasharness.supernets.run import run_one_shot
+from nasharness.supernets.testing import SMALL
 
 #: an epoch of these is four steps on 8x8 images
 TINY = {"epochs": 2, "batch": 64, "channels": 4, "cells": 1, "validation_batch": 32}
-#: settings that cost time, made small wherever an algorithm has them
-SMALL = {"candidates": 10, "updates": 1, "samples": 4, "finalists": 3, "batches": 1}
 
 
 @functools.cache

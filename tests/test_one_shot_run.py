@@ -165,11 +165,13 @@ def test_every_one_shot_algorithm_runs_end_to_end(name):
     """On digits: the supernet's own loss falls, the answer is an architecture, and the table knows it."""
     record = registry.get(name)
     learns = not registry.get(name).published  # at its rate, that takes tens of epochs
-    for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
+    where = record.spaces if record.spaces != ("*",) else ("tss", "sss")
+    for space in [one for one in where if not get(one).arch_shape] or where:  # chains are slow, and have tests
         result = run(name, space, **{"epochs": 5, "batch": 32} if learns else {"epochs": 1})
         assert get(space).parse(get(space).string(result.winner)) is not None  # or it is no architecture, and raises
-        losses = [epoch.loss for epoch in result.runs[0].epochs]
-        assert np.isfinite(losses).all()
+        epochs = result.runs[0].epochs
+        losses = [epoch.loss for epoch in epochs if epoch.numbers.get("classes") == epochs[0].numbers.get("classes")]
+        assert np.isfinite([epoch.loss for epoch in epochs]).all()
         assert not learns or np.mean(losses[-2:]) < losses[0] - 0.02
         if space == "tss":
             assert result.final[0] == Problem.create().truth().values[result.winner]

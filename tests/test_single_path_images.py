@@ -16,11 +16,10 @@ from nasharness.search.winner import read_winner
 
 torch = pytest.importorskip("torch")
 
+from nasharness.supernets.chain import Chosen, fitted  # noqa: E402
 from nasharness.supernets.mobile import (  # noqa: E402
-    Chosen,
     MobileSupernet,
     Relaxed,
-    fitted,
     indicator,
     relaxed_cost,
     superkernel,

@@ -71,6 +71,8 @@ class OneShotTask:
     generator: torch.Generator
     autocast: Callable[[], AbstractContextManager[Any]]
     score: Callable[[ArrayLike, bool], Floats]
+    classes: tuple[str, ...]
+    difficulty: Callable[[int], Floats]
     side: int = 32
     domains: int = 0
 
@@ -110,6 +112,21 @@ class OneShot:
         self.task = task
         self.space = task.space
         self.net = task.net
+
+    def taught(self, epoch: int) -> NDArray[np.bool_] | None:
+        """Say which classes the images of an epoch are of, bool ``[classes]``, two at least; None for all, the default.
+
+        The same answer whenever asked about an epoch that has begun. Only those classes are answers then.
+        """
+        return None
+
+    def passes(self, epoch: int) -> int:
+        """Say how often an epoch goes through the images that train weights; once by default."""
+        return 1
+
+    def falling(self, epoch: int) -> tuple[int, int]:
+        """Say over which epochs, that one among them, the learning rate falls once: first, and behind the last; all."""
+        return 0, self.task.epochs
 
     def gates(self, step: Step) -> Gates:
         """Say which operations or widths the shared weights are trained through in this step."""

@@ -21,6 +21,11 @@ class Gates:
     tss: `nasharness.supernets.tss.EdgeGates`; sss: subclasses of `nasharness.supernets.sss.WidthGates`.
     """
 
+    @property
+    def computed(self) -> float:
+        """Candidates that a pass computes at a position, on average: what it costs beside one architecture."""
+        return 1.0
+
 
 @contextmanager
 def evaluating(net: Supernet) -> Iterator[None]:
@@ -53,6 +58,13 @@ class Supernet(nn.Module):
     published: bool = False
     #: Which position of the space each gate of a forward pass reads, where an option is drawn for each; None: its own.
     gated: tuple[int, ...] | None = None
+    #: classes that the classifier has learnt of so far, bool ``[classes]``; None for all. The others are no answers:
+    #: as if their rows came later, beside those that are there.
+    taught: Tensor | None = None
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """Logits ``[batch, classes]``, minus infinity where the class was not taught yet."""
+        return logits if self.taught is None else logits.masked_fill(~self.taught, -torch.inf)
 
     def forward(self, images: Tensor, gates: Gates) -> Tensor:
         raise NotImplementedError

@@ -22,8 +22,8 @@ def build(
     """Make the supernet of ``space`` for so many classes, its weights drawn from ``generator``; on the CPU.
 
     ``channels``, ``cells``: of the first stage, and of every stage. sss takes no ``channels``: widths are what it
-    searches; mobile takes those of its stem, and no ``cells``. ``side``: of the images, which mobile's strides are
-    fitted to. Raises UsageError for a space that has none.
+    searches; mobile and fbnet take those of their stem, and no ``cells``. ``side``: of the images, which their strides
+    are fitted to. Raises UsageError for a space that has none.
     """
     check_space(space)
     return _BUILDERS[space](classes, channels, cells, generator, side)
@@ -52,9 +52,15 @@ def _kernels(classes: int, channels: int, cells: int, generator: torch.Generator
     return MobileSupernet(classes, channels=channels, side=side, generator=generator)
 
 
-_BUILDERS = {"tss": _topology, "sss": _sizes, "mobile": _kernels}
+def _blocks(classes: int, channels: int, cells: int, generator: torch.Generator, side: int) -> Supernet:
+    from nasharness.supernets.fbnet import FBNetSupernet
+
+    return FBNetSupernet(classes, channels=channels, side=side, generator=generator)
+
+
+_BUILDERS = {"tss": _topology, "sss": _sizes, "mobile": _kernels, "fbnet": _blocks}
 #: channels of the stem of spaces whose layers are not cells: by default, and as published
-STEMS = {"mobile": (8, 32)}
+STEMS = {"mobile": (8, 32), "fbnet": (8, 16)}
 #: learning rate of the weights of such deep networks at first
 STEMS_LR = 0.05
 #: spaces whose supernets take ``channels``

@@ -6,13 +6,11 @@ half of its channels is expansion 3, and none of it is the layer left out (docs/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,14 +18,12 @@ from nasharness import spaces
 from nasharness.errors import UsageError
 from nasharness.nets.mbconv import Inverted, MBNet
 from nasharness.spaces.base import Floats, Space
-from nasharness.spaces.mbconv import Block, Macro, MBConvSpace
-from nasharness.supernets.base import Gates, Supernet, evaluating
-from nasharness.supernets.sharing import distinct
+from nasharness.spaces.mbconv import Block
+from nasharness.supernets.base import Gates
+from nasharness.supernets.chain import ChainSupernet, Chosen
 
 #: what is decided of a layer, in this order: its ring of the 5x5 kernel, itself, its second half of the channels
 DECISIONS = ("ring", "kept", "second half")
-#: sides that an image may have been halved to in front of the head
-LEAST_SIDE = 2
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,6 @@ class Relaxed(Gates):
     thresholds: Tensor
     factors: Tensor | None = None
     features: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Chosen(Gates):
-    """One architecture, sliced out of the kernels: its choices ``[layers]``."""
-
-    choices: tuple[int, ...]
 
 
 def indicator(x: Tensor) -> Tensor:
@@ -103,33 +92,17 @@ def relaxed_cost(decisions: Tensor, prices: Sequence[Floats], fixed: float) -> T
     return fixed + (ratio * large + (1 - ratio) * large * ring).sum(-1)
 
 
-def fitted(macro: Macro, side: int) -> Macro:
-    """The same for small images: the first strides are left out until LEAST_SIDE pixels are left for the head."""
-    if macro.shapes(side)[1] < LEAST_SIDE and macro.stem_stride > 1:
-        macro = replace(macro, stem_stride=1)
-    for number, (channels, stride) in enumerate(macro.layers):
-        if stride > 1 and macro.shapes(side)[1] < LEAST_SIDE:
-            changed = (*macro.layers[:number], (channels, 1), *macro.layers[number + 1 :])
-            macro = replace(macro, layers=changed)
-    return macro
-
-
-class MobileSupernet(Supernet):
+class MobileSupernet(ChainSupernet):
     """Shared weights of all 3.1e13 networks: those of the one of 5x5-e6 throughout.
 
-    ``channels``: of the stem, 32 as published; all others in proportion, as `Macro.scaled` does. ``side``: of the
-    images that it is made for (`fitted`). Dropout in front of the classifier comes with the gates.
+    ``channels``: of the stem, 32 as published. Dropout in front of the classifier comes with the gates.
     """
 
     space: ClassVar[Space] = spaces.get("mobile")  # type: ignore[misc]
 
     def __init__(self, classes: int, *, channels: int, side: int, generator: torch.Generator) -> None:
-        super().__init__()
-        mobile = cast(MBConvSpace, self.space)
-        published = mobile.setting("ImageNet").macro
-        self.macro = fitted(published.scaled(channels / published.stem), side)
-        self.classes, self.layers = classes, len(self.macro.layers)
-        self.droppable = tuple("skip" in options for options in mobile.options)
+        super().__init__(classes, channels=channels, side=side)
+        self.droppable = tuple("skip" in options for options in self.space.options)
         self.whole = MBNet(self.macro, [Block(5, 6)] * self.layers, classes, generator=generator)
 
     @property
@@ -166,26 +139,7 @@ class MobileSupernet(Supernet):
                 x = x if block is None else _sliced(layer, x, block)
         x = net.head(net.layers[before + self.layers :](x)).mean(dim=(2, 3))
         dropped = gates.features if isinstance(gates, Relaxed) else None
-        logits: Tensor = net.classifier(x if dropped is None else x * dropped.to(x.dtype))
-        return logits
-
-    def _blocks(self, arch: ArrayLike) -> list[Block | None]:
-        return cast(MBConvSpace, self.space).chosen(arch)
-
-    def gates_of(self, arch: Any) -> Chosen:
-        """See `Supernet.gates_of`; an architecture is its choices ``[layers]``."""
-        return Chosen(tuple(self.space.choices(arch).tolist()))
-
-    def uniform_gates(self, rng: np.random.Generator) -> Chosen:
-        """See `Supernet.uniform_gates`."""
-        return self.gates_of(self.space.sample(rng.random(self.layers)))
-
-    @torch.inference_mode()
-    def each(self, images: Tensor, archs: ArrayLike) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
-        """See `Supernet.each`; equal architectures are computed once."""
-        with evaluating(self):
-            for places, row in distinct(self.space.choices(np.reshape(archs, (-1, self.layers)))):
-                yield places, self(images, self.gates_of(row))
+        return self.answers(net.classifier(x if dropped is None else x * dropped.to(x.dtype)))
 
     def export(self, arch: Any) -> MBNet:
         """The network of an architecture by itself, with its part of the shared weights."""

@@ -111,6 +111,10 @@ class Policy:
         self._adam.step()
         self.logits.grad = None
 
+    def restart(self) -> None:
+        """Let Adam begin anew; the logits stay."""
+        self._adam.state.clear()
+
     def probabilities(self) -> Floats:
         """Return the probabilities as float64 ``[positions, options]``."""
         return np.asarray(self.logits.detach().double().softmax(dim=1).numpy())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 #: What a stream is for. The multi-trial streams of a run are purposes 0 and 1 (nasharness.search.streams).
-SPLIT, WEIGHTS, SEARCH, DERIVE, BATCHES, ARCH_BATCHES, SCORES, DERIVE_SCORES = range(16, 24)
+SPLIT, WEIGHTS, SEARCH, DERIVE, BATCHES, ARCH_BATCHES, SCORES, DERIVE_SCORES, DIFFICULTY = range(16, 25)
 #: the initialisation comes before the first epoch
 BEFORE = 2**32 - 1
 

@@ -226,9 +226,10 @@ class OneShotResult:
         }
 
     def hardware(self) -> dict[str, Any]:
-        """Where the runs were trained, and how fast."""
+        """Where the runs were trained, how fast, and what that took: see ``Epoch.cost``."""
         return {
             "images_per_second": {"mean": float(np.mean([run.images_per_second for run in self.runs]))},
+            "images_x_candidates": {"mean": float(np.mean([run.epochs[-1].cost for run in self.runs]))},
             "peak_memory_bytes": max(run.peak_memory for run in self.runs),
             "device": self.runs[0].device,
         }

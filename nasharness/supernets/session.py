@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,7 +32,10 @@ from nasharness.search.run import named
 from nasharness.spaces.base import Floats
 from nasharness.spaces.nats import DATASETS
 from nasharness.supernets import randomness as streams
+from nasharness.supernets.base import Gates, Supernet
 from nasharness.supernets.build import build
+from nasharness.supernets.difficulty import difficulty
+from nasharness.supernets.lessons import Lessons, parted
 from nasharness.supernets.ranking import rank
 from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.training import checkpoint
@@ -57,9 +60,11 @@ class Epoch:
     ``epoch``: counted from 1. ``loss``, ``accuracy``: of the weight batches, nats and percent. ``entropy``: of the
     architecture's distribution, nats a position, None where there is none. ``left``: options still in play, of how
     many. ``arch``: the derived architecture, ``signal`` its accuracy in percent with the shared weights on held-out
-    images; None in an epoch without a derivation. ``seconds``: real ones, since the run began. ``numbers``: what the
-    algorithm wants logged, means over the epoch; ``remark``: what it says of the epoch in words. ``held_out``: accuracy
-    of ``arch`` in percent on the domain that is held out: judges put it in, no session knows it.
+    images; None in an epoch without a derivation. ``seconds``: real ones, since the run began. ``cost``: images times
+    the candidates a position that they passed through, since then: in training, to choose, and of the last derivation,
+    which is the answer. ``numbers``: what the algorithm wants logged, means over the epoch; ``remark``: what it says of
+    the epoch in words. ``held_out``: accuracy of ``arch`` in percent on the domain that is held out: judges put it in,
+    no session knows it.
     """
 
     epoch: int
@@ -73,6 +78,7 @@ class Epoch:
     signal: float | None
     seconds: float
     images_per_second: float
+    cost: float
     numbers: dict[str, float] = field(default_factory=dict)
     remark: str = ""
     held_out: float | None = None
@@ -159,6 +165,9 @@ class Session:
                     (split.arch, None if domains is None else domains.arch),
                 )
             )
+        self._lessons = Lessons(
+            self._weights, self._arch, images.class_names, size=recipe.batch, judging_size=recipe.validation_batch
+        )
         self.optimiser = torch.optim.SGD(
             self.net.parameters(),
             lr=recipe.lr,
@@ -170,9 +179,10 @@ class Session:
         # its momentum runs out and it decays, as in the published code, whichever others share a parameter with it.
         for weight in self.net.parameters():
             weight.grad = torch.zeros_like(weight)
-        self._steps = len(split.weights[0]) // recipe.batch
+        self._steps = self._lessons.steps
+        self._cost = 0.0
+        self.net.register_forward_hook(self._passed)
         self._score_generator = torch.Generator(device=device)
-        self._validation_batch = min(recipe.validation_batch, len(split.arch[0]))
         self.task = OneShotTask(
             space=self.space,
             dataset=dataset,
@@ -186,6 +196,8 @@ class Session:
             score=self._score,
             side=images.side,
             domains=0 if domains is None else len(domains.sources),
+            classes=images.class_names,
+            difficulty=self._difficulty,
         )
         with named(record), devices.guarded(WHAT_TO_LOWER):
             self.algorithm = record.build_one_shot(self.task, settings)
@@ -261,14 +273,16 @@ class Session:
     def _epoch(self, epoch: int) -> Generator[Mark, None, Epoch]:
         began = time.perf_counter()
         self._reseed(epoch, streams.SEARCH, streams.SCORES)
+        self._cost = self.rows[-1].cost if self.rows else 0.0
+        self._teach(epoch)
+        batch, steps = self._lessons.size, self._steps
         self.net.train()
-        batch, steps = self.recipe.batch, self._steps
         losses = torch.zeros(steps, device=self.device)
         right = torch.zeros((), device=self.device)
         numbers: dict[str, list[float]] = {}
         looked = 0
-        for step, (weights, arch) in enumerate(self._batches(epoch)):
-            self._set_rate((epoch * steps + step) / (self.recipe.epochs * steps))
+        for step, (weights, arch) in enumerate(self._lessons.batches(self.seed, epoch)):
+            self._set_rate(self._progress(epoch, step))
             (weight_labels, weight_domains), (arch_labels, arch_domains) = parted(weights[1]), parted(arch[1])
             now = Step(
                 weights[0], weight_labels, arch[0], arch_labels, epoch, step, steps, self.optimiser,
@@ -298,7 +312,9 @@ class Session:
         last = epoch + 1 == self.recipe.epochs
         derived = signal = None
         if last or (epoch + 1) % self.derive_every == 0:
+            before = self._cost
             derived, signal = self._derive(epoch)
+            self._cost = self._cost if last else before
         return Epoch(
             epoch=epoch + 1,
             epochs=self.recipe.epochs,
@@ -311,23 +327,31 @@ class Session:
             signal=signal,
             seconds=(self.rows[-1].seconds if self.rows else 0.0) + time.perf_counter() - began,
             images_per_second=steps * batch / training,
+            cost=self._cost,
             numbers=means,
             remark=self.algorithm.remark(),
         )
 
-    def _batches(self, epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-        """Batches of one epoch: every image for the weights once, images for the architecture with replacement."""
-        size = self.recipe.batch
-        weights = self._weights.batches(
-            size, streams.torch_stream(self.seed, epoch, streams.BATCHES, self.device), drop_last=True
+    def _teach(self, epoch: int) -> None:
+        """Set the classes and the passes of an epoch."""
+        taught = self.algorithm.taught(epoch)
+        if epoch and not _equal(taught, self.algorithm.taught(epoch - 1)):
+            self.optimiser.state.clear()  # momentum of other lessons
+        self.net.taught = self._lessons.teach(taught, self.algorithm.passes(epoch))
+        self._steps = self._lessons.steps
+
+    def _difficulty(self, epochs: int) -> Floats:
+        """``OneShotTask.difficulty``. Raises DataError for a class without images, and where the network diverges."""
+        self._lessons.check(np.ones(len(self.task.classes), dtype=np.bool_))
+        self._cost += epochs * len(self._weights) + len(self._arch)
+        return difficulty(
+            self._weights, self._arch, len(self.task.classes), epochs=epochs, seed=self.seed, autocast=self._autocast
         )
-        arch = self._arch.batches(
-            size,
-            streams.torch_stream(self.seed, epoch, streams.ARCH_BATCHES, self.device),
-            shuffle="replacement",
-            steps=self._steps,
-        )
-        yield from zip(weights, arch, strict=True)
+
+    def _passed(self, net: Supernet, inputs: tuple[Tensor, Gates], _: Tensor) -> None:
+        """Count what passes through the network in training; `_rated` counts the rest."""
+        if net.training:
+            self._cost += len(inputs[0]) * inputs[1].computed
 
     def _derive(self, epoch: int) -> tuple[int | list[int], float]:
         """The architecture that would be the answer now, and its accuracy on held-out images, percent."""
@@ -346,26 +370,29 @@ class Session:
         """``OneShotTask.score``."""
         wanted = np.reshape(archs, (-1, *self.space.arch_shape)).astype(np.int64)
         if not fresh:
-            return self._rated(*self._validation_images(), wanted)
-        return np.array([self._rated(*self._validation_images(), [arch])[0] for arch in wanted], dtype=np.float64)
+            return self._rated(*self._lessons.to_score(self._score_generator), wanted)
+        return np.array(
+            [self._rated(*self._lessons.to_score(self._score_generator), [arch])[0] for arch in wanted],
+            dtype=np.float64,
+        )
 
     def _autocast(self) -> AbstractContextManager[object]:
         return devices.autocast(self.device, self._precision)
 
     def _rated(self, images: Tensor, labels: Tensor, archs: ArrayLike) -> Floats:
+        self._cost += len(images) * len(np.asarray(archs))
         with self._autocast():
             return self.net.score(images, labels, archs)
-
-    def _validation_images(self) -> tuple[Tensor, Tensor]:
-        images, labels = next(
-            self._arch.batches(self._validation_batch, self._score_generator, augment=False, drop_last=True)
-        )
-        return images, parted(labels)[0]
 
     def _reseed(self, epoch: int, purpose: int, scores: int) -> None:
         streams.reseed_numpy(self.task.rng, self.seed, epoch, purpose)
         streams.reseed_torch(self.task.generator, self.seed, epoch, purpose)
         streams.reseed_torch(self._score_generator, self.seed, epoch, scores)
+
+    def _progress(self, epoch: int, step: int) -> float:
+        """Share of the fall of the learning rate that lies behind."""
+        first, end = self.algorithm.falling(epoch)
+        return ((epoch - first) * self._steps + step) / ((end - first) * self._steps)
 
     def _set_rate(self, done: float) -> None:
         for group in self.optimiser.param_groups:
@@ -388,7 +415,7 @@ class Session:
                 raise self._diverged(f"{what} is no finite number", epoch, self._steps - 1)
 
     def _diverged(self, what: str, epoch: int, step: int) -> DataError:
-        rate = self.recipe.rate((epoch * self._steps + step) / (self.recipe.epochs * self._steps))
+        rate = self.recipe.rate(self._progress(epoch, step))
         return DataError(
             f"{self.record.name}, seed {self.seed}: {what} in epoch {epoch + 1}, step {step + 1} of {self._steps}, at "
             f"learning rate {rate:.4g}; try a lower --lr"
@@ -400,9 +427,9 @@ def _joined(labels: Labels, domains: Labels | None) -> Labels:
     return labels if domains is None else np.stack([labels, domains], axis=1)
 
 
-def parted(labels: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Labels and domains of a batch, None where images have none."""
-    return (labels, None) if labels.ndim == 1 else (labels[:, 0], labels[:, 1])
+def _equal(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
+    """Whether two epochs are of the same classes."""
+    return one is other if one is None or other is None else bool(np.array_equal(one, other))
 
 
 def entropy(probabilities: Floats | None) -> float | None:

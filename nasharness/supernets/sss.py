@@ -127,8 +127,7 @@ class SssSupernet(Supernet, Skeleton):
                 x = gates.apply(2 * stage, self.residuals[stage - 1](x))
             for cell in cells:  # type: ignore[attr-defined]
                 x = gates.apply(2 * stage + 1, cell(x))
-        logits: Tensor = self.head(x)
-        return logits
+        return self.answers(self.head(x))
 
     def gates_of(self, arch: int) -> Prefix:
         """Hard masks of the widths of ``arch``; see `Supernet.gates_of`."""
@@ -153,7 +152,7 @@ class SssSupernet(Supernet, Skeleton):
                 for layer in range(same, len(choices)):
                     path.append(self._narrow(layer, path[-1], WIDTHS[choices[layer]]))
                 before = choices
-                yield places, narrow_head(self.head, path[-1])
+                yield places, self.answers(narrow_head(self.head, path[-1]))
 
     def _narrow(self, layer: int, x: Tensor, width: int) -> Tensor:
         """Layer c0 to c4 (a stage or a residual block) of ``width`` channels, on the features before it."""

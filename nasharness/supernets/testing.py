@@ -39,14 +39,17 @@ from nasharness.search.testing import assert_out_of_reach, check_record, synthet
 from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Gates
 from nasharness.supernets.build import SPACES
+from nasharness.supernets.lessons import parted
 from nasharness.supernets.recipe import SupernetRecipe
-from nasharness.supernets.session import KIND, Epoch, Session, parted
+from nasharness.supernets.session import KIND, Epoch, Session
 from nasharness.training import checkpoint
 
 #: of every run; long enough for a warm-up and for something after it
 EPOCHS = 4
 #: epochs between derivations, which are what takes time where architectures are scored
 DERIVE_EVERY = 2
+#: settings that cost time, made small wherever an algorithm has them
+SMALL = {"candidates": 10, "updates": 1, "samples": 10, "finalists": 3, "batches": 1}
 
 
 def synthetic_images(side: int = 8, classes: int = 4) -> ImageSet:
@@ -74,12 +77,13 @@ def _images(domains: bool) -> tuple[ImageSet, Split]:
 
 
 def session(name: str, space: str, *, seed: int = 3, epochs: int = EPOCHS, derive_every: int = DERIVE_EVERY) -> Session:
-    """A run of the algorithm's default settings that has not begun: 4 channels, 1 cell a stage, 8x8 images."""
+    """A run of the algorithm's default settings, but for SMALL, that has not begun: 4 channels, 1 cell, 8x8 images."""
     record = registry.get(name)
     images, parts = _images("domains" in record.needs)
+    settings = record.settings({}) | {key: value for key, value in SMALL.items() if key in record.defaults}
     changes: dict[str, Any] = {"channels": 4, "cells": 1, "epochs": epochs, "batch": 8, "validation_batch": 32}
     return Session(
-        record, record.settings({}), space=space, dataset=spaces.get(space).datasets[0], images=images, split=parts,
+        record, settings, space=space, dataset=spaces.get(space).datasets[0], images=images, split=parts,
         recipe=SupernetRecipe.of(record, space, **changes), seed=seed, device=torch.device("cpu"),
         derive_every=derive_every,
     )  # fmt: skip
@@ -254,6 +258,27 @@ class _Watched(OneShot):
         assert self._run.net.training, f"{self._what}: {method} leaves the network in evaluation mode"
         return result
 
+    def taught(self, epoch: int) -> NDArray[np.bool_] | None:
+        taught = self._watch(lambda: self._inner.taught(epoch), None, "taught")
+        if taught is None:
+            return None
+        shape = (len(self.task.classes),)
+        good = taught.dtype == np.bool_ and taught.shape == shape and taught.sum() > 1
+        assert good, f"{self._what}: taught in epoch {epoch + 1}: {taught}, expected bool {list(shape)}, two or more"
+        again: Any = self._inner.taught(epoch)
+        assert np.array_equal(taught, again), f"{self._what}: taught differs when asked again"
+        return taught  # type: ignore[no-any-return]
+
+    def falling(self, epoch: int) -> tuple[int, int]:
+        first, end = self._watch(lambda: self._inner.falling(epoch), None, "falling")
+        assert 0 <= first <= epoch < end, f"{self._what}: epoch {epoch} is none of {first} to {end - 1}"
+        return first, end
+
+    def passes(self, epoch: int) -> int:
+        passes = self._watch(lambda: self._inner.passes(epoch), None, "passes")
+        assert passes >= 1, f"{self._what}: {passes} passes in epoch {epoch + 1}"
+        return passes  # type: ignore[no-any-return]
+
     def gates(self, step: Step) -> Gates:
         gates = self._watch(lambda: self._inner.gates(step), step, "gates")
         assert isinstance(gates, Gates), f"{self._what}: gates returns {type(gates).__name__}, expected Gates"
@@ -304,7 +329,7 @@ def _numbers(found: Any, what: str) -> dict[str, float]:
 
 
 def check_arguments(name: str) -> None:
-    """Gates fit the space; images, labels, shared weights and their optimiser are left as they are."""
+    """Gates fit the space; images, their classes, shared weights and their optimiser are left as they are."""
     for where in _spaces(name):
         run = session(name, where, epochs=2)
         run.algorithm = _Watched(run.algorithm, run, f"{name} on {where}")

@@ -86,6 +86,7 @@ def render(result: OneShotResult, ascii: bool = False) -> str:  # noqa: A002 - a
         f"spent      {summary['seconds']['mean']:,.1f} s of real time a run, "
         f"{summary['images_per_second']['mean']:,.0f} images/s, "
         f"{summary['peak_memory_bytes'] / 2**20:,.0f} MiB at most, on {summary['device']}",
+        f"cost       {summary['images_x_candidates']['mean']:,.0f} images x candidates a run",
         f"images     {request.images.name}: {request.images.source}",
         *(f"note       {note}" for note in result.notes),
     ]

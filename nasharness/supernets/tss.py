@@ -40,6 +40,11 @@ class EdgeGates(Gates):
     weights: Tensor | None = None
     shifts: Tensor | None = None
 
+    @property
+    def computed(self) -> float:
+        """See `Gates.computed`."""
+        return float(self.active.sum(axis=-1).mean())
+
     @classmethod
     def mixture(cls, weights: Tensor) -> EdgeGates:
         """All operations, weighted: ``[6, 5]`` for all cells alike or ``[cells, 6, 5]`` (DARTS, arXiv 1806.09055)."""
@@ -141,8 +146,7 @@ class TssSupernet(Supernet, Skeleton):
                 else:
                     x = cell(x, gates.active[row], weights, None if gates.shifts is None else gates.shifts[row])
                 number += 1
-        logits: Tensor = self.head(x)
-        return logits
+        return self.answers(self.head(x))
 
     def gates_of(self, arch: int) -> EdgeGates:
         """See `Supernet.gates_of`."""

@@ -76,16 +76,20 @@ class DeviceImages:
         augment: bool = True,
         drop_last: bool = False,
         steps: int | None = None,
+        among: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch of ``(images float32 [batch, 3, side, side], labels int64 [batch])``.
 
         ``shuffle``: True for a permutation; "replacement" for ``steps`` (default: one epoch's) batches of images drawn
-        uniformly with replacement, all full; False for the order they are in. ``generator`` lives on the images'
-        device and is needed unless neither ``shuffle`` nor ``augment`` is asked for. Raises UsageError for a size that
-        no batch can have, for no images, and for a missing generator.
+        uniformly with replacement, all full; False for the order they are in. ``among``: indices of the images that
+        an epoch is of, int64 ``[k]``; None for all. ``generator`` lives on the images' device and is needed unless
+        neither ``shuffle`` nor ``augment`` is asked for. Raises UsageError for a size that no batch can have, for no
+        images, and for a missing generator.
         """
-        self._check(size, generator, shuffle, augment, drop_last, steps)
-        return self._batches(size, generator, shuffle, augment, drop_last, steps)
+        count = len(self) if among is None else len(among)
+        self._check(count, size, generator, shuffle, augment, drop_last, steps)
+        drawn = self._drawn(count, size, generator, shuffle, drop_last, steps)
+        return self._batches(drawn if among is None else (among[one] for one in drawn), generator, augment)
 
     def batch(self, indices: Tensor, generator: torch.Generator | None = None, *, augment: bool = False) -> Tensor:
         """Return the images of ``indices`` ``[batch]``, normalised and, if asked for, augmented."""
@@ -105,31 +109,37 @@ class DeviceImages:
         return images if self.channels_last else images.contiguous()
 
     def _batches(
+        self, drawn: Iterator[Tensor], generator: torch.Generator | None, augment: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for indices in drawn:
+            yield self.batch(indices, generator, augment=augment), self.labels[indices]
+
+    def _drawn(
         self,
+        count: int,
         size: int,
         generator: torch.Generator | None,
         shuffle: Shuffle,
-        augment: bool,
         drop_last: bool,
         steps: int | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        count = len(self)
+    ) -> Iterator[Tensor]:
+        """Yield which of ``count`` images each batch is of; every draw right before its batch."""
+        whole = count // size if drop_last else -(-count // size)
         if shuffle == "replacement":
-            for _ in range(self.steps(size) if steps is None else steps):
-                drawn = torch.randint(count, (size,), generator=generator, device=self.device)
-                yield self.batch(drawn, generator, augment=augment), self.labels[drawn]
+            for _ in range(whole if steps is None else steps):
+                yield torch.randint(count, (size,), generator=generator, device=self.device)
             return
         order = (
             torch.randperm(count, generator=generator, device=self.device)
             if shuffle
             else torch.arange(count, device=self.device)
         )
-        for start in range(0, self.steps(size, drop_last=drop_last) * size, size):
-            indices = order[start : start + size]
-            yield self.batch(indices, generator, augment=augment), self.labels[indices]
+        for start in range(0, whole * size, size):
+            yield order[start : start + size]
 
     def _check(
         self,
+        count: int,
         size: int,
         generator: torch.Generator | None,
         shuffle: Shuffle,
@@ -137,7 +147,7 @@ class DeviceImages:
         drop_last: bool,
         steps: int | None,
     ) -> None:
-        if len(self) == 0:
+        if count == 0:
             raise UsageError("no images to draw batches from; this split has none in this part")
         if size < 1:
             raise UsageError(f"batch {size}: expected 1 or more")
@@ -145,9 +155,9 @@ class DeviceImages:
             raise UsageError(f"shuffle {shuffle!r}: expected True, False or 'replacement'")
         if steps is not None and shuffle != "replacement":
             raise UsageError("steps counts batches drawn with replacement; an epoch has as many as it has")
-        if drop_last and size > len(self) and shuffle != "replacement":
+        if drop_last and size > count and shuffle != "replacement":
             raise UsageError(
-                f"batch {size}: larger than the {len(self):,} images, and none is left when the last is dropped"
+                f"batch {size}: larger than the {count:,} images, and none is left when the last is dropped"
             )
         if generator is None and (shuffle or augment):
             raise UsageError("shuffling and augmentation need a torch.Generator")
