@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage.parquet import read_parquet
 
 Floats = NDArray[np.float64]
 #: how columns of files that cover several data sets begin
@@ -72,14 +73,13 @@ def _dataset_name(name: Any) -> str:
 def _read(file: Path) -> Any:
     import pyarrow as pa
     import pyarrow.csv
-    import pyarrow.parquet
 
     try:
         if file.suffix == ".csv" or file.name.endswith(".csv.gz"):
             convert = pyarrow.csv.ConvertOptions(null_values=["", "nan", "NaN", "NA", "null", "None"])
             return pyarrow.csv.read_csv(file, convert_options=convert)
         if file.suffix in (".parquet", ".pq"):
-            return pyarrow.parquet.read_table(file)
+            return read_parquet(file)
     except FileNotFoundError:
         raise UsageError(f"no file {file}") from None
     except (OSError, pa.ArrowException) as error:

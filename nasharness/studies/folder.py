@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nasharness.errors import DataError, UsageError
 from nasharness.storage import atomically, folder_lock, regular, sweep, write_json, writing
+from nasharness.storage.parquet import read_parquet
 from nasharness.storage.sealed import read_sealed, seal
 from nasharness.studies.cells import MOST_SHARDS, identity_of
 from nasharness.studies.shard import intact, schema_like
@@ -152,7 +152,8 @@ def read_shard(path: Path) -> pa.Table:
         data = file.read()
     if not intact(data):
         raise pa.ArrowInvalid("its content is not what was written")
-    return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    table: pa.Table = read_parquet(pa.BufferReader(data), verify=True)
+    return table
 
 
 def shard_note(table: pa.Table) -> dict[str, Any]:
