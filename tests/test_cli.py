@@ -159,7 +159,7 @@ def test_a_folder_with_another_result_is_refused(cli, tmp_path):
         (["run", "--algo", "random", "--space", "tss", "--set", "x=1"], 2, "no settings"),
         (["run", "--algo", "rea", "--space", "tss", "--evaluations", "0"], 2, "at least 1"),
         (["run", "--algo", "rea", "--space", "tss", "--seconds", "-3"], 2, "positive"),
-        (["run", "--algo", "rea", "--space", "tss", "--runs", "1000000000"], 2, "TiB"),
+        (["run", "--algo", "rea", "--space", "tss", "--runs", "1000000000000"], 2, "TiB"),
         (["run", "--algo", "rea", "--space", "tss", "--runs", "x"], 2, "not a valid integer"),
         (["run", "--algo", "rea", "--space", "tss", "--runs", "0"], 2, "at least 1"),
         (["run", "--algo", "rea", "--space", "tss", "--seed", "-1"], 2, "at least 0"),

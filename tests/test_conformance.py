@@ -18,7 +18,14 @@ from nasharness.search.testing import (
 )
 
 
-@pytest.mark.parametrize("name", registry.names(kind="multi-trial"))
+#: Every multi-trial algorithm; those of other packages, which take seconds where ours take milliseconds, are slow tests.
+MULTI_TRIAL = [
+    pytest.param(name, marks=[pytest.mark.slow] if "outside" in registry.get(name).needs else [])
+    for name in registry.names(kind="multi-trial")
+]
+
+
+@pytest.mark.parametrize("name", MULTI_TRIAL)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_everything_registered_conforms(name, check):
     check(name)

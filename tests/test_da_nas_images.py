@@ -189,6 +189,7 @@ class Stop:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_killed_in_the_second_stage_and_resumed_is_uninterrupted(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "killed")],

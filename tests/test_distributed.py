@@ -43,6 +43,7 @@ def losses(out):
     return [value for row in log.read(out) for key, value in sorted(row.items()) if key.endswith("loss")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path, monkeypatch):
     """Losses of one process = those of two; kill one, the other stops in one line, and a resume ends the run."""

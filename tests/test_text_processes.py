@@ -87,6 +87,7 @@ def start_two(corpus: Path, out: Path, epochs: int, minutes: float) -> list[subp
     return both
 
 
+@pytest.mark.slow
 def test_one_of_two_processes_lost(corpus, tmp_path):
     """The other one says so and stops; what they had goes on with one."""
     first, second = start_two(corpus, tmp_path / "two", 20, 1e-9)

@@ -198,7 +198,14 @@ def test_baseline_of_another_protocol_is_refused(baseline, arguments, message):
         run("--algo", "rea", "--against", baseline, *arguments)
 
 
-@pytest.mark.parametrize("name", registry.names(kind="multi-trial"))
+#: Every multi-trial algorithm; those of other packages, which take seconds where ours take milliseconds, are slow tests.
+MULTI_TRIAL = [
+    pytest.param(name, marks=[pytest.mark.slow] if "outside" in registry.get(name).needs else [])
+    for name in registry.names(kind="multi-trial")
+]
+
+
+@pytest.mark.parametrize("name", MULTI_TRIAL)
 def test_an_algorithm_against_its_own_baseline_is_equal(tmp_path, name):
     path, problem = tmp_path / "own.json", ["--dataset", "cifar100", "--evaluations", "40"]
     if "environments" in registry.get(name).needs:

@@ -31,6 +31,7 @@ READS = {
     "validate": {"--scores", "--supernet", "--data", "--split-file"},
     "figures": {"studies"},
     "report": {"studies", "--retrained"},
+    "watch": {"folders"},
     "score": {"--data"},
     "train": {"--data", "--split-file"},
     "retrain": {"--winner", "--data"},
