@@ -198,7 +198,7 @@ def test_baseline_of_another_protocol_is_refused(baseline, arguments, message):
         run("--algo", "rea", "--against", baseline, *arguments)
 
 
-#: Every multi-trial algorithm; those of other packages, which take seconds where ours take milliseconds, are slow tests.
+#: Every multi-trial algorithm; those of other packages take seconds where ours take milliseconds: slow tests.
 MULTI_TRIAL = [
     pytest.param(name, marks=[pytest.mark.slow] if "outside" in registry.get(name).needs else [])
     for name in registry.names(kind="multi-trial")
