@@ -193,7 +193,7 @@ def supernets(proof: Proof) -> dict[str, Any]:
 def one_shot(proof: Proof) -> dict[str, Any]:
     from nasharness.search import registry
 
-    names = [name for name in registry.names("one-shot") if not name.endswith(".paper")]
+    names = [name for name in registry.names("one-shot") if not registry.get(name).published]
     images = proof.images or "digits"
     cells, channels = (5, 16) if proof.full else (1, 4)
     precision = "bf16" if proof.full else "fp32"
@@ -202,7 +202,9 @@ def one_shot(proof: Proof) -> dict[str, Any]:
         spaces = registry.get(name).spaces
         space = "tss" if {"*", "tss"} & set(spaces) else spaces[0]
         out = proof.folder / f"one-shot-{name}"
-        words = ["run", "--algo", name, "--space", space, "--images", images, "--epochs", 1, "--out", out]
+        # of the images at hand, digits alone come in domains
+        own = "digits" if "domains" in registry.get(name).needs else images
+        words = ["run", "--algo", name, "--space", space, "--images", own, "--epochs", 1, "--out", out]
         # sss searches its channels, and the layers of mobile are given
         size = {"tss": ["--channels", channels, "--cells", cells], "sss": ["--cells", 1]}.get(space, [])
         words += [*size, "--device", proof.device, "--precision", precision]

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.analysis.statistics import percentile_interval
-from nasharness.analysis.statistics.correlation import spearman
+from nasharness.analysis.statistics.correlation import codes, spearman_of_codes
+from nasharness.analysis.validation.proxies import RESAMPLES, bounds_of
 from nasharness.spaces.base import Floats, Space
 from nasharness.spaces.product import product
-
-#: Resamples of architectures behind the intervals.
-RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -39,19 +36,25 @@ def biases(space: Space, index: NDArray[np.int64], score: Floats, truth: Floats,
     """How each trait of architectures ``index [n]`` goes with ``score [n]`` and ``truth [n]``, both better if higher.
 
     Traits that all of them have alike are left out, architectures without a score or truth too. Intervals: bootstrap
-    over architectures.
+    over architectures, NaN where it cannot tell.
     """
     kept = np.isfinite(score) & np.isfinite(truth)
-    score, truth = score[kept], truth[kept]
-    rng = np.random.Generator(np.random.Philox(key=np.array([seed, len(score)], dtype=np.uint64)))
-    draws = rng.integers(len(score), size=(RESAMPLES, len(score)))
+    by_score, by_truth = codes(score[kept]), codes(truth[kept])
+    n = len(by_score)
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, n], dtype=np.uint64)))
+    draws = rng.integers(n, size=(RESAMPLES, n))
+
+    def both(trait: NDArray[np.int64], rows: NDArray[np.int64] | slice) -> tuple[float, float]:
+        return spearman_of_codes(trait[rows], by_score[rows]), spearman_of_codes(trait[rows], by_truth[rows])
+
     found = []
     for name, trait in _traits(space, index[kept]):
-        if len(trait) < 3 or (trait == trait[0]).all():
+        if n < 3 or (trait == trait[0]).all():
             continue
-        one, other = spearman(trait, score), spearman(trait, truth)
-        again = [spearman(trait[draw], score[draw]) - spearman(trait[draw], truth[draw]) for draw in draws]
-        low, high = percentile_interval(np.array(again), len(trait))  # NaN where a resample cannot tell
+        dense = codes(trait)
+        one, other = both(dense, slice(None))
+        again = np.array([both(dense, draw) for draw in draws])
+        low, high = bounds_of(again[:, :1] - again[:, 1:], n)[0]
         found.append(Bias(name, one, other, (one - other, (float(low), float(high)))))
     return found
 
@@ -63,5 +66,5 @@ def _traits(space: Space, index: NDArray[np.int64]) -> Iterator[tuple[str, NDArr
         yield from zip(cells.positions, choices.T, strict=True)
         return
     for option in dict.fromkeys(option for options in cells.options for option in options):
-        codes = [options.index(option) if option in options else -1 for options in cells.options]
-        yield option, (choices == np.array(codes)).sum(axis=1)
+        numbers = [options.index(option) if option in options else -1 for options in cells.options]
+        yield option, (choices == np.array(numbers)).sum(axis=1)

@@ -98,14 +98,14 @@ def _correlations(
         chosen = rng.integers(len(x), size=len(x), dtype=np.int32)
         first, second = a[chosen], b[chosen]
         draws[i] = kendall_of_codes(first, second), spearman_of_codes(first, second)
-    bounds = _bounds(draws, len(x))
+    bounds = bounds_of(draws, len(x))
     return (
         (kendall(x, y), (float(bounds[0, 0]), float(bounds[0, 1]))),
         (spearman(x, y), (float(bounds[1, 0]), float(bounds[1, 1]))),
     )
 
 
-def _bounds(draws: Floats, n: int) -> Floats:
+def bounds_of(draws: Floats, n: int) -> Floats:
     """Interval of bootstrap ``draws`` ``[resamples, ...]`` of ``n`` rows: ``[..., 2]``, NaN where they cannot tell.
 
     That is where more are undefined than may lie outside of the interval, and where both its ends are equal: an
@@ -140,7 +140,7 @@ def _proposals(
     everyone = np.arange(n)
     point = np.mean([measure(everyone) for _ in range(TIE_BREAKS)], axis=0)
     draws = np.stack([measure(rng.integers(n, size=n, dtype=np.int32)) for _ in range(resamples)])
-    bounds = _bounds(draws, n)  # [ks, 2, 2]
+    bounds = bounds_of(draws, n)  # [ks, 2, 2]
     found: list[dict[int, tuple[float, Interval]]] = [{}, {}]
     for i, k in enumerate(ks):
         for which in (0, 1):
