@@ -625,13 +625,13 @@ def test_intervals_that_resampling_cannot_give_are_left_out(tmp_path):
 
 def test_an_interval_survives_few_undefined_resamples():
     draws = np.random.default_rng(0).normal(size=(200, 2))
-    whole = proxies._bounds(draws, 50)
+    whole = proxies.bounds_of(draws, 50)
     draws[:5, 0] = np.nan
-    some = proxies._bounds(draws, 50)
+    some = proxies.bounds_of(draws, 50)
     assert np.isfinite(some).all()
     assert some[1].tolist() == whole[1].tolist()
     draws[:50, 0] = np.nan
-    assert np.isnan(proxies._bounds(draws, 50)[0]).all()
+    assert np.isnan(proxies.bounds_of(draws, 50)[0]).all()
 
 
 def test_real_proxies(light, shared_data):
