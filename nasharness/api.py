@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness.errors import UsageError
+from nasharness.runs.job import Progress
 
 if TYPE_CHECKING:
     from nasharness.analysis.comparison import Comparison
@@ -23,7 +24,7 @@ def study(
     *,
     jobs: int = 1,
     resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **plan: Any,
 ) -> StudyResults:
     """Run a study in the folder ``out``, or what is missing of it, and return its results.
@@ -73,7 +74,7 @@ def validate(
     score: str = "recommended",
     alpha: float | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **problem: Any,
 ) -> Validation:
     """Is ``new`` better than ``old``? ``print`` shows the answer as ``nasharness validate`` does.
@@ -106,7 +107,7 @@ def score(
     space: str,
     images: str | os.PathLike[str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **request: Any,
 ) -> Scored:
     """Score untrained networks by zero-cost proxies, as ``nasharness score`` does; needs PyTorch.

@@ -13,8 +13,7 @@ pytest.importorskip("PIL")
 
 from nasharness.cli import retrain as retrain_cli  # noqa: E402
 from nasharness.nets import imagenet  # noqa: E402
-from nasharness.runs import log  # noqa: E402
-from nasharness.training import checkpoint  # noqa: E402
+from nasharness.runs import checkpoint, log  # noqa: E402
 from nasharness.training.sync_batch_norm import SyncBatchNorm2d  # noqa: E402
 from tests.retrain_fixtures import pictures, process, tiny  # noqa: E402
 

@@ -33,6 +33,7 @@ from nasharness.studies import Plan, load, run_study, write
 
 torch = pytest.importorskip("torch")
 
+from nasharness.runs import checkpoint  # noqa: E402
 from nasharness.supernets.build import STEMS, STEMS_LR  # noqa: E402
 from nasharness.supernets.judge import Judge  # noqa: E402
 from nasharness.supernets.recipe import FAST, SupernetRecipe  # noqa: E402
@@ -40,7 +41,6 @@ from nasharness.supernets.request import OneShotRequest  # noqa: E402
 from nasharness.supernets.run import execute  # noqa: E402
 from nasharness.supernets.session import CHECKPOINT, KIND, entropy  # noqa: E402
 from nasharness.supernets.tss import EdgeGates  # noqa: E402
-from nasharness.training import checkpoint  # noqa: E402
 from tests.one_shot_fixtures import TINY, few_digits, made_up, run  # noqa: E402
 
 #: what is real time in a checkpoint, and so is never the same twice

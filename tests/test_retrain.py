@@ -19,8 +19,8 @@ from nasharness.cli import predict as predict_cli  # noqa: E402
 from nasharness.cli import retrain as retrain_cli  # noqa: E402
 from nasharness.errors import DataError, NasharnessError, UsageError  # noqa: E402
 from nasharness.nets import imagenet  # noqa: E402
-from nasharness.runs import log  # noqa: E402
-from nasharness.training import checkpoint, schedules  # noqa: E402
+from nasharness.runs import checkpoint, log  # noqa: E402
+from nasharness.training import schedules  # noqa: E402
 from nasharness.training.imagenet import augment, loader, recipes, sources  # noqa: E402
 from nasharness.training.imagenet.decode import central, decode  # noqa: E402
 from tests.retrain_fixtures import pictures, process, shards, tiny  # noqa: E402

@@ -20,8 +20,8 @@ from nasharness.cli import retrain as retrain_cli  # noqa: E402
 from nasharness.cli.terminal import use_processors  # noqa: E402
 from nasharness.errors import DataError, UsageError  # noqa: E402
 from nasharness.nets import imagenet  # noqa: E402
-from nasharness.runs import log, signals  # noqa: E402
-from nasharness.training import checkpoint, device, distributed  # noqa: E402
+from nasharness.runs import checkpoint, log, signals  # noqa: E402
+from nasharness.training import device, distributed  # noqa: E402
 from nasharness.training.imagenet import augment, loader, loop, recipes, sources  # noqa: E402
 from nasharness.training.imagenet.decode import BadImage, central, decode  # noqa: E402
 from tests.retrain_fixtures import pictures, tiny  # noqa: E402

@@ -17,7 +17,7 @@ from nasharness.runs.signals import Stop, Stopped
 
 torch = pytest.importorskip("torch")
 
-from nasharness.training.checkpoint import Keeper, same_form  # noqa: E402
+from nasharness.runs.checkpoint import Keeper, same_form  # noqa: E402
 from nasharness.training.distributed import World  # noqa: E402
 from nasharness.training.evaluate import evaluate, evaluate_each  # noqa: E402
 

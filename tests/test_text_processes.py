@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nasharness.runs import checkpoint
 from nasharness.runs.log import read
-from nasharness.training import checkpoint
 from nasharness.training.language.task import retrain_text
 from tests.text_fixtures import assert_same, options, outcome, write_corpus
 

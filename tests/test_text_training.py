@@ -12,10 +12,10 @@ import torch
 
 from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.nets.shrinkrnn import PUBLISHED
+from nasharness.runs import checkpoint
 from nasharness.runs.log import read
 from nasharness.runs.signals import REQUEUE, Stopped
 from nasharness.storage.sealed import seal
-from nasharness.training import checkpoint
 from nasharness.training.distributed import World
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, read_corpus

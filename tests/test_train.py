@@ -16,12 +16,12 @@ from nasharness.errors import DataError, NasharnessError, UsageError
 from nasharness.images import split
 from nasharness.images.base import build
 from nasharness.nets.tss import TssNet
+from nasharness.runs.checkpoint import Keeper
 from nasharness.runs.signals import Stopped
 from nasharness.storage.sealed import seal
 from nasharness.tables import open_table
 from nasharness.training import nats, schedules
 from nasharness.training.batches import DeviceImages
-from nasharness.training.checkpoint import Keeper
 from nasharness.training.nats import NatsRecipe, Training
 from nasharness.training.nats_run import TrainRequest, beside, train
 from nasharness.training.watch import Diverged

@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nasharness.errors import DataError, UsageError  # noqa: E402
-from nasharness.runs import log  # noqa: E402
-from nasharness.training import checkpoint, device  # noqa: E402
+from nasharness.runs import checkpoint, log  # noqa: E402
+from nasharness.training import device  # noqa: E402
 
 KIND, IDENTITY = {"kind": "test"}, {"identity": {"network": "tiny", "widths": (1, 2)}}
 

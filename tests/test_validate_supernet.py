@@ -17,10 +17,10 @@ from nasharness.spaces import get
 
 torch = pytest.importorskip("torch")
 
+from nasharness.runs import checkpoint  # noqa: E402
 from nasharness.supernets.quality import Weights, assess, find  # noqa: E402
 from nasharness.supernets.quality_text import captions, frame, verdict  # noqa: E402
 from nasharness.supernets.ranking import rank  # noqa: E402
-from nasharness.training import checkpoint  # noqa: E402
 from nasharness.training.batches import DeviceImages  # noqa: E402
 from tests.one_shot_fixtures import few_digits, made_up, run  # noqa: E402
 

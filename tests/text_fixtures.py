@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from nasharness.runs import checkpoint
 from nasharness.runs.log import read
-from nasharness.training import checkpoint
 from nasharness.training.options import Options
 
 WORDS = 30

@@ -25,6 +25,7 @@ from nasharness.nets.build import check_space
 from nasharness.proxies.candidate import INITS, Candidate
 from nasharness.proxies.files import ENDINGS, Kept, keeping, write
 from nasharness.proxies.registry import Proxy
+from nasharness.runs.job import Progress
 from nasharness.search.scores import read_scores
 from nasharness.search.start import read_archs
 from nasharness.spaces.base import Space
@@ -80,7 +81,7 @@ class Scored:
     out: Path | None
 
 
-def score(request: Request, progress: Callable[[int, int], None] | None = None) -> Scored:
+def score(request: Request, progress: Progress | None = None) -> Scored:
     """Score architectures and write the file. ``progress(done, total)`` counts scores.
 
     Raises UsageError for what cannot be asked, and for a file that is there or was begun by another request; DataError
@@ -177,7 +178,7 @@ def _scores(
     index: NDArray[np.int64],
     candidate: Callable[[int], Candidate],
     kept: Kept,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
     """Scores ``[n, proxies]``, and seconds an architecture by proxy."""
     found = np.full((len(index), len(chosen)), np.nan)

@@ -17,7 +17,7 @@ from nasharness.storage import claimed
 from nasharness.storage.sealed import write_sealed
 
 if TYPE_CHECKING:
-    from nasharness.training.checkpoint import Keeper
+    from nasharness.runs.checkpoint import Keeper
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nasharness.runs.job import Progress
 from nasharness.search.interval import crossed
 from nasharness.search.problem import Problem
 from nasharness.search.result import LEAST, Result
@@ -75,7 +76,7 @@ def replicate(
     runs: int = 1,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Replicated:
     """Search with ``algorithm`` on each of ``problem.realised(realisations)``, ``runs`` times with the same seeds.
 
@@ -85,9 +86,9 @@ def replicate(
     found = []
     for number, one in enumerate(problems):
 
-        def told(done: int, _: int, before: int = number * runs) -> None:
+        def told(done: int, _: int, *text: str, before: int = number * runs, **more: str) -> None:
             if progress is not None:
-                progress(before + done, runs * len(problems))
+                progress(before + done, runs * len(problems), *text, **more)
 
         found.append(run(algorithm, one, runs=runs, seed=seed, settings=settings, progress=told))
     return Replicated(tuple(found))

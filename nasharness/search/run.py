@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import AlgorithmFailedError, DataError, NasharnessError, UsageError, unknown, where, whole
+from nasharness.runs.job import Progress
 from nasharness.search import registry
 from nasharness.search.evaluator import Evaluator
 from nasharness.search.loop import Searched, expected_steps, scores, search
@@ -53,7 +54,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     batch: int = BATCH,
     keep: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **kwargs: Any,
 ) -> Result:
     """Search with ``algorithm``, ``runs`` times, with the seeds ``seed``, ``seed + 1``, ...
@@ -255,7 +256,7 @@ def _score(
 
 
 def _report(
-    progress: Callable[[int, int], None] | None, done: int, runs: int, problem: Problem, evaluator: Evaluator
+    progress: Progress | None, done: int, runs: int, problem: Problem, evaluator: Evaluator
 ) -> Callable[[int], None] | None:
     """Turn evaluations made in a batch into runs completed or nearly so."""
     if progress is None:

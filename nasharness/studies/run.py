@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nasharness import storage
 from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.runs.job import Progress
 from nasharness.search import registry
 from nasharness.search.registry import foreign
 from nasharness.storage import reason, writing
@@ -34,7 +35,7 @@ def run_study(
     jobs: int = 1,
     ray: str | None = None,
     resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     expected: Mapping[str, float] | None = None,
 ) -> Path:
     """Compute what is missing of a study in the folder ``out``; return the folder.

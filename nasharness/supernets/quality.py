@@ -23,6 +23,7 @@ from nasharness.analysis.validation.proxies import KS, Interval, Quality, qualit
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.images.base import MOST_CLASSES
+from nasharness.runs import checkpoint
 from nasharness.runs.job import Progress
 from nasharness.search.problem import Problem
 from nasharness.spaces.base import Floats
@@ -33,7 +34,6 @@ from nasharness.supernets.build import build, least_weights
 from nasharness.supernets.ranking import Scores, rank
 from nasharness.supernets.request import load_images
 from nasharness.supernets.session import CHECKPOINT, KIND, WHAT_TO_LOWER
-from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
 
@@ -247,12 +247,11 @@ def assess(
     little = DeviceImages(x[few_images], y[few_images], images.mean, images.std, where)
 
     def ranked(weights: Weights, archs: NDArray[np.int64], on: DeviceImages, label: str) -> Ranked:
-        told = None if progress is None else lambda done, total: progress(done, total, label)
         steps = -(-len(on) // batch)
         even = -(-len(on) // steps)  # no small batch at the end: cells are normalised by the statistics of their batch
         with devices.guarded(WHAT_TO_LOWER), devices.autocast(where, precision):
             batches = on.batches(even, shuffle=False, augment=False)
-            return Ranked(weights.epoch, archs, rank(weights.supernet(where), archs, batches, told, steps))
+            return Ranked(weights.epoch, archs, rank(weights.supernet(where), archs, batches, progress, steps, label))
 
     points = []
     if curve and len(files) > 1:

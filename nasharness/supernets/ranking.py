@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nasharness.errors import UsageError
+from nasharness.runs.job import Progress
 from nasharness.spaces.base import Floats
 from nasharness.supernets.base import Supernet
 
@@ -39,13 +40,14 @@ def rank(
     net: Supernet,
     archs: ArrayLike,
     batches: Iterable[tuple[Tensor, Tensor]],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     total: int = 0,
+    label: str = "",
 ) -> Scores:
     """Return the scores of architectures ``[n]``, or ``[n, positions]`` where the space has no indices.
 
     ``batches``: images and labels, on the network's device; all architectures see all of them, and each batch is gone
-    through once. ``progress(done, total)`` counts architectures times batches, of ``total`` batches (0: unknown).
+    through once. ``progress`` counts architectures times batches, of ``total`` batches (0: unknown), under ``label``.
 
     Raises `UsageError` where there are no images.
     """
@@ -62,7 +64,7 @@ def rank(
             numbers.append(torch.stack([(logs / 2).exp().sum(), logs.exp().sum(), hits.sum(), -logs.sum()]))
             done += len(where)
             if progress is not None:
-                progress(done, total * len(asked))
+                progress(done, total * len(asked), label)
         images_seen += len(labels)
         measured = torch.stack(numbers).cpu().numpy() if numbers else ()  # one transfer a batch
         for where, found in zip(places, measured, strict=True):

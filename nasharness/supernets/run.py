@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nasharness.errors import DataError
+from nasharness.runs.checkpoint import Keeper
 from nasharness.runs.driver import Driver
 from nasharness.runs.job import Mark, Progress
 from nasharness.runs.pool import LostError, Pool
@@ -21,7 +22,6 @@ from nasharness.supernets.result import OneShotResult, Trained
 from nasharness.supernets.session import CHECKPOINT, Session
 from nasharness.supernets.text import line
 from nasharness.training import device as devices
-from nasharness.training.checkpoint import Keeper
 from nasharness.training.record import device_name
 
 

@@ -25,6 +25,7 @@ from nasharness import spaces
 from nasharness.errors import DataError, UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.images.base import Labels
+from nasharness.runs import checkpoint
 from nasharness.runs.job import Mark
 from nasharness.search.one_shot import OneShotTask, Step
 from nasharness.search.registry import Record
@@ -38,7 +39,6 @@ from nasharness.supernets.difficulty import difficulty
 from nasharness.supernets.lessons import Lessons, parted
 from nasharness.supernets.ranking import rank
 from nasharness.supernets.recipe import SupernetRecipe
-from nasharness.training import checkpoint
 from nasharness.training import device as devices
 from nasharness.training.batches import DeviceImages
 from nasharness.training.distributed import World

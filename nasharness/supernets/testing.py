@@ -33,6 +33,7 @@ from nasharness.errors import AlgorithmFailedError, UsageError
 from nasharness.images import ImageSet, Split, split
 from nasharness.images.base import build
 from nasharness.images.splits import Domains
+from nasharness.runs import checkpoint
 from nasharness.search import registry
 from nasharness.search.one_shot import OneShot, Step
 from nasharness.search.testing import assert_out_of_reach, check_record, synthetic_problem
@@ -42,7 +43,6 @@ from nasharness.supernets.build import SPACES
 from nasharness.supernets.lessons import parted
 from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.supernets.session import KIND, Epoch, Session
-from nasharness.training import checkpoint
 
 #: of every run; long enough for a warm-up and for something after it
 EPOCHS = 4

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nasharness import spaces
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.runs.job import Progress
 from nasharness.tables import catalogue
 from nasharness.tables.importers import published
 from nasharness.tables.importers.nats_light.files import SUFFIXES, is_light
@@ -80,7 +81,7 @@ def import_any(
     partial: bool = False,
     jobs: int | None = None,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **own: Any,
 ) -> Table:
     """Import a table of one's own (see `own.from_frame`), small published files, or one archive.

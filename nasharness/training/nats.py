@@ -27,9 +27,10 @@ from nasharness.errors import UsageError, whole
 from nasharness.images import ImageSet, Split
 from nasharness.nets.build import CELLS, CHANNELS, MOST, check_space, network
 from nasharness.nets.counts import macs, params
+from nasharness.runs import checkpoint
 from nasharness.runs.job import Mark
-from nasharness.training import checkpoint, optimisers, schedules
 from nasharness.training import device as devices
+from nasharness.training import optimisers, schedules
 from nasharness.training.batches import DeviceImages
 from nasharness.training.distributed import World
 from nasharness.training.evaluate import evaluate

@@ -19,12 +19,12 @@ from nasharness import images as image_sets
 from nasharness.errors import UsageError
 from nasharness.images import ImageSet, Split
 from nasharness.nets.build import CELLS, CHANNELS
+from nasharness.runs.checkpoint import Keeper
 from nasharness.runs.driver import Driver
 from nasharness.runs.job import Progress
 from nasharness.runs.signals import Stop
 from nasharness.tables.card import card
 from nasharness.training import device as devices
-from nasharness.training.checkpoint import Keeper
 from nasharness.training.nats import NatsRecipe, Training
 from nasharness.training.record import device_name
 from nasharness.version import __version__

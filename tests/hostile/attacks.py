@@ -253,7 +253,7 @@ def checkpoints(rng: random.Random, folder: Path, count: int) -> Iterator[Attack
     """Changed bits, cut files, and whole files that hold what does not belong there."""
     import torch
 
-    from nasharness.training import checkpoint
+    from nasharness.runs import checkpoint
 
     network = torch.nn.Linear(4, 3)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)

@@ -22,6 +22,7 @@ from nasharness.analysis.figures.files import FORMATS, as_csv, check_formats, wr
 from nasharness.analysis.figures.source import StudyView
 from nasharness.analysis.figures.style import Setting, looks
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.runs.job import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ def draw(
     formats: Sequence[str] = ("png", "pdf"),
     average: str = "mean",
     setting: Setting | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Drawn:
     """Write figures into the folder ``out``: NAME.csv with the numbers, and NAME.png (300 dpi), NAME.pdf, NAME.svg.
 

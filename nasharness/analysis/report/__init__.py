@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from nasharness.analysis.report.headline import headline
 from nasharness.analysis.report.page import document, header, scrolling, table
 from nasharness.analysis.report.page import escape as _
 from nasharness.errors import DataError, UsageError
+from nasharness.runs.job import Progress
 from nasharness.storage import atomically, writing
 from nasharness.studies.plan import count
 from nasharness.studies.winners import FOLDER, candidates_of, write_winners
@@ -38,7 +39,7 @@ def write(
     *,
     title: str | None = None,
     average: str = "mean",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     trainings: Sequence[Retraining] = (),
 ) -> Path:
     """Write the page of one study or several to ``path``, and beside it ``winners/``, a file an algorithm and data set.
@@ -69,7 +70,7 @@ def render(
     *,
     title: str | None = None,
     average: str = "mean",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     trainings: Sequence[Retraining] = (),
 ) -> str:
     """The page as text. ``average``: mean or median, for the curves.
@@ -119,7 +120,7 @@ def _swatch(source: StudyView, label: str) -> str:
 # ---- figures and winners
 
 
-def _figures(source: StudyView, progress: Callable[[int, int], None] | None) -> str:
+def _figures(source: StudyView, progress: Progress | None) -> str:
     parts = [
         '<h2 id="figures">Figures</h2><p>Point at a curve for values and intervals; by keyboard, reach a '
         "figure by Tab and use the arrows.</p>"

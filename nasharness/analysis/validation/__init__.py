@@ -14,6 +14,7 @@ from nasharness.analysis.statistics.hierarchical import Crossed
 from nasharness.analysis.statistics.sequential import ALPHA, BETTER, SAME, WORSE, Hypothesis, judge, looks
 from nasharness.analysis.validation.scope import generalises, warned
 from nasharness.errors import UsageError, unknown
+from nasharness.runs.job import Progress
 from nasharness.search import Problem
 from nasharness.search import run as search
 from nasharness.search.result import LEAST
@@ -147,7 +148,7 @@ def validate(
     runs: int = 500,
     score: str = "recommended",
     alpha: float = ALPHA,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     realisations: int = 1,
 ) -> Validation:
     """Compare ``new`` with ``old`` on every problem, at most ``runs`` runs each.
@@ -207,7 +208,7 @@ def _crossed(
     runs: int,
     score: str,
     alpha: float,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
     realisations: int,
 ) -> Validation:
     """The same over seeds x realisations, looked at once."""

@@ -20,6 +20,7 @@ from nasharness.analysis.statistics.correlation import codes, kendall_of_codes
 from nasharness.errors import DataError, UsageError
 from nasharness.hardware.card import RULE
 from nasharness.hardware.quantity import MEASURED, UNITS
+from nasharness.runs.job import Progress
 from nasharness.search import Problem
 from nasharness.spaces.base import Floats, Space
 
@@ -164,7 +165,7 @@ def _ways(space: Space) -> str:
     )  # fmt: skip
 
 
-def claims(costs: Costs, progress: Callable[[int, int], None] | None = None) -> list[Claim]:
+def claims(costs: Costs, progress: Progress | None = None) -> list[Claim]:
     """All claims, in the order of the paper: cost, devices, best networks, energy, noise."""
     made: list[Claim] = []
     for number, claim in enumerate((_theory, _devices, _best, _energy, _noise), 1):

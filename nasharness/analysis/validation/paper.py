@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from nasharness import spaces
 from nasharness.analysis.layout import plain
 from nasharness.analysis.validation.published import DATASETS, PROTOCOLS, STATUS, Published, published
 from nasharness.errors import DataError, UsageError
+from nasharness.runs.job import Progress
 from nasharness.search import Problem, registry
 from nasharness.search import run as search
 from nasharness.search.trajectories import Trajectories
@@ -75,7 +76,7 @@ def agreement(
     seed: int = 0,
     space: str | None = None,
     table: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Agreement]:
     """Compare every published number that the tables here can answer.
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.nets import imagenet
+from nasharness.runs.checkpoint import Keeper, fitting, load
 from nasharness.storage.sealed import read_sealed
-from nasharness.training.checkpoint import Keeper, fitting, load
 from nasharness.training.exported import format_of, require_onnx, write
 from nasharness.training.imagenet.loop import KIND
 from nasharness.training.imagenet.statistics import settled

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from nasharness.runs.checkpoint import Keeper, save
 from nasharness.runs.job import Mark
-from nasharness.training.checkpoint import Keeper, save
 from nasharness.training.device import memory, synchronise
 from nasharness.training.evaluate import Scores, evaluate_each
 from nasharness.training.imagenet.loader import BadImages, Order

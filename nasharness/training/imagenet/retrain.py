@@ -14,11 +14,11 @@ from nasharness.errors import DataError, UsageError
 from nasharness.extras import pip_install
 from nasharness.nets import imagenet
 from nasharness.nets.counts import macs, params
+from nasharness.runs.checkpoint import Keeper
 from nasharness.runs.driver import Driver
 from nasharness.runs.job import Progress
 from nasharness.runs.signals import Stop
 from nasharness.training import optimisers, schedules
-from nasharness.training.checkpoint import Keeper
 from nasharness.training.device import dtype_of, guarded
 from nasharness.training.distributed import World, join, peers
 from nasharness.training.imagenet import decode, recipes, sources

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nasharness.runs.checkpoint import load_optimiser, same_form
 from nasharness.training import optimisers
-from nasharness.training.checkpoint import load_optimiser, same_form
 from nasharness.training.device import autocast
 from nasharness.training.distributed import World, wrap
 from nasharness.training.imagenet.ema import MovingAverage

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nasharness.errors import UsageError
-from nasharness.training.checkpoint import load_optimiser
+from nasharness.runs.checkpoint import load_optimiser
 from nasharness.training.language.recipes import TextRecipe
 
 

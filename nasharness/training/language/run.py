@@ -13,10 +13,10 @@ import msgspec
 import torch
 
 from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.runs import checkpoint
 from nasharness.runs.driver import Driver
 from nasharness.runs.job import Mark, Progress
 from nasharness.runs.signals import Stop
-from nasharness.training import checkpoint
 from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
 from nasharness.training.language.data import END, PARTS, Corpus

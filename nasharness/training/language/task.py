@@ -11,10 +11,10 @@ import msgspec
 
 from nasharness.errors import UsageError, unknown
 from nasharness.nets.shrinkrnn import Recurrence
+from nasharness.runs import checkpoint
 from nasharness.runs.job import Progress
 from nasharness.runs.signals import Stop
 from nasharness.tasks import Answer
-from nasharness.training import checkpoint
 from nasharness.training.device import choose, guarded
 from nasharness.training.distributed import join, peers
 from nasharness.training.language import recipes

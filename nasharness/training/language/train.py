@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed
 
 from nasharness.errors import UsageError
-from nasharness.training.checkpoint import same_form
+from nasharness.runs.checkpoint import same_form
 from nasharness.training.distributed import World
 from nasharness.training.language.data import Corpus, columns
 from nasharness.training.language.loss import tied_cross_entropy

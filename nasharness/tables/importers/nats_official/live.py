@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness.errors import DataError, UsageError
+from nasharness.runs.job import Progress
 from nasharness.storage import writing
 from nasharness.tables.catalogue import table_path
 
@@ -27,7 +28,7 @@ def from_nats_bench(
     name: str = "official",
     partial: bool = False,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     destination: str | os.PathLike[str] | None = None,
 ) -> Table:
     """Make a table of ``api``, which ``nats_bench.create`` (or ``nas_201_api``, version 2) returned, and return it.

@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
+from nasharness.runs.job import Progress
 from nasharness.storage import only_writer, writing
 from nasharness.tables.catalogue import table_path
 from nasharness.tables.importers import CITATION, CITATION_201
@@ -41,8 +42,6 @@ BLOCK = 128
 METRICS = tuple(
     f"{part}_{metric}" for part in ("val", "test", "valtest", "train") for metric in ("acc", "loss", "top5")
 ) + ("train_s", "val_s", "test_s", "valtest_s", "latency_s")
-
-Progress = Callable[[int, int], None]
 
 
 def import_archive(

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from nasharness.errors import DataError, NasharnessError, UsageError
+from nasharness.runs import codec
 from nasharness.runs.job import Job
 from nasharness.storage import atomically, reason, sweep
-from nasharness.training import codec
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
