@@ -86,7 +86,7 @@ def replicate(
     found = []
     for number, one in enumerate(problems):
 
-        def told(done: int, _: int, *text: str, before: int = number * runs, **more: str) -> None:
+        def told(done: int, total: int, *text: str, before: int = number * runs, **more: str) -> None:
             if progress is not None:
                 progress(before + done, runs * len(problems), *text, **more)
 
