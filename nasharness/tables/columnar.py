@@ -32,17 +32,31 @@ def column_names(file: Path) -> list[str]:
     if not file.name.lower().endswith(SUFFIXES):
         return []
     stat = _stat(file)
-    return list(_names(file, stat.st_mtime_ns, stat.st_size))
+    return list(_about(file, stat.st_mtime_ns, stat.st_size)[0])
+
+
+def memory_of(file: Path, columns: int) -> tuple[int, float]:
+    """Rows of a file, and the bytes that making a table of so many of its columns takes; of text both are estimates.
+
+    Raises UsageError where that is more than this machine has.
+    """
+    stat = _stat(file)
+    rows = _about(file, stat.st_mtime_ns, stat.st_size)[1]
+    return rows, _check_memory(file, rows, columns)
 
 
 @lru_cache(maxsize=64)
-def _names(file: Path, stamp: int, size: int) -> tuple[str, ...]:
+def _about(file: Path, stamp: int, size: int) -> tuple[tuple[str, ...], int]:
+    """Names of the columns and number of rows, of text by the length of the first ones."""
     if file.suffix == ".parquet":
-        return tuple(contained(f"{_HERE}:schema_here", str(file), size, str(file), fork=False))
-    names = _header(file)
+        names, rows = contained(f"{_HERE}:schema_here", str(file), size, str(file), fork=False)
+        return tuple(names), rows
+    header, *lines = _first_lines(file)
+    names = header.decode("utf-8-sig", errors="replace").strip().split(",")
     if len(names) > _WIDEST:
         raise DataError(f"{file}: {len(names):,} columns; at most {_WIDEST:,} are read")
-    return tuple(column.strip('"') for column in names)
+    rows = size * len(lines) // max(1, sum(map(len, lines)) + len(lines))
+    return tuple(column.strip('"') for column in names), rows
 
 
 def read_file(file: Path, wanted: Sequence[str], texts: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
@@ -88,7 +102,7 @@ def _stat(file: Path) -> os.stat_result:
         raise UsageError(f"cannot read {file}: {error.strerror or error}") from None
 
 
-def _header(file: Path) -> list[str]:
+def _first_lines(file: Path) -> list[bytes]:
     with regular(file) as opened:
         first = opened.read(1 << 16)
     if file.suffix == ".gz":
@@ -96,19 +110,20 @@ def _header(file: Path) -> list[str]:
             first = zlib.decompressobj(31).decompress(first, 1 << 16)
         except zlib.error as error:
             raise DataError(f"{file}: damaged or no gz file: {error}") from None
-    return first.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").strip().split(",")
+    return first.split(b"\n")
 
 
 # ---- in the process that reads
 
 
-def schema_here(path: str) -> list[str]:
-    """Names of the columns of a Parquet file."""
+def schema_here(path: str) -> tuple[list[str], int]:
+    """Names of the columns of a Parquet file, and its rows."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        return list(parquet.read_schema(path).names)
+        about = parquet.read_metadata(path)
+        return list(about.schema.to_arrow_schema().names), about.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(Path(path), error) from None
 
@@ -169,7 +184,8 @@ def _damaged(file: Path, error: Exception) -> DataError:
     return DataError(f"{file}: damaged or no {file.suffix[1:]} file: {first}")
 
 
-def _check_memory(file: Path, rows: int, columns: int) -> None:
-    """Refuse before reading what would not fit, saying how much it would take."""
+def _check_memory(file: Path, rows: int, columns: int) -> float:
+    """Refuse before reading what would not fit, saying how much it would take; return the bytes."""
     needed = rows * (_TEXT + columns * _BYTES)
     check_memory(f"{file}: {rows:,} rows", needed, "Import fewer columns, or a part of the rows")
+    return needed

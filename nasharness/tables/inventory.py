@@ -107,7 +107,7 @@ def import_any(
         raise UsageError("the table 'embedded' ships with nasharness and is not imported; choose another --name")
     if own or described:
         named = {key: value for key, value in (("name", name), ("space", space)) if value is not None}
-        return import_own(files, force=force, **(described | own | named))
+        return import_own(files, force=force, progress=progress, **(described | own | named))
     known = published.recognise(files)
     if known is not None:
         if space not in (None, known.space):

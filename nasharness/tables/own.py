@@ -23,7 +23,6 @@ from nasharness.spaces.listed import FilledSpace, ListedSpace
 from nasharness.storage import atomically, only_writer, writing
 from nasharness.storage.sealed import seal
 from nasharness.tables.catalogue import open_table, table_path
-from nasharness.tables.strings import space_of
 from nasharness.tables.table import COST, Table
 from nasharness.tables.writer import TableWriter
 
@@ -251,25 +250,24 @@ def _once(
     keys: list[NDArray[Any]], numbers: dict[str, NDArray[np.float64]], repeated: str
 ) -> tuple[list[NDArray[Any]], dict[str, NDArray[np.float64]]]:
     """Deal with architectures that occur again, as the user said."""
-    whole = (
-        keys[0].astype(str)
-        if len(keys) == 1
-        else np.array(["\0".join(map(str, row)) for row in zip(*keys, strict=True)])
-    )
-    _, first, group, count = np.unique(whole, return_index=True, return_inverse=True, return_counts=True)
-    if len(first) == len(whole):
+    from nasharness.tables.strings import joined, texts_of  # not at the top: pyarrow takes long to import
+
+    whole = joined([texts_of(key) for key in keys]).dictionary_encode()
+    group = whole.indices.to_numpy()
+    if len(whole.dictionary) == len(group):
         return keys, numbers
+    count = np.bincount(group)
+    order = np.unique(group, return_index=True)[1]  # groups are numbered as rows bring them: ascending
     if repeated == "refuse":
-        which = int(first[count > 1].min())
+        which = int(order[count > 1][0])
         again = int(np.flatnonzero(group == group[which])[1])
         raise DataError(
-            f"{int((count > 1).sum()):,} architectures occur more than once; the first is {whole[which][:120]!r}, in "
-            f"rows {which} and {again}. --repeated first keeps the first of them, --repeated mean their mean"
+            f"{int((count > 1).sum()):,} architectures occur more than once; the first is "
+            f"{whole[which].as_py()[:120]!r}, in rows {which} and {again}. --repeated first keeps the first of them, "
+            "--repeated mean their mean"
         )
-    order = np.sort(first)
     if repeated == "mean":
-        totals = {c: np.bincount(group, weights=v, minlength=len(first)) / count for c, v in numbers.items()}
-        numbers = {column: values[group[order]] for column, values in totals.items()}
+        numbers = {column: np.bincount(group, weights=values) / count for column, values in numbers.items()}
     else:
         numbers = {column: values[order] for column, values in numbers.items()}
     return [key[order] for key in keys], numbers
@@ -285,6 +283,8 @@ def _space(
                 f"--name {name}: a space is called so; give the table another name, or import it into that space with "
                 f"--space {name}"
             )
+        from nasharness.tables.strings import space_of
+
         found = space_of(name, names, keys, ordered)
         return found, np.arange(found.size)
     chosen = spaces.get(space) if isinstance(space, str) else space

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from nasharness.errors import UsageError, unknown
+from nasharness.runs.job import Progress
 from nasharness.storage import file_sha256
+from nasharness.storage.memory import check_memory
 from nasharness.storage.toml import Lines, read_toml
-from nasharness.tables.columnar import column_names, read_file
+from nasharness.tables.columnar import column_names, memory_of, read_file
 from nasharness.tables.own import from_frame
 from nasharness.tables.table import Table
 
@@ -23,9 +25,20 @@ KEYS = (
 )  # fmt: skip
 
 
-def import_own(paths: Sequence[str | os.PathLike[str]], *, force: bool = False, **given: Any) -> Table:
+#: Bytes of memory above which an import says beforehand what it takes.
+_MUCH = 1 << 30
+
+
+def import_own(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+    **given: Any,
+) -> Table:
     """Make a table of files with the same columns, one after the other; ``given``: the arguments of `from_frame`.
 
+    ``progress``: told what memory a large import takes, before it begins.
     Raises UsageError for a file that cannot be read or is too large for this machine's memory, and as `from_frame`.
     """
     files = [Path(path).expanduser() for path in paths]
@@ -35,6 +48,12 @@ def import_own(paths: Sequence[str | os.PathLike[str]], *, force: bool = False, 
     names = [given["arch"]] if isinstance(given["arch"], str) else list(given["arch"])
     known = given.get("known") or {}
     wanted = [*names, *given["metrics"], *known, *([given["cost"]] if given.get("cost") else [])]
+    sizes = [memory_of(file, len(set(wanted))) for file in files]
+    rows, needed = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
+    check_memory(f"{rows:,} rows of {len(files)} files", needed, "Import fewer columns, or a part of the rows")
+    if progress is not None and needed > _MUCH:
+        line = f"about {rows:,} rows: making a table of them takes about {needed / 2**30:.1f} GiB of memory"
+        progress(0, 0, line=line)
     parts = [read_file(file, wanted, names) for file in files]
     frame = {column: np.concatenate([part[column] for part in parts]) for column in dict.fromkeys(wanted)}
     digests = {file.name: file_sha256(file) for file in files}

@@ -25,7 +25,6 @@ from nasharness.tables.columnar import column_names, read_file
 from nasharness.tables.importers import files as read
 from nasharness.tables.importers.published import Published
 from nasharness.tables.own import from_frame
-from nasharness.tables.strings import space_of
 from nasharness.tables.table import Table
 
 #: task -> unit of its value
@@ -56,6 +55,8 @@ def _read(files: Sequence[Path], name: str, force: bool, record: Published) -> T
             raise DataError(f"{what}: row {wrong} is {archs[wrong]!r}, expected a skeleton as in {archs[0]}")
         if len(set(archs)) < len(archs):
             raise DataError(f"{what}: {next(text for text in archs if archs.count(text) > 1)!r} occurs more than once")
+        from nasharness.tables.strings import space_of  # with pyarrow, which takes long to import
+
         space = space_of(MACRO, ["arch"], [np.array(archs)], False)
     else:
         space = spaces.get(record.space)
