@@ -328,7 +328,7 @@ def test_kill_9_at_20_random_moments(tmp_path):
             interrupted += 1
             with pytest.raises(DataError, match="no study|empty|incomplete"):
                 load(out)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60  # on a busy machine a worker takes a while to see that it is alone
         while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], "a worker outlived its parent"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 
 from nasharness import spaces
@@ -14,8 +16,10 @@ from nasharness.nets.tss import TssNet
 MOST = {"cells": 1_000, "channels": 4_096}
 #: cells in each of three stages, as published; the spaces whose networks are built here
 CELLS = {"tss": 5, "sss": 1}
-#: channels of the first stage of tss, as published
+#: channels of the first stage, as published; the spaces whose architectures leave them open
 CHANNELS = 16
+_WIDTHS_OPEN = ("tss",)
+_NETS: Mapping[str, Callable[..., Network]] = {"tss": TssNet, "sss": SssNet}
 
 
 def network(
@@ -36,15 +40,19 @@ def network(
     deep = CELLS[space] if cells is None else cells
     if channels < 1 or deep < 1:
         raise UsageError(f"channels {channels}, cells {deep}: expected 1 or more")
-    index = spaces.get(space).parse(arch)
-    if space == "tss":
-        return TssNet(index, classes, channels=channels, cells=deep, generator=generator)
     if channels != CHANNELS:
-        raise UsageError(f"--channels {channels}: the widths of an architecture of {space} are its own")
-    return SssNet(index, classes, cells=deep, generator=generator)
+        check_widths(space, channels)
+    given = {"channels": channels} if space in _WIDTHS_OPEN else {}
+    return _NETS[space](spaces.get(space).parse(arch), classes, cells=deep, generator=generator, **given)
 
 
 def check_space(space: str) -> None:
     """Raise UsageError for a space whose networks are not built here."""
     if space not in CELLS:
         raise UsageError(f"space {space!r} has no network here; spaces that have: {', '.join(CELLS)}")
+
+
+def check_widths(space: str, channels: int) -> None:
+    """Raise UsageError where the architectures of ``space`` say how wide their networks are."""
+    if space not in _WIDTHS_OPEN:
+        raise UsageError(f"--channels {channels}: the widths of an architecture of {space} are its own")

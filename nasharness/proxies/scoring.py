@@ -21,7 +21,7 @@ from nasharness import images as image_sets
 from nasharness import proxies, spaces
 from nasharness.errors import DataError, UsageError, unknown, where
 from nasharness.images import ImageSet
-from nasharness.nets.build import check_space
+from nasharness.nets.build import check_space, check_widths
 from nasharness.proxies.candidate import INITS, Candidate
 from nasharness.proxies.files import ENDINGS, Kept, keeping, write
 from nasharness.proxies.registry import Proxy
@@ -92,8 +92,8 @@ def score(request: Request, progress: Progress | None = None) -> Scored:
         raise UsageError(f"no proxy to score by; expected some of {', '.join(proxies.names())}")
     space = spaces.get(request.space)
     check_space(space.name)
-    if request.channels is not None and space.name != "tss":
-        raise UsageError(f"--channels {request.channels}: the widths of an architecture of {space.name} are its own")
+    if request.channels is not None:
+        check_widths(space.name, request.channels)
     for name, value in (("--channels", request.channels), ("--depth", request.cells)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: expected 1 or more")

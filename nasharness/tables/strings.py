@@ -123,7 +123,7 @@ def _renumbered(which: NDArray[Any], words: Sequence[str]) -> Tokens:
     """Without the words that no row has."""
     used = np.bincount(which, minlength=len(words)) > 0
     place = np.cumsum(used, dtype=np.int32) - 1
-    return place[which], [words[number] for number in np.flatnonzero(used)]
+    return place[which], [words[number] for number in np.flatnonzero(used).tolist()]
 
 
 def _characters(texts: Any) -> list[Tokens]:

@@ -20,6 +20,7 @@ from nasharness.search import run as search
 from nasharness.search.trajectories import Trajectories
 from nasharness.tables import Table, candidates, open_table
 from nasharness.tables.catalogue import how_to_get
+from nasharness.tables.importers.nats_light.table import SPACES as LIGHT_SPACES
 from nasharness.tables.importers.nats_official.anchors import FULL
 
 Floats = NDArray[np.float64]
@@ -152,7 +153,7 @@ def needed(row: Published) -> str:
     if row.algorithm is None and not row.cells:
         return OTHER_FILE if row.method == "ResNet" else GPU
     fidelities = row.algorithm is not None and "fidelities" in registry.get(row.algorithm).needs
-    name = "official" if row.space == "sss" or fidelities else "light"
+    name = "light" if row.space in LIGHT_SPACES and not fidelities else "official"
     return f"table {name} of {row.space}: {how_to_get(row.space, name)}"
 
 
