@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from nasharness.errors import UsageError, unknown
+from nasharness.errors import DegenerateError, UsageError, unknown
 from nasharness.search import register
 from nasharness.search.one_shot import OneShot, OneShotTask, Step
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         "1; the code's",
         "keep": "probability that a decision passes in the warm-up; more than 0 to 1; ours (single-path.paper: 0.6, "
         "the code's, too few for narrow networks)",
-        "lr": "rate of Adam on the thresholds; more than 0; ours",
+        "lr": "how many times the norm that it is compared with a threshold can rise while the cost counts; by so many "
+        "steps divided it is Adam's rate; more than 0; ours",
     },
 )
 class SinglePathImages(OneShot):
@@ -66,7 +67,7 @@ class SinglePathImages(OneShot):
         device_cost: str = "pixel1",
         warmup: float = 0.625,
         keep: float = 0.9,
-        lr: float = 0.2,
+        lr: float = 3.0,
     ) -> None:
         super().__init__(task)
         for name, value, met, expected in (
@@ -84,9 +85,10 @@ class SinglePathImages(OneShot):
         self._latency = _prices(task, device_cost)
         # slopes at great norms are tiny: as much precision as there is, and an epsilon that they do not vanish beside
         dtype = torch.float32 if task.device.type == "mps" else torch.float64
-        self._thresholds = torch.zeros((len(task.space.sizes), 3), dtype=dtype, device=task.device, requires_grad=True)
-        eps = torch.finfo(dtype).tiny ** 0.5
-        self._adam = torch.optim.Adam([self._thresholds], lr=lr, betas=(0.9, 0.99), eps=eps, foreach=False)
+        self._norms = self.supernet.norms().to(dtype)
+        self._relative = torch.zeros_like(self._norms).requires_grad_()
+        eps, self._lr = torch.finfo(dtype).tiny ** 0.5, lr
+        self._adam = torch.optim.Adam([self._relative], lr=lr, betas=(0.9, 0.99), eps=eps, foreach=False)
         self._now: Any = None
         self._said = ""
 
@@ -94,6 +96,11 @@ class SinglePathImages(OneShot):
     def supernet(self) -> MobileSupernet:
         """The supernet as what it is."""
         return cast("MobileSupernet", self.net)
+
+    @property
+    def _thresholds(self) -> torch.Tensor:
+        """``[layers, 3]``; what is trained is how many times the first weights' norms they are."""
+        return self._relative * self._norms
 
     def gates(self, step: Step) -> Gates:
         import torch
@@ -116,6 +123,8 @@ class SinglePathImages(OneShot):
         return self._cost_weight * self._relaxed(self._now).log()
 
     def search_step(self, step: Step) -> dict[str, float]:
+        for group in self._adam.param_groups:  # however long a run is, what its cost is worth decides
+            group["lr"] = self._lr / (step.steps * (self.task.epochs - self._warm))
         self._adam.step()
         self._adam.zero_grad(set_to_none=False)
         return {}
@@ -129,6 +138,11 @@ class SinglePathImages(OneShot):
             relaxed = float(self._relaxed(Relaxed(self._thresholds)))
         row = self.derive()
         latency = float(self._latency(row))
+        if self._smallest(row):
+            raise DegenerateError(
+                f"single-path: all is left out that can be, {latency:.2f} ms, after epoch {epoch + 1} of "
+                f"{self.task.epochs}; lower cost_weight ({self._cost_weight:g})"
+            )
         self._said = self.told(row, latency)
         self._shown = row.tolist()
         return {"latency_ms": latency, "relaxed_latency_ms": relaxed}
@@ -148,8 +162,8 @@ class SinglePathImages(OneShot):
     def state(self) -> dict[str, Any]:
         from nasharness.supernets.policy import copied
 
-        thresholds = self._thresholds.detach().clone()
-        return {"thresholds": thresholds, "adam": copied(self._adam.state_dict()), "shown": self._shown}
+        relative = self._relative.detach().clone()
+        return {"thresholds": relative, "adam": copied(self._adam.state_dict()), "shown": self._shown}
 
     def load_state(self, state: dict[str, Any]) -> None:
         import torch
@@ -157,12 +171,12 @@ class SinglePathImages(OneShot):
         from nasharness.supernets.policy import copied
 
         with torch.no_grad():
-            self._thresholds.copy_(state["thresholds"])
+            self._relative.copy_(state["thresholds"])
         self._adam.load_state_dict(copied(state["adam"]))
         self._shown = state["shown"]
 
     def trained_parameters(self) -> Iterable[torch.Tensor]:
-        return (self._thresholds,)
+        return (self._relative,)
 
     def _decoded(self, decisions: Any) -> Choices:
         row: Choices = self.space.decoded(decisions)  # type: ignore[attr-defined]
@@ -179,11 +193,12 @@ class SinglePathImages(OneShot):
         before = self._shown or [options.index("5x5-e6") for options in space.options]
         layers = zip(space.positions, space.options, before, row.tolist(), strict=True)
         flips = [f"{name} {options[old]} > {options[new]}" for name, options, old, new in layers if old != new]
-        smallest = all(
-            "skip" not in options or options[one] == "skip" for options, one in zip(space.options, row, strict=True)
-        )
-        warning = "; all is left out that can be: lower cost_weight" if smallest else ""
-        return ", ".join([f"latency {latency:.2f} ms", *flips]) + warning
+        return ", ".join([f"latency {latency:.2f} ms", *flips])
+
+    def _smallest(self, row: Choices) -> bool:
+        """Whether every layer is left out that can be."""
+        options: Any = self.space.options  # type: ignore[attr-defined]
+        return all("skip" not in names or names[one] == "skip" for names, one in zip(options, row, strict=True))
 
 
 def _prices(task: OneShotTask, device: str) -> Any:

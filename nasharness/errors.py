@@ -29,6 +29,10 @@ class DataError(NasharnessError):
     exit_code = 1
 
 
+class DegenerateError(DataError):
+    """A search has nothing left to decide, so that it would train on for an answer that is of no use."""
+
+
 class AlgorithmFailedError(NasharnessError):
     """An algorithm raised an error of its own, or returned what it must not; ``__cause__`` has the traceback."""
 

@@ -85,6 +85,23 @@ def test_folders_of_domains_and_classes_are_read(tmp_path):
     assert images.class_names == ("cat", "dog")
 
 
+def test_inner_folders_are_domains_where_the_target_is_one_of_them(tmp_path):
+    """NICO has DIR/CLASS/CONTEXT, where classes may lack contexts; what it says is what DIR/DOMAIN/CLASS says."""
+    root = folder(tmp_path / "nico", domains=("cat", "dog", "cow"))
+    for inner in root.iterdir():
+        (inner / "cat").rename(inner / "grass")
+        (inner / "dog").rename(inner / "snow")
+        if inner.name != "cow":
+            (inner / "beach").mkdir()
+            (inner / "beach" / "0.png").write_bytes(picture(7))
+    found = load_domains(root, target="snow")
+    assert (found.names, found.class_names) == (("beach", "grass", "snow"), ("cat", "cow", "dog"))
+    images, split = leave_out(found, "snow")
+    assert (len(split.test[1]), split.domains.sources) == (15, ("beach", "grass"))
+    assert found.y[found.domain == 0].tolist() == [0, 2]  # no cow on a beach
+    assert load_domains(root).names == load_domains(root, target="cow").names == ("cat", "cow", "dog")
+
+
 def test_folders_that_cannot_be_used_say_why(tmp_path):
     with pytest.raises(DataError, match="no images there; expected DIR/DOMAIN/CLASS"):
         load_domains(tmp_path)

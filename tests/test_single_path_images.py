@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +10,15 @@ from click.testing import CliRunner
 
 from nasharness import hardware, spaces
 from nasharness.cli.run import command
-from nasharness.errors import UsageError
-from nasharness.runs.signals import Stopped
+from nasharness.errors import DataError, UsageError
+from nasharness.runs.signals import Stop, Stopped
 from nasharness.search import registry
 from nasharness.search.winner import read_winner
 
 torch = pytest.importorskip("torch")
 
 from nasharness.supernets.chain import Chosen, fitted  # noqa: E402
+from nasharness.supernets.limit import _short, within  # noqa: E402
 from nasharness.supernets.mobile import (  # noqa: E402
     MobileSupernet,
     Relaxed,
@@ -170,17 +172,6 @@ def test_strides_fit_small_images():
         assert fitted(published, side).shapes(side)[1] == 2
 
 
-def test_a_cost_that_drops_everything_is_said(net):
-    from nasharness.algorithms.single_path import SinglePathImages
-
-    smallest = MOBILE.decoded(np.zeros((20, 3)))
-    search = object.__new__(SinglePathImages)
-    search.space = MOBILE
-    assert float(PRICES(smallest)) == pytest.approx(30.63, abs=0.005)
-    assert "lower cost_weight" in search.told(smallest, 30.63)
-    assert "lower cost_weight" not in search.told(PUBLISHED, 80.44)
-
-
 OPTIONS = {"space": "mobile", "channels": 8, "batch": 128}
 
 
@@ -209,13 +200,76 @@ def test_a_run_goes_on_bit_for_bit_and_its_winner_is_a_vector(tmp_path):
     assert str(whole)
 
 
+def test_a_cost_that_drops_everything_ends_the_run_at_its_last_good_state(tmp_path, monkeypatch):
+    from nasharness.algorithms.single_path import SinglePathImages
+
+    smallest = MOBILE.decoded(np.zeros((20, 3)))
+    assert float(PRICES(smallest)) == pytest.approx(30.63, abs=0.005)
+    answers = iter([PUBLISHED, PUBLISHED, smallest])
+    monkeypatch.setattr(SinglePathImages, "derive", lambda _: next(answers))
+    with pytest.raises(DataError, match=r"out that can be, 30.63 ms, after epoch 2 of 3; lower cost.*epoch 1 is kept"):
+        run("single-path", **OPTIONS, epochs=3, out=tmp_path)
+
+
+def asked_for(limit="pixel1_latency <= 79", **changes):
+    """A request on the mobile space, and its limit."""
+    options = OPTIONS | {"dataset": "ImageNet", "images": few_digits(), "device": "cpu", "limit": limit}
+    request = OneShotRequest.create("single-path", **(options | changes))
+    return request, request.limit
+
+
+def test_a_weight_for_a_limit_is_found_once_and_used(tmp_path, monkeypatch):
+    monkeypatch.setattr("nasharness.supernets.limit._short", lambda _, weight, *__: 131.46 / (1 + weight))
+    asked, lines = OPTIONS | {"epochs": 1, "settings": {"lr": 1e-3}, "limit": "pixel1_latency <= 79"}, []
+    found = run("single-path", **asked, out=tmp_path, progress=lambda *_, line="", **__: lines.append(line))
+    weight = found.request.settings["cost_weight"]
+    (note,) = [note for note in found.notes if "was found for 'pixel1_latency <= 79'" in note]
+    assert note in lines
+    assert f"cost_weight {weight:.4g}" in note
+    tried = json.loads((tmp_path / "limit.json").read_text())["tried"]
+    assert min(one["cost_weight"] for one in tried if one["latency"] <= 79) == weight
+    # thresholds so slow drop nothing, whatever a made-up short run promised
+    assert any("BREAKS the limit pixel1_latency <= 79: 131.46 ms" in note for note in found.notes)
+
+    def never(*_):
+        raise AssertionError("a weight that is known is not tried again")
+
+    monkeypatch.setattr("nasharness.supernets.limit._short", never)
+    again = run("single-path", **asked, out=tmp_path, resume=True)
+    assert again.request.settings["cost_weight"] == weight
+
+
+def test_a_short_run_is_a_run():
+    request, limit = asked_for(epochs=1, settings={"lr": 3.0, "warmup": 0.0})
+    whole = run("single-path", **OPTIONS, epochs=1, settings={"lr": 3.0, "warmup": 0.0, "cost_weight": 50.0})
+    assert _short(request, 50.0, limit, 1, Stop(), None) == pytest.approx(float(PRICES(whole.winner)))
+
+
+@pytest.mark.parametrize("bound", [10.0, 55.0, 100.0])
+def test_bisection_ends_at_a_weight_that_keeps_the_limit_closely(bound, monkeypatch):
+    """With a latency that falls as weights rise, whichever weight it begins with."""
+    monkeypatch.setattr("nasharness.supernets.limit._short", lambda _, weight, *__: 131.46 / (1 + weight))
+    for begin in (0.01, 1.0, 300.0):
+        request, limit = asked_for(settings={"cost_weight": begin})
+        weight = within(request, replace(limit, bound=bound), Stop(), None).settings["cost_weight"]
+        assert 0.5 * bound < 131.46 / (1 + weight) <= bound
+
+
+def test_a_limit_that_no_weight_keeps_is_said(monkeypatch):
+    monkeypatch.setattr("nasharness.supernets.limit._short", lambda *_: 131.46)
+    request, limit = asked_for()
+    with pytest.raises(DataError, match="no cost_weight up to 10000 keeps it in runs of 25 epochs, .* has 131"):
+        within(request, limit, Stop(), None)
+
+
 def test_the_command_trains_and_keeps_a_winner(tmp_path, monkeypatch):
     monkeypatch.setattr("nasharness.images.load", lambda *_: few_digits())
     words = ["--algo", "single-path", "--space", "mobile", "--images", "digits", "--device", "cpu"]
     asked = [*words, "--device-cost", "pixel1", "--epochs", "1", "--out", str(tmp_path / "out")]
     shown = CliRunner().invoke(command, asked, catch_exceptions=False)
     assert shown.exit_code == 0
-    assert "latency 131.46 ms" in shown.output
+    latency = float(PRICES(MOBILE.parse(read_winner(tmp_path / "out")["winner"]["arch"])))
+    assert f"latency {latency:.2f} ms" in shown.output
     assert "nasharness retrain --winner" in shown.output
     assert json.loads((tmp_path / "out" / "winner.json").read_text())["space"] == "mobile"
 
@@ -223,7 +277,10 @@ def test_the_command_trains_and_keeps_a_winner(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--limit", "pixel1_latency <= 79"], "cost_weight"),
+        (["--limit", "pixel1_latency <= 30"], "the smallest network of space 'mobile' takes 30.63 ms"),
+        (["--limit", "params <= 4"], "expected 'pixel1_latency <= NUMBER'"),
+        (["--limit", "pixel1_latency <= 79 s"], "has ms, not 's'"),
+        (["--limit", "pixel1_latency <= 79", "--limit", "pixel1_latency <= 80"], "one latency"),
         (["--device-cost", "pixel2"], "pixel1"),
         (["--set", "keep=0"], "keep = 0"),
         (["--set", "cost_weight=-1"], "cost_weight = -1"),
@@ -242,6 +299,8 @@ def test_others_have_no_device_to_count():
     error = CliRunner().invoke(command, asked).exception
     assert isinstance(error, UsageError)
     assert "single-path" in str(error)
+    asked = ["--algo", "gdas", "--space", "tss", "--images", "digits", "--limit", "pixel1_latency <= 79"]
+    assert "counts no latency" in str(CliRunner().invoke(command, asked).exception)
 
 
 def test_the_variant_of_the_paper_has_all_channels():

@@ -133,11 +133,11 @@ def command(
         record.require(registry.ONE_SHOT)
         if "images" not in training:
             record.require(registry.MULTI_TRIAL)  # which says that images are missing
-        if "limits" in searching and "cost_weight" in record.defaults:
-            raise UsageError(
-                f"--limit: {algo} weighs the cost and cannot promise a limit; raise or lower --set cost_weight=NUMBER "
-                f"({record.defaults['cost_weight']:g}) until the latency that each epoch prints keeps it"
-            )
+        if "limits" in searching:
+            first, *others = searching.pop("limits")
+            if others:
+                raise UsageError(f"--limit {first!r} and {len(others)} more: a supernet's loss counts one latency")
+            training["limit"] = first
         refuse(searching, f"{algo} trains a supernet and asks no table; use --epochs for how long")
         from nasharness.cli.run_one_shot import train
 

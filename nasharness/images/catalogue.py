@@ -71,11 +71,14 @@ def load(name: str | Path, data: str | Path | None = None) -> ImageSet:
     )
 
 
-def load_domains(name: str | Path, data: str | Path | None = None, side: int | None = None) -> DomainSet:
+def load_domains(
+    name: str | Path, data: str | Path | None = None, side: int | None = None, target: str | None = None
+) -> DomainSet:
     """Read images in domains: ``digits``, turned, or what lies at the path ``name`` (`domain_files.LAYOUT`).
 
     ``data``: the folder in which the path is looked for, too. ``side``: pixels to which images from files are cut and
-    scaled. Raises UsageError for images that have no domains, DataError as ``load`` does.
+    scaled. ``target``: the domain that will be held out, which tells domains from classes among folders
+    (`domain_files.read_folder`). Raises UsageError for images that have no domains, DataError as ``load`` does.
     """
     known = str(name)
     if side is not None and not 1 <= side <= LARGEST_SIDE:
@@ -92,7 +95,7 @@ def load_domains(name: str | Path, data: str | Path | None = None, side: int | N
         raise DataError(f"images {known!r}: nothing there; expected digits, {domain_files.LAYOUT}")
     files = [path] if path.is_file() else jpegs.image_files(path)
     if not files:
-        return domain_files.read_folder(path, side)
+        return domain_files.read_folder(path, side, target)
     without = [file for file in files if not domain_files.has_domains(file)]
     if without:
         raise DataError(f"{without[0]}: no column 'domain'; expected {domain_files.LAYOUT}")

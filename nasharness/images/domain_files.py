@@ -1,6 +1,7 @@
-"""Images in domains from files: folders DIR/DOMAIN/CLASS/*.jpg, or parquet with a column ``domain``.
+"""Images in domains from files: folders DIR/DOMAIN/CLASS/*.jpg or DIR/CLASS/DOMAIN/*.jpg, or parquet with a column
+``domain``.
 
-The folders are those of PACS and of NICO++: the outer one names the domain, the inner one the class.
+The outer folder names the domain in PACS and NICO++, and the class in NICO, where the inner one is the context.
 """
 
 from __future__ import annotations
@@ -22,22 +23,25 @@ from nasharness.storage.contained import contained
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FIX = "; --side N cuts and scales all to N x N"
-LAYOUT = "DIR/DOMAIN/CLASS/*.jpg, or parquet with the columns jpeg, label and domain"
+LAYOUT = "DIR/DOMAIN/CLASS/*.jpg, DIR/CLASS/DOMAIN/*.jpg, or parquet with the columns jpeg, label and domain"
 
 
-def read_folder(folder: Path, side: int | None = None) -> DomainSet:
+def read_folder(folder: Path, side: int | None = None, target: str | None = None) -> DomainSet:
     """Read DIR/DOMAIN/CLASS/*.jpg; classes are those of any domain, by name.
 
-    ``side``: pixels to which images are cut and scaled; None where all are squares of one size. Raises DataError for
-    another layout, and for an image that cannot be read.
+    ``target``: the domain that will be held out; where inner folders alone are called so, these are the domains, and
+    the outer ones the classes. ``side``: pixels to which images are cut and scaled; None where all are squares of one
+    size. Raises DataError for another layout, and for an image that cannot be read.
     """
     require("PIL.Image", "Pillow", "reading JPEG images")
     names = _listed(folder)
-    domains = sorted({name.split("/")[0] for name in names})
-    classes = sorted({name.split("/")[1] for name in names})
+    places = [tuple(name.split("/")[:2]) for name in names]
+    outer, inner = ({place[level] for place in places} for level in (0, 1))
+    if target in inner - outer:
+        places = [(context, shown) for shown, context in places]
+    domains, classes = (sorted({place[level] for place in places}) for level in (0, 1))
     size = sum((folder / name).stat().st_size for name in names)
     pixels = contained(f"{__name__}:folder_here", str(folder), size, str(folder), names, side, fork=False)
-    places = [name.split("/") for name in names]
     y = np.array([classes.index(place[1]) for place in places], dtype=np.int64)
     domain = np.array([domains.index(place[0]) for place in places], dtype=np.int64)
     return _independent(folder.name, pixels, y, domain, domains, classes, f"{folder} ({_counted(domain, domains)})")

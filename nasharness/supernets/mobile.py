@@ -121,6 +121,16 @@ class MobileSupernet(ChainSupernet):
             )
         ]
 
+    @torch.no_grad()
+    def norms(self) -> Tensor:
+        """What decisions compare with thresholds ``[layers, 3]``, where all is kept, in the order of DECISIONS."""
+        rows = []
+        for layer in self.searched:
+            weight = cast(nn.Conv2d, layer.depthwise[0]).weight
+            ring = weight - functional.pad(weight[:, :, 1:-1, 1:-1], (1, 1, 1, 1))
+            rows.append(torch.stack([part.norm() for part in (ring, *weight.chunk(2))]))
+        return torch.stack(rows)
+
     def decisions(self, gates: Relaxed) -> Tensor:
         """The decisions of all layers ``[layers, 3]``, in the order of DECISIONS."""
         return torch.stack([kernel.decisions for kernel in self.kernels(gates)])

@@ -15,9 +15,11 @@ from nasharness.errors import UsageError, unknown, whole
 from nasharness.images import DomainSet, ImageSet, Split, leave_out
 from nasharness.images.domains import VALIDATION as DOMAIN_VALIDATION
 from nasharness.search import registry
+from nasharness.search.objective import Limit
 from nasharness.search.registry import ONE_SHOT, Record
 from nasharness.spaces.nats import DATASETS
 from nasharness.studies.folder import read_meta, refuse_others
+from nasharness.supernets import limit as limits
 from nasharness.supernets.build import STEMS, check_space
 from nasharness.supernets.recipe import SupernetRecipe
 from nasharness.supernets.session import CHECKPOINT, Session
@@ -38,7 +40,8 @@ class OneShotRequest:
 
     ``seeds``: one run each. ``devices``: where they run; with several, as many runs go on side by side.
     ``keep_every``: epochs between the weights that are kept for later ranking. ``origin``: how images and split were
-    asked for, as ``load_images`` takes it. ``select``: of SELECTIONS.
+    asked for, as ``load_images`` takes it. ``select``: of SELECTIONS. ``limit``: on a latency that the loss
+    counts; what it counts is then found before the runs (`nasharness.supernets.limit`).
     """
 
     algorithm: str
@@ -58,6 +61,7 @@ class OneShotRequest:
     origin: dict[str, Any]
     notes: tuple[str, ...] = ()
     select: str = "last"
+    limit: Limit | None = None
 
     @classmethod
     def create(
@@ -74,6 +78,7 @@ class OneShotRequest:
         source_domains: Sequence[str] | None = None,
         side: int | None = None,
         select: str | None = None,
+        limit: str | None = None,
         settings: Mapping[str, Any] | None = None,
         runs: int = 1,
         seed: int = 0,
@@ -91,7 +96,8 @@ class OneShotRequest:
         images that judge architectures; ``split_file``: a published split instead. ``target_domain``: the domain of
         the images that is held out, ``source_domains`` the others that are used, all by default; ``side``: pixels to
         which images from files are cut and scaled (`nasharness.images.load_domains`). ``select``: which epoch's
-        architecture is a run's answer, of SELECTIONS; ``source`` by default where images have domains. ``device``: a
+        architecture is a run's answer, of SELECTIONS; ``source`` by default where images have domains. ``limit``: as
+        ``pixel1_latency <= 79``, on the latency that the algorithm's loss counts. ``device``: a
         name, or several with commas between them; None for every GPU there is, as far as runs need them. ``out``:
         folder of the run.
         ``recipe``: fields of SupernetRecipe (``epochs``, ``batch``, ``lr``, ``channels``, ...), None for the default.
@@ -106,6 +112,7 @@ class OneShotRequest:
             raise unknown(
                 f"data set of space {space!r}", dataset, spaces.get(space).datasets, "nasharness list datasets"
             )
+        kept = None if limit is None else limits.parse(limit, record, chosen, space, dataset)
         runs, seed = whole("--runs", runs, 1), whole("--seed", seed, 0)
         for option, number in (("--keep-every", keep_every), ("--derive-every", derive_every)):
             if number is not None:
@@ -160,6 +167,7 @@ class OneShotRequest:
             origin=origin,
             notes=notes,
             select=selection,
+            limit=kept,
         )
 
     @property
@@ -243,7 +251,11 @@ def load_images(
             raise UsageError("--split-file: images in domains are split by domain")
         if isinstance(images, ImageSet):
             raise UsageError(f"images {images.name!r} have no domains; expected a DomainSet")
-        found = images if isinstance(images, DomainSet) else image_sets.load_domains(images, data, domains["side"])
+        found = (
+            images
+            if isinstance(images, DomainSet)
+            else image_sets.load_domains(images, data, domains["side"], domains["target"])
+        )
         share = DOMAIN_VALIDATION if validation is None else validation
         return leave_out(found, domains["target"], sources=domains["sources"], validation=share)
     if isinstance(images, DomainSet):

@@ -17,6 +17,7 @@ from nasharness.search.interval import summarise
 from nasharness.search.result import provenance
 from nasharness.search.winner import Candidate, candidates, named
 from nasharness.spaces.base import Indices
+from nasharness.supernets import limit as limits
 from nasharness.supernets.judge import Judge, Standing
 from nasharness.supernets.request import SELECTIONS, SIGNAL, OneShotRequest
 from nasharness.supernets.session import Epoch
@@ -126,13 +127,17 @@ class OneShotResult:
     @property
     def notes(self) -> list[str]:
         """What to know when reading the numbers."""
-        notes = list(self.request.notes)
+        request = self.request
+        notes = list(request.notes)
         notes += [
             f"seed {run.seed} began on {run.resumed_elsewhere} and went on on {run.device}: not bit for bit what one "
             "device would have given"
             for run in self.runs
             if run.resumed_elsewhere
         ]
+        if request.limit is not None:
+            weight = float(request.settings["cost_weight"])
+            notes += [f"seed {run.seed} {limits.verdict(request.limit, run.arch, weight)}" for run in self.runs]
         most = float(np.mean(np.log(spaces.get(self.request.space).sizes)))
         for run in self.runs:
             left = run.epochs[-1].entropy

@@ -17,6 +17,7 @@ from nasharness.runs.signals import INTERRUPTED, Stop, Stopped
 from nasharness.storage import claimed
 from nasharness.supernets.held_out import HeldOut, Judged
 from nasharness.supernets.judge import Judge
+from nasharness.supernets.limit import within
 from nasharness.supernets.request import OneShotRequest
 from nasharness.supernets.result import OneShotResult, Trained
 from nasharness.supernets.session import CHECKPOINT, Session
@@ -55,8 +56,11 @@ def execute(request: OneShotRequest, judge: Judge, progress: Progress | None = N
         with (
             claimed(request.out, "a run"),
             Stop(at_once=not here) as stop,
-            contextlib.closing(_each(request, here, stop)) as events,
+            contextlib.ExitStack() as stack,
         ):
+            if request.limit is not None:
+                request = within(request, request.limit, stop, progress)
+            events = stack.enter_context(contextlib.closing(_each(request, here, stop)))
             for seed, event in events:
                 if isinstance(event, Trained):
                     trained[seed] = event
