@@ -4,6 +4,7 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import nasharness
@@ -321,6 +322,24 @@ def test_ten_million_rows_would_say_how_much_memory(monkeypatch, tmp_path):
 
     with pytest.raises(UsageError, match=r"10,000,000,000 rows would take about [\d,.]+ GiB"):
         columnar._check_memory(tmp_path / "big.parquet", 10_000_000_000, 3)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_large_import_says_beforehand_what_memory_it_takes(data_home, tmp_path, monkeypatch, ending):
+    file = tmp_path / f"mine.{ending}"
+    rows = pd.DataFrame(frame())
+    rows.to_csv(file, index=False) if ending == "csv" else rows.to_parquet(file)
+    said: list[str] = []
+
+    def progress(done, total, label="", detail="", line=""):
+        assert not list((data_home / "tables" / "mine").rglob("*.npy"))
+        said.append(line)
+
+    tables.own_files.import_own([file], name="small", arch="code", metrics=RUNS, progress=progress)
+    assert not said
+    monkeypatch.setattr("nasharness.tables.own_files._MUCH", 0)
+    tables.own_files.import_own([file], name="mine", arch="code", metrics=RUNS, progress=progress)
+    assert said == [f"about {len(rows):,} rows: making a table of them takes about 0.0 GiB of memory"]
 
 
 def test_neighbours_that_memory_cannot_hold_are_refused_before_they_are_listed(monkeypatch, data_home):

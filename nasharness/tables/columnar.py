@@ -19,7 +19,7 @@ from nasharness.storage.memory import check_memory
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 #: Bytes that a row takes while a table is made of it, as measured: the text of its architecture, cut into tokens, and
 #: the value of a column.
-_TEXT, _BYTES = 300, 40
+_TEXT, _BYTES = 500, 40
 #: Columns of the widest file, and how many times its size a compressed one may unpack to.
 _WIDEST, _RATIO = 20_000, 200
 #: Bytes up to which a plain CSV file can do no harm here.
@@ -51,11 +51,11 @@ def _about(file: Path, stamp: int, size: int) -> tuple[tuple[str, ...], int]:
     if file.suffix == ".parquet":
         names, rows = contained(f"{_HERE}:schema_here", str(file), size, str(file), fork=False)
         return tuple(names), rows
-    header, *lines = _first_lines(file)
+    header, _, lines = _beginning(file).partition(b"\n")
     names = header.decode("utf-8-sig", errors="replace").strip().split(",")
     if len(names) > _WIDEST:
         raise DataError(f"{file}: {len(names):,} columns; at most {_WIDEST:,} are read")
-    rows = size * len(lines) // max(1, sum(map(len, lines)) + len(lines))
+    rows = (size - len(header)) * lines.count(b"\n") // max(1, len(lines))
     return tuple(column.strip('"') for column in names), rows
 
 
@@ -102,7 +102,7 @@ def _stat(file: Path) -> os.stat_result:
         raise UsageError(f"cannot read {file}: {error.strerror or error}") from None
 
 
-def _first_lines(file: Path) -> list[bytes]:
+def _beginning(file: Path) -> bytes:
     with regular(file) as opened:
         first = opened.read(1 << 16)
     if file.suffix == ".gz":
@@ -110,7 +110,7 @@ def _first_lines(file: Path) -> list[bytes]:
             first = zlib.decompressobj(31).decompress(first, 1 << 16)
         except zlib.error as error:
             raise DataError(f"{file}: damaged or no gz file: {error}") from None
-    return first.split(b"\n")
+    return first
 
 
 # ---- in the process that reads
