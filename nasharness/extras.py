@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from nasharness.errors import UsageError
 
 #: the top of a checkout that this file lies in, if it does
 _CHECKOUT = Path(__file__).resolve().parents[1]
@@ -29,6 +32,14 @@ def pip_install(extra: str) -> str:
         return f"pip install 'nasharness[{extra}]'"
     place = "." if folder == Path.cwd() else str(folder)
     return f"pip install {editable}{shlex.quote(f'{place}[{extra}]')}"
+
+
+def module(name: str, why: str, extra: str) -> Any:
+    """Import an optional package. Raises UsageError, which says why it is needed and how to get it, where it is not."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UsageError(f"{why}; get it with: {pip_install(extra)}") from None
 
 
 def _origin() -> dict[str, Any]:

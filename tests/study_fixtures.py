@@ -13,7 +13,7 @@ from nasharness.storage import write_json
 from nasharness.storage.sealed import seal
 from nasharness.studies import Plan
 from nasharness.studies.cells import FORMAT, identity_of
-from nasharness.studies.shard import NAMES, SCHEMA, file_of
+from nasharness.studies.shard import LATER, NAMES, SCHEMA, file_of
 
 OPTIMUM = {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}
 
@@ -87,7 +87,7 @@ def frame(cell: dict, strength: float = 0.0, shift: float = 0.0) -> pd.DataFrame
                     "evaluations": total if last else -1,
                 }
             )
-    nothing = dict.fromkeys(("hypervolume", "igd_plus", "signal_regret", "recommended_signal_regret"), np.nan)
+    nothing = dict.fromkeys(("hypervolume", "igd_plus", *LATER), np.nan)
     made = pd.DataFrame(rows).assign(**nothing)
     for column in NAMES:
         value = {"cell": cell["id"], "table": f"{cell['table']['source']}:{cell['table']['checksum'][:12]}"}

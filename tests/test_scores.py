@@ -6,9 +6,7 @@ import pytest
 import nasharness
 from nasharness import tables
 from nasharness.errors import UsageError
-from nasharness.search import Problem, caveats
-from nasharness.search.caveats import CODES
-from nasharness.search.testing import synthetic_problem
+from nasharness.search import Problem
 from nasharness.studies import Plan, load, run_study
 
 EMBEDDED = {"table": "embedded", "evaluations": 100}
@@ -83,7 +81,7 @@ def test_where_all_was_seen_the_mean_stands_and_it_is_said(noisy):
         "local-search", space="noisy", signal="acc:mean", final="acc:others", evaluations=40, runs=5
     )
     assert result.final == pytest.approx(noisy[1].mean(axis=0)[result.incumbent])
-    assert "final-contains-signal" in codes(result)
+    assert "final-contains-signal" in [caveat.code for caveat in result.caveats]
     with pytest.raises(UsageError, match="for final metrics"):
         Problem.create("noisy", signal="acc:others")
 
@@ -95,58 +93,3 @@ def test_studies_and_runs_score_alike(noisy, tmp_path):
     result = nasharness.run("rea", space="noisy", runs=20, **options)
     assert np.array_equal(last["final"], result.final)
     assert np.array_equal(last["recommended_final"], result.recommended_final)
-
-
-# ---- caveats: each is provoked, and absent where nothing provokes it
-
-
-def codes(result):
-    return {caveat.code for caveat in result.caveats}
-
-
-def quiet():
-    """A result that nothing is to be said about."""
-    return nasharness.run("rea", synthetic_problem(evaluations=60, signal="val@12:111"), runs=30)
-
-
-PROVOKED = {
-    "budget-below-population": lambda: nasharness.run("rea", synthetic_problem(evaluations=9), runs=3),
-    "final-contains-signal": lambda: nasharness.run(
-        "rea", Problem.create(table="embedded", evaluations=30, final="val@200:mean"), runs=3
-    ),
-    "winner-by-few-runs": lambda: nasharness.run("random", synthetic_problem(evaluations=20), runs=100),
-    "fidelities-missing": lambda: nasharness.run("bohb", Problem.create(**EMBEDDED), runs=2),
-    "saturated": lambda: nasharness.run("local-search", synthetic_problem(evaluations=4_000, signal="val@12:mean",
-                                                                         final="val@12:mean"), runs=3),
-    "budget-overshoot": lambda: nasharness.run("rea", Problem.create(table="embedded", seconds=4_000.0), runs=20),
-    "no-test": lambda: nasharness.run("rea", Problem.create(**EMBEDDED), runs=2),
-    "reads-whole-table": lambda: nasharness.run("darts.exact", synthetic_problem(evaluations=5), runs=2),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("code", sorted(PROVOKED))
-def test_each_caveat_is_provoked_and_absent_otherwise(code):
-    assert code in CODES
-    found = PROVOKED[code]()
-    assert code in codes(found)
-    assert code in {each["code"] for each in found.summary()["caveats"]}
-    assert next(caveat.text for caveat in found.caveats if caveat.code == code) in str(found)
-    if code not in ("winner-by-few-runs",):
-        assert code not in codes(quiet())
-
-
-def test_a_start_at_the_target_a_transfer_and_nothing_feasible(noisy):
-    worth, trials = noisy
-    top = {"target": np.where(np.arange(243) == 242, 99.0, worth)}
-    codes_ = np.array([f"{code:05d}" for code in range(100_000) if set(f"{code:05d}") <= set("012")], dtype=object)
-    tables.from_frame({"code": codes_, **top}, name="dense", arch="code", metrics={"target": "acc"}, ordered=True)
-    found = nasharness.run("autoshrink", space="dense", evaluations=10, runs=4)
-    assert {"start-at-target", "saturated"} <= codes(found)
-    assert "start-at-target" not in codes(nasharness.run("random", space="dense", evaluations=10, runs=4))
-    limited = nasharness.run("random", synthetic_problem(evaluations=2, limits=["macs <= 8"]), runs=20)
-    assert ("nothing-feasible" in codes(limited)) == bool(np.isnan(limited.final).any())
-
-
-def test_every_code_is_explained():
-    assert all(text and code == code.lower() for code, text in CODES.items())
-    assert caveats.Caveat("saturated", "x").as_dict() == {"code": "saturated", "text": "x"}

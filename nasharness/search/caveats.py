@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ CODES = {
     "fidelities-missing": "the algorithm wants cheaper evaluations than the table has",
     "saturated": "every run ends at the optimum, which tells nothing apart",
     "one-answer": "nearly all runs end with one architecture, so that seeds are no replicates",
+    "few-realisations": "too few realisations of the noise to decide anything",
     "signal-tied": "several architectures share the signal's maximum, and chance decides between them",
     "budget-overshoot": "the last evaluation went well beyond the budget",
     "no-test": "the score is no test measurement",
@@ -34,7 +35,7 @@ CODES = {
 #: Share of runs that must recommend the same; share of seconds that a run may overshoot.
 _FEW, _OVER = 0.05, 0.05
 #: Share of runs that must end alike for them to be one observation.
-_ALIKE = 0.9
+ALIKE = 0.9
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Caveat:
 
     code: str
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.code})"
 
     def as_dict(self) -> dict[str, str]:
         """Plain values."""
@@ -122,62 +126,72 @@ def about(problem: Problem) -> list[Caveat]:
     return found
 
 
+class Found(NamedTuple):
+    """A caveat of finished runs, before it is worded: the sentence begins with ``amount`` and ends with ``rest``."""
+
+    code: str
+    amount: str
+    rest: str
+
+
 def after(
-    problem: Problem,
+    protocol: Mapping[str, Any],
     *,
     final: Floats,
-    recommended: Floats,
     optimum: float,
     seconds: Floats,
     first: Floats | None = None,
     seen_all: float = 0.0,
     votes: float | None = None,
-) -> list[Caveat]:
-    """What can be said of finished runs, from values ``[runs]``.
+) -> list[Found]:
+    """What can be said of finished runs, from values ``[runs]``; ``said`` makes sentences of it.
 
-    ``first``: final metric of the first evaluation. ``seen_all``: share of runs that were shown every trial of their
-    incumbent. ``votes``: share of runs that recommend what most do.
+    ``protocol``: as `Problem.describe` has it. ``first``: final metric of the first evaluation. ``seen_all``: share of
+    runs that were shown every trial of their incumbent. ``votes``: share of runs that recommend what most do.
     """
     found = []
     runs = len(final)
     at_best = np.abs(final - optimum) <= 1e-9
-    if problem.final.seed == "others" and seen_all > 0:
-        found.append(
-            Caveat(
-                "final-contains-signal",
-                f"{seen_all:.0%} of the runs were shown every trial of their incumbent; the mean over all trials "
-                "stands for the unseen ones there",
-            )
-        )
+    if protocol["final"].endswith(":others") and seen_all > 0:
+        rest = "of the runs were shown every trial of their incumbent; the mean over all stands for unseen ones there"
+        found.append(Found("final-contains-signal", f"{seen_all:.0%}", rest))
     if first is not None and runs > 1:
-        share = float((problem.sign * (optimum - first) <= 1e-9).mean())
+        sign = -1 if protocol["direction"] == "min" else 1
+        share = float((sign * (optimum - first) <= 1e-9).mean())
         if share >= 0.5:
-            found.append(Caveat("start-at-target", f"{share:.0%} of the runs evaluate the optimum first"))
+            found.append(Found("start-at-target", f"{share:.0%}", "of the runs evaluate the optimum first"))
     if votes is not None and votes < _FEW:
-        found.append(Caveat("winner-by-few-runs", f"what is recommended most is so by {votes:.1%} of {runs:,} runs"))
-    if votes is not None and votes >= _ALIKE and not at_best.all():
-        found.append(
-            Caveat(
-                "one-answer",
-                f"{votes:.1%} of the {runs:,} runs recommend one architecture: their deviation says nothing of how "
-                "certain the score is; vary the noise instead (--realisations)",
-            )
+        rest = f"of the {runs:,} runs, no more, recommend the same architecture"
+        found.append(Found("winner-by-few-runs", f"{votes:.1%}", rest))
+    if votes is not None and votes >= ALIKE and not at_best.all():
+        rest = (
+            f"of the {runs:,} runs recommend one architecture: their deviation says nothing of how certain the score "
+            "is; vary the noise instead (--realisations)"
         )
+        found.append(Found("one-answer", f"{votes:.1%}", rest))
     if runs > 1 and at_best.all():
-        found.append(
-            Caveat("saturated", f"all {runs:,} runs end at the optimum: this budget tells no algorithms apart")
-        )
-    if problem.seconds is not None:
-        over = float(np.nanmean(seconds)) / problem.seconds - 1
+        rest = "runs end at the optimum: this budget tells no algorithms apart"
+        found.append(Found("saturated", f"all {runs:,}", rest))
+    if protocol["seconds"] is not None:
+        over = float(np.nanmean(seconds)) / protocol["seconds"] - 1
         if over > _OVER:
-            found.append(
-                Caveat("budget-overshoot", f"runs spend {over:.0%} more than {problem.seconds:,.0f} s on average")
-            )
+            rest = f"more than the budget of {protocol['seconds']:,.0f} s is spent on average"
+            found.append(Found("budget-overshoot", f"{over:.0%}", rest))
     missing = int(np.isnan(final).sum())
-    if problem.limits and missing:
-        limits = " and ".join(map(str, problem.limits))
-        found.append(Caveat("nothing-feasible", f"{missing:,} of {runs:,} runs found nothing that keeps {limits}"))
+    if protocol.get("limits") and missing:
+        rest = f"runs found nothing that keeps {' and '.join(protocol['limits'])}"
+        found.append(Found("nothing-feasible", f"{missing:,} of {runs:,}", rest))
     return found
+
+
+def said(found: Mapping[str, Sequence[Found]]) -> list[Caveat]:
+    """Sentences: one a code, with the amount of each algorithm, named if there are several."""
+    amounts: dict[tuple[str, str], list[str]] = {}
+    for algorithm, each in found.items():
+        for one in each:
+            amount = f"{one.amount} ({algorithm})" if len(found) > 1 else one.amount
+            amounts.setdefault((one.code, one.rest), []).append(amount)
+    return [Caveat(code, f"{', '.join(several)} {rest}") for (code, rest), several in amounts.items()]
 
 
 def _evaluations(problem: Problem) -> float | None:

@@ -387,7 +387,7 @@ class _State:
         self.recommended[rows] = chosen
 
     def result(self) -> Searched:
-        longest = int(self.count.max(initial=0))
+        longest = max(1, int(self.count.max(initial=0)))  # one that stays empty where every proposal was refused
         trajectories = self.trajectories if longest == self.trajectories.steps else self.trajectories.resized(longest)
         if len(self.epochs) == 1:  # one number, seen everywhere, until there is padding to tell it from
             same = np.broadcast_to(self.epochs[0], trajectories.epochs.shape)

@@ -162,16 +162,16 @@ class Result:
         """What a reader must know before believing the numbers."""
         truth, digest = self.problem.truth(), self.digest
         seen = digest.shown
-        return caveats.before(self.problem, self.record, self.settings) + caveats.after(
-            self.problem,
+        found = caveats.after(
+            self.problem.describe(),
             final=self.final,
-            recommended=self.recommended_final,
             optimum=self.optimum,
             seconds=self.seconds,
             first=scores(truth, self.problem.space, digest.first, digest.shown_first),
             seen_all=0.0 if seen is None else float(truth.all_shown(np.maximum(self.incumbent, 0), seen).mean()),
             votes=None if self.runs < 2 else max(one.votes for one in self.candidates) / self.runs,
         )
+        return caveats.before(self.problem, self.record, self.settings) + caveats.said({self.algorithm: found})
 
     def __str__(self) -> str:
         from nasharness.search.text import header, render

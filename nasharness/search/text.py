@@ -56,7 +56,7 @@ def render_replicated(found: Replicated) -> str:
             for one in summary["realisations"]
         ),
         "",
-        *(f"caveat     {caveat.text}" for caveat in found.caveats),
+        *(f"caveat     {caveat}" for caveat in found.caveats),
     ]
     return "\n".join(lines)
 
@@ -86,7 +86,8 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
     seeds = f"seed {summary['seed']}" if result.runs == 1 else f"seeds {result.seeds[0]} to {result.seeds[-1]}"
     named, others = summary["winner"], other_candidates(result.candidates, problem.space, result.runs, unit)
     if named["arch"] is None:
-        picture = ["winner     none: no run found anything that keeps the limits"]
+        why = "found anything that keeps the limits" if problem.limits else "was shown the signal"
+        picture = [f"winner     none: no run {why}"]
     else:
         index = f"index {named['index']}" if named["index"] is not None else f"of space {problem.space.name}"
         drawn = ["  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()]
@@ -107,7 +108,7 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
         + (" (means over runs)" if result.runs > 1 else ""),
         *([f"refused    {result.refused.mean():,.1f} proposals, known to break a limit"] if problem.limits else []),
         f"overhead   {result.overhead_seconds:.3f} s of real time for all runs",
-        *(f"caveat     {caveat.text}" for caveat in result.caveats),
+        *(f"caveat     {caveat}" for caveat in result.caveats),
     ]
     return "\n".join(lines)
 

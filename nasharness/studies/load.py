@@ -18,7 +18,7 @@ from nasharness.search.registry import ONE_SHOT
 from nasharness.studies.cells import shard_names
 from nasharness.studies.folder import read_meta, read_shard, shard_note
 from nasharness.studies.plan import count, share
-from nasharness.studies.shard import FRONTS, NAMES, OF_SIGNAL, SCHEMA, schema_like
+from nasharness.studies.shard import FRONTS, LATER, NAMES, SCHEMA, schema_like
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,7 +228,7 @@ def _read(path: Path, meta: Mapping[str, Any], partial: bool) -> pa.Table:
             raise DataError(
                 f"{file} is truncated or damaged ({str(error).splitlines()[0]}); compute it again: {command}"
             ) from error
-        for column in OF_SIGNAL:  # of studies that did not keep it
+        for column in LATER:  # of studies that did not keep it
             if column not in table.column_names:
                 table = table.append_column(column, pa.nulls(table.num_rows, pa.float64()))
         absent = [column for column in SCHEMA.names if column not in table.column_names]

@@ -47,6 +47,7 @@ SCHEMA = pa.schema(
         ("igd_plus", pa.float64()),
         ("signal_regret", pa.float64()),
         ("recommended_signal_regret", pa.float64()),
+        ("all_shown", pa.float64()),
     ]
 )
 #: Further columns where there are several objectives; of a run's last row alone. ``front``: the architectures of the
@@ -65,6 +66,9 @@ FRONTS = tuple(
 )
 #: How far the expected signal of the incumbent, and of the answer, is from the best there is.
 OF_SIGNAL = ("signal_regret", "recommended_signal_regret")
+#: Columns that earlier studies did not keep. ``all_shown``: 1 where the run was shown every trial of its incumbent, so
+#: that no unseen one scores it, else 0.
+LATER = (*OF_SIGNAL, "all_shown")
 #: Columns that hold architectures.
 ARCHS = ("incumbent", "recommended")
 NAMES = ("cell", "space", "dataset", "table", "algorithm")
@@ -171,7 +175,8 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
     incumbent = np.concatenate([trajectories.ids[run, step], searched.incumbent])
     before = len(run)
     until = np.concatenate([step + 1, trajectories.count])
-    final = scores(truth, space, incumbent, trajectories.shown(np.concatenate([run, every]), incumbent, until))
+    seen = trajectories.shown(np.concatenate([run, every]), incumbent, until)
+    final = scores(truth, space, incumbent, seen)
     answers = scores(truth, space, searched.recommended, trajectories.shown(every, searched.recommended))
     nothing = np.full((before, *space.arch_shape), -1, dtype=space.arch_dtype)
     columns: dict[str, NDArray[Any]] = {
@@ -187,12 +192,14 @@ def rows(searched: Searched, seeds: NDArray[np.int64], problem: Problem) -> dict
         "evaluations": np.concatenate([np.full(before, -1), searched.evaluations]).astype(np.int32),
         "hypervolume": np.full(before + runs, np.nan),
         "igd_plus": np.full(before + runs, np.nan),
-        **{name: np.full(before + runs, np.nan) for name in OF_SIGNAL},
+        **{name: np.full(before + runs, np.nan) for name in LATER},
     }
     if problem.signal_regret is not None:
         answered = np.concatenate([nothing, searched.recommended])
         for name, ids in zip(OF_SIGNAL, (incumbent, answered), strict=True):
             columns[name] = np.where(ids < 0, np.nan, problem.signal_regret[np.maximum(ids, 0)])
+    if seen is not None:
+        columns["all_shown"][before:] = truth.all_shown(np.maximum(searched.incumbent, 0), seen[before:])
     front = fronts_of(problem, trajectories)
     if front is not None:
         columns["hypervolume"][before:], columns["igd_plus"][before:] = front.hypervolume, front.igd_plus

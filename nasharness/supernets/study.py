@@ -20,7 +20,7 @@ from nasharness.storage import write_json, writing
 from nasharness.studies.cells import FORMAT, identity_of, table_label, versions
 from nasharness.studies.folder import Folder
 from nasharness.studies.plan import Choice
-from nasharness.studies.shard import encoded
+from nasharness.studies.shard import LATER, encoded
 from nasharness.supernets.request import SIGNAL, check_result
 
 if TYPE_CHECKING:
@@ -127,5 +127,5 @@ def rows(result: OneShotResult) -> dict[str, Any]:
     }
     columns["final"] = np.array([result.judge.final(arch) for arch in columns["incumbent"]], dtype=np.float64)
     nothing = np.full(len(columns["final"]), np.nan)
-    absent = ("hypervolume", "igd_plus", "signal_regret", "recommended_signal_regret")  # there is no signal's maximum
+    absent = ("hypervolume", "igd_plus", *LATER)  # there is no signal's maximum, and no trial
     return columns | dict.fromkeys(absent, nothing)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasharness.analysis import caveats
 from nasharness.analysis import statistics as stats
 from nasharness.analysis.comparison.fronts import Under, best_under, optimum_under, read_limit
 from nasharness.analysis.comparison.runs import (
     HYPERVOLUME,
     Scored,
-    caveats_of,
     controls,
     joined,
     optimum,
@@ -34,6 +34,7 @@ from nasharness.analysis.layout import budget
 from nasharness.analysis.statistics import hierarchical
 from nasharness.analysis.statistics.significance import critical_difference, friedman, holm, wilcoxon
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.search.caveats import Caveat
 from nasharness.search.registry import ONE_SHOT
 from nasharness.search.result import LEAST
 
@@ -102,6 +103,7 @@ class Section:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     realised: str = ""  # its realisations of the signal, where seeds are crossed with several
+    caveats: tuple[Caveat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,11 +217,6 @@ def compare(
         left_out = pair(runs, key[1])
         if left_out:
             notes.append(f"{left_out:,} runs left out, whose seed not every algorithm has")
-        notes += [
-            f"{cell['algorithm']} reads the search signal of the whole table; it is a diagnostic, not a search"
-            for cell in group
-            if "whole-signal" in cell.get("needs", ())
-        ]
         if learnt := trained(group):
             notes.append(f"{', '.join(learnt)}: a supernet was trained; evaluations are epochs, seconds real ones")
         scores[key] = {name: one.score for name, one in runs.items()}
@@ -227,7 +224,9 @@ def compare(
         if under is not None:
             best, arch = optimum_under(group[0], under)
             notes.insert(0, f"the best there is under {under}: architecture {arch}")
-        notes += caveats_of(group, list(scores[key].values()), sign * best)
+        warned = caveats.before(group)
+        if score != HYPERVOLUME and under is None and not at:
+            warned += caveats.after([(cell, parts[cell["study"], cell["id"]]) for cell in group])
         aim = sign * target if target is not None else _target(runs, controls(group))
         rows, held_against = _rows(runs, sign * best, reference, aim, resamples, seed, sign)
         table = group[0]["table"]
@@ -236,7 +235,7 @@ def compare(
                 *key, f"{table['source']} ({table['version']}), checksum {table['checksum'][:12]}",
                 dict(group[0]["protocol"]), best, score if under is None else f"best under {under}",
                 _budget(group[0], evaluations, seconds), held_against, sign * aim, rows, tuple(notes),
-                f"{signals[0]} ... {signals[-1]}" if signals else "",
+                f"{signals[0]} ... {signals[-1]}" if signals else "", tuple(warned),
             )
         )  # fmt: skip
     crossed = any(cell.get("realisation") is not None for cell in cells)

@@ -124,14 +124,6 @@ def percent(cell: Mapping[str, Any]) -> bool:
     return objectives[0]["unit"] == "percent" and sign_of(cell) > 0
 
 
-def caveats_of(group: Sequence[Mapping[str, Any]], scores: Sequence[Floats], best: float) -> list[str]:
-    """What a reader must know of these cells, each once, and whether all runs end at the optimum."""
-    found = list(dict.fromkeys(each["text"] for cell in group for each in cell.get("caveats", ())))
-    if len(scores) > 1 and all((np.abs(one - best) <= 1e-9).all() for one in scores):
-        found.append("every run of every algorithm ends at the optimum: this budget tells none apart")
-    return found
-
-
 def _short(value: Any) -> str:
     return str(value)[:40]
 

@@ -156,6 +156,7 @@ def _told(section: Section) -> list[str]:
         f"target {section.target:.2f} % for the {_what(section)}: share of runs that reached it, and the median "
         "evaluations and simulated seconds until then (- where most never did, or it is not known when)",
         *section.notes,
+        *(f"caveat: {caveat}" for caveat in section.caveats),
     ]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from nasharness.analysis.figures.files import as_csv, write_figure
 from nasharness.analysis.figures.source import Floats, Panel, StudyView
-from nasharness.analysis.figures.style import COLOURS, TEXT, looks, points, sheet
+from nasharness.analysis.figures.style import COLOURS, PAPER, TEXT, looks, points, sheet
 from nasharness.analysis.validation.hardware import WITHIN, Costs, costs_of
 from nasharness.errors import UsageError
+from nasharness.extras import module
 from nasharness.hardware import looks_like_one
 from nasharness.search.objective import split_limit
 
@@ -190,25 +191,24 @@ def _matrix(
     """
     from matplotlib.patches import Rectangle
 
+    sns = module("seaborn", "figures need seaborn", "study")
     figure: Any = axes.get_figure()
     inches = axes.get_position().width * figure.get_size_inches()[0] / size[1]
     legible = 72 * inches >= 2.9 * points(5.2)  # four characters; where cells are narrower, shades alone tell
-    for (row, column), value in np.ndenumerate(values):
-        place = (column - 0.5, row - 0.5)
-        if np.isnan(value):
-            continue
-        strength = 0.05 + 0.6 * float(shade[row, column])
-        axes.add_patch(Rectangle(place, 1, 1, facecolor=COLOURS["blue"][0], alpha=strength, linewidth=0))
-        if framed is not None and framed[row, column]:
-            inner = Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, edgecolor=TEXT, linewidth=0.9)
+    blues = sns.blend_palette([PAPER, COLOURS["blue"][0]], as_cmap=True)
+    sns.heatmap(
+        0.05 + 0.6 * shade, mask=np.isnan(values), vmin=0, vmax=1, cmap=blues, cbar=False, ax=axes, xticklabels=False,
+        annot=values if legible else False, fmt=".2f", annot_kws={"fontsize": points(5.2), "color": TEXT},
+    )  # fmt: skip
+    if framed is not None:
+        for row, column in np.argwhere(framed & ~np.isnan(values)):
+            inner = Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor=TEXT, linewidth=0.9)
             axes.add_patch(inner)
-        if legible:
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=points(5.2))
-    axes.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5))  # cells of one size in all panels
-    axes.set_xticks([])
+    axes.set(xlim=(0, size[1]), ylim=(size[0], 0))  # cells of one size in all panels
+    beside = min(points(6.5), 72 * inches / 1.15)  # names stand a column apart
     for column, name in enumerate(columns):  # right below the matrix, which may be lower than the axes
-        axes.text(column, len(rows) - 0.35, name, rotation=90, ha="center", va="top", fontsize=points(6.5))
-    axes.set_yticks(range(len(rows)), rows)
+        axes.text(column + 0.5, len(rows) + 0.15, name, rotation=90, ha="center", va="top", fontsize=beside)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     axes.tick_params(length=0)
     axes.grid(False)
     for side in axes.spines.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from nasharness.analysis.figures.curves import shared_seeds
 from nasharness.analysis.figures.source import Panel, StudyView
 from nasharness.analysis.figures.style import COLUMN, MUTED, TEXT, points, setting, sheet, shortened
 from nasharness.errors import UsageError
-from nasharness.extras import pip_install
+from nasharness.extras import module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,26 +49,22 @@ def ecdf(source: StudyView) -> pd.DataFrame:
 
 def draw_ecdf(source: StudyView, data: pd.DataFrame) -> Figure:
     """One panel a data set; the lowest hundredth of all runs may lie left of it."""
+    sns = module("seaborn", "figures need seaborn", "study")
     made = sheet(len(source.panels), legend=source.legend, note=f"{ECDF_NOTE} {source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
         low, high = _limits(panel)
         for number, (label, own) in enumerate(rows.groupby("algorithm", observed=True, sort=False)):
             look = source.looks[str(label)]
-            x = np.concatenate([[own["final"].iloc[0]], own["final"], [max(high, own["final"].iloc[-1])]])
-            y = np.concatenate([[0.0], own["share"], [1.0]])
+            each = np.diff(own["share"], prepend=0)
+            sns.ecdfplot(x=own["final"], weights=each, ax=axes, label=str(label), color=look.colour,
+                         linestyle=look.dash, marker=look.marker, markersize=3.2 * look.size)  # fmt: skip
+            line = axes.lines[-1]
+            x, y = (np.asarray(one, dtype=np.float64) for one in line.get_data())
+            line.set_data(np.append(x, max(high, x[-1])), np.append(y, 1.0))  # to the edge, where seaborn's ends
             inside = np.flatnonzero((x >= low) & (x <= high))
-            axes.plot(
-                x,
-                y,
-                drawstyle="steps-post",
-                color=look.colour,
-                linestyle=look.dash,
-                marker=look.marker,
-                markersize=3.2 * look.size,
-                markevery=[int(inside[int(len(inside) * (0.2 + 0.06 * number) % len(inside))])] if len(inside) else [],
-                label=str(label),
-            )
+            place = int(len(inside) * (0.2 + 0.06 * number) % len(inside)) if len(inside) else 0
+            line.set_markevery([int(inside[place])] if len(inside) else [])
         axes.set_xlim(low, high)
         axes.set_ylim(0, 1.02)
         axes.locator_params(axis="x", nbins=5)
@@ -140,11 +137,7 @@ def _boxes(axes: Axes, panel: Panel, rows: pd.DataFrame, order: Sequence[str], c
     """Boxes of all runs, and of some of them a dot, a row an algorithm."""
     import pandas as pd
 
-    try:
-        import seaborn as sns  # type: ignore[import-untyped]
-    except ImportError:
-        raise UsageError(f"boxes need seaborn; get it with: {pip_install('study')}") from None
-
+    sns = module("seaborn", "figures need seaborn", "study")
     last = [runs.last.assign(algorithm=runs.algorithm)[["algorithm", "final"]] for runs in panel.runs]
     told: dict[str, Any] = {"x": "final", "y": "algorithm", "order": order, "hue": "algorithm", "hue_order": order,
                             "palette": list(colours), "legend": False, "ax": axes}  # fmt: skip
@@ -156,11 +149,13 @@ def _boxes(axes: Axes, panel: Panel, rows: pd.DataFrame, order: Sequence[str], c
         offsets = np.array(placed.get_offsets())
         offsets[:, 1] += (np.arange(len(offsets)) * 0.618034 % 1 - 0.5) * 0.56
         placed.set_offsets(offsets)
-    sns.boxplot(
-        pd.concat(last).astype({"algorithm": str}), **told, whis=(5, 95), width=0.5, fill=False, linewidth=0.9, gap=0,
-        showcaps=False, showfliers=False, showmeans=True,
-        medianprops={"linewidth": 1.8}, meanprops={"marker": "D", "markersize": 2.6, "zorder": 6},
-    )  # fmt: skip
+    with warnings.catch_warnings():  # seaborn 0.13.2 still gives matplotlib `vert`, which 3.10 deprecates
+        warnings.filterwarnings("ignore", "vert: bool")
+        sns.boxplot(
+            pd.concat(last).astype({"algorithm": str}), **told, whis=(5, 95), width=0.5, fill=False, linewidth=0.9,
+            gap=0, showcaps=False, showfliers=False, showmeans=True,
+            medianprops={"linewidth": 1.8}, meanprops={"marker": "D", "markersize": 2.6, "zorder": 6},
+        )  # fmt: skip
     axes.set(xlabel="", ylabel="")
     for mean, colour in zip([line for line in axes.lines if line.get_marker() == "D"], colours, strict=False):
         mean.set(markerfacecolor=colour, markeredgecolor=colour)

@@ -13,6 +13,7 @@ from nasharness.analysis.figures.curves import AVERAGE_NOTES, AXES, centre_and_b
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
 from nasharness.analysis.figures.style import MUTED, TEXT, Look, points, sheet
 from nasharness.errors import DataError, UsageError
+from nasharness.extras import module
 from nasharness.search.interval import t_quantile
 
 if TYPE_CHECKING:
@@ -313,15 +314,19 @@ def draw_under_limits(source: StudyView, data: pd.DataFrame) -> Figure:
         len(source.panels), len(names), legend=looks, lines=False, note=f"{LIMITS_NOTE} {source.note}", xlabel=0.62,
         row_gap=0.85,
     )  # fmt: skip
-    width = 0.8 / max(1, len(looks))
+    sns, width = module("seaborn", "figures need seaborn", "study"), 0.8 / max(1, len(looks))
     for row, name in enumerate(names):
         for column, panel in enumerate(source.panels):
             axes, own = made.panels[row][column], data[(data["panel"] == panel.title) & (data["objective"] == name)]
             limits = list(dict.fromkeys(own["limit"]))
-            for number, (label, look) in enumerate(source.legend):
+            sns.barplot(
+                own, x="limit", y="behind", hue="algorithm", order=limits, hue_order=[label for label, _ in looks],
+                palette=[look.colour for _, look in looks], width=0.8, gap=0.1, saturation=1, errorbar=None,
+                linewidth=0, legend=False, zorder=2, ax=axes,
+            )  # fmt: skip
+            for number, (label, _) in enumerate(looks):
                 mine = own[own["algorithm"] == label]
                 x = np.array([limits.index(limit) for limit in mine["limit"]]) - 0.4 + width * (number + 0.5)
-                axes.bar(x, mine["behind"], width * 0.9, color=look.colour, zorder=2)
                 axes.vlines(x, mine["low"], mine["high"], color=TEXT, linewidth=0.7, zorder=3)
                 for place, one in zip(x, mine.itertuples(), strict=True):
                     if one.found < 1:

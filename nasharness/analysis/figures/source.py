@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness import spaces
+from nasharness.analysis import caveats
 from nasharness.analysis.comparison.runs import controls, optimum, same_protocol, trained
 from nasharness.analysis.figures.style import Look, algorithm_looks
 from nasharness.analysis.layout import budget
@@ -44,6 +45,11 @@ class Runs:
         """Number of the run that each of ``rows`` belongs to."""
         ends = self.rows["last"].to_numpy()
         return np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int64)
+
+    def parts(self) -> Iterator[tuple[Mapping[str, Any], pd.DataFrame]]:
+        """Each cell with its own rows."""
+        for cell in self.cells:
+            yield cell, self.rows[(self.rows["study"] == cell["study"]) & (self.rows["cell"] == cell["id"])]
 
     def first(self, axis: str) -> float:
         """From where on every run has an incumbent."""
@@ -231,8 +237,20 @@ class StudyView:
         cells = [cell for panel in self.panels for runs in panel.runs for cell in runs.cells]
         if any(cell.get("realisation") is not None for cell in cells):
             text += " Runs on all realisations of the signal are pooled; intervals over both are in the comparison."
-        caveats = dict.fromkeys(each["text"] for cell in cells for each in cell.get("caveats", ()))
-        return text + "".join(f" {caveat[0].upper()}{caveat[1:]}." for caveat in caveats)
+        return " ".join([text, *self._caveats(cells)])
+
+    def _caveats(self, cells: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What was known before in full; of the runs, what it is about and where: a comparison has the numbers."""
+        where: dict[str, list[str]] = {}
+        for panel in self.panels:
+            after = caveats.after((cell, rows) for runs in panel.runs for cell, rows in runs.parts())
+            for code in dict.fromkeys(one.code for one in after):
+                where.setdefault(code, []).append(panel.title)
+        found = [str(one) for one in caveats.before(cells)]
+        for code, titles in where.items():
+            on = "" if len(titles) == len(self.panels) else f" on {', '.join(titles)}"
+            found.append(f"{caveats.CODES[code]}{on} ({code})")
+        return [f"Caveats: {'; '.join(found)}."] if found else []
 
 
 def _table_text(cell: Mapping[str, Any]) -> str:

@@ -79,7 +79,8 @@ def board(section: Section, title: str, swatch: Swatch) -> str:
         label = f"{name}{swatch(row.algorithm)}{_(row.algorithm)}</th>"
         rows.append(f"<tr>{label}{''.join(cells)}</tr>")
     made = f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    notes = "".join(f'<p class="quiet">{_(note)}</p>' for note in section.notes)
+    told = [*section.notes, *(f"Caveat: {caveat}" for caveat in section.caveats)]
+    notes = "".join(f'<p class="quiet">{_(note)}</p>' for note in told)
     of = f"{title}: fronts" if section.score == "hypervolume" else title
     said = f" {_('; '.join(shared)).capitalize()}." if shared else ""
     return (

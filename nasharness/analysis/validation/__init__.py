@@ -17,6 +17,7 @@ from nasharness.errors import UsageError, unknown
 from nasharness.runs.job import Progress
 from nasharness.search import Problem
 from nasharness.search import run as search
+from nasharness.search.caveats import Caveat
 from nasharness.search.result import LEAST
 from nasharness.studies.plan import Choice
 
@@ -109,7 +110,7 @@ class Answer:
     realisations: int = 1
     effects: tuple[float, ...] = ()
     generalises: str = ""
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
     new_signal: tuple[float, float] | None = None
     old_signal: tuple[float, float] | None = None
 

@@ -108,7 +108,9 @@ def _cautions(validation: Validation) -> list[str]:
     """Caveats, those of one answer with its name."""
     return list(
         dict.fromkeys(
-            f"caveat     {_label(answer, validation)}{text}" for answer in validation.answers for text in answer.caveats
+            f"caveat     {_label(answer, validation)}{caveat}"
+            for answer in validation.answers
+            for caveat in answer.caveats
         )
     )
 
