@@ -233,8 +233,8 @@ def test_one_run_each_has_no_intervals(tmp_path):
 
 def test_a_diagnostic_is_marked(tmp_path):
     made = cells(("random", "darts"), runs=5)
-    made[1]["needs"] = ["whole-signal"]
-    assert "darts reads the search signal of the whole table" in run(write_study(tmp_path / "study", made))
+    made[1]["caveats"] = [{"code": "reads-whole-table", "text": "darts reads the whole table"}]
+    assert "caveat: darts reads the whole table (reads-whole-table)" in run(write_study(tmp_path / "study", made))
 
 
 # ---- what must not be compared

@@ -156,7 +156,7 @@ def after(
         rest = "of the runs were shown every trial of their incumbent; the mean over all stands for unseen ones there"
         found.append(Found("final-contains-signal", f"{seen_all:.0%}", rest))
     if first is not None and runs > 1:
-        sign = -1 if protocol["direction"] == "min" else 1
+        sign = -1 if protocol.get("direction") == "min" else 1
         share = float((sign * (optimum - first) <= 1e-9).mean())
         if share >= 0.5:
             found.append(Found("start-at-target", f"{share:.0%}", "of the runs evaluate the optimum first"))
@@ -172,7 +172,7 @@ def after(
     if runs > 1 and at_best.all():
         rest = "runs end at the optimum: this budget tells no algorithms apart"
         found.append(Found("saturated", f"all {runs:,}", rest))
-    if protocol["seconds"] is not None:
+    if protocol.get("seconds") is not None:
         over = float(np.nanmean(seconds)) / protocol["seconds"] - 1
         if over > _OVER:
             rest = f"more than the budget of {protocol['seconds']:,.0f} s is spent on average"

@@ -56,7 +56,7 @@ def draw_ecdf(source: StudyView, data: pd.DataFrame) -> Figure:
         low, high = _limits(panel)
         for number, (label, own) in enumerate(rows.groupby("algorithm", observed=True, sort=False)):
             look = source.looks[str(label)]
-            each = np.diff(own["share"], prepend=0)
+            each = np.rint(np.diff(own["share"], prepend=0) * own["runs"])
             sns.ecdfplot(x=own["final"], weights=each, ax=axes, label=str(label), color=look.colour,
                          linestyle=look.dash, marker=look.marker, markersize=3.2 * look.size)  # fmt: skip
             line = axes.lines[-1]
