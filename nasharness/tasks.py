@@ -54,7 +54,8 @@ class Task:
     """A task. ``unit``: of its progress. ``options``: fields of `training.options.Options` that it alone reads.
 
     ``train(options, progress)`` returns the record that ``retrained.json`` holds; ``export(run, out, format=,
-    weights=)`` returns {format, difference, bytes}; ``predict``: as Predict. Each is given as ``module:function``.
+    weights=)`` returns {format, difference, bytes}, of the headline's weights where None; ``predict``: as Predict. Each
+    is given as ``module:function``.
     ``reads``: what ``predict`` takes, ``images`` or ``text``. ``finished(fields)``, ``unfinished(fields, rows)``: the
     headline of ``retrained.json``, and of ``run.json`` with the rows of the journal.
     """

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
 from nasharness.cli import retrain as retrain_cli  # noqa: E402
+from nasharness.errors import UsageError  # noqa: E402
 from nasharness.nets import imagenet  # noqa: E402
 from nasharness.runs import checkpoint, log  # noqa: E402
 from nasharness.training.sync_batch_norm import SyncBatchNorm2d  # noqa: E402
@@ -25,7 +26,8 @@ TOLERANCE = 1e-6
 def words(data, out, *more):
     return [
         "retrain", "--network", "tiny", "--task", "imagenet", "--data", data, "--out", out, "--size", 24, "--batch", 6,
-        "--workers", 0, "--device", "cpu", "--recipe", "shrinkcnn", "--precision", "fp64", *more,
+        "--workers", 0, "--device", "cpu", "--recipe", "shrinkcnn", "--precision", "fp64", "--batch-norm", "sync",
+        *more,
     ]  # fmt: skip
 
 
@@ -77,6 +79,31 @@ def test_two_processes_lose_one_and_are_still_the_run_of_one(tmp_path, monkeypat
     assert two["processes"] == 2
     assert two["images"] == one["images"]
     assert two["last"]["raw"]["images"] == 25  # not a multiple of two: none is counted twice
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_processes_with_their_own_statistics_are_one_with_two_parts(tmp_path, monkeypatch):
+    """Where one process ends a run that two have begun, nothing tells; in parts of another size it is refused."""
+    data = pictures(tmp_path / "data", classes=5, train=6, val=5)
+    monkeypatch.setattr(imagenet, "build", tiny)
+
+    def alone(out, *more):
+        given = words(data, out, "--epochs", 4, "--batch-norm", "local", "--mixup", 0.2, *more)[1:]
+        retrain_cli.command.main([str(word) for word in given], standalone_mode=False)
+
+    alone(tmp_path / "one", "--accumulate", 2)
+    begun = words(data, tmp_path / "two", "--epochs", 4, "--batch-norm", "local", "--mixup", 0.2, "--keep", 99)
+    for process_ in pair(*begun):
+        _, said = process_.communicate(timeout=600)
+        assert process_.returncode == 0, said
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=TOLERANCE)
+    for step in checkpoint.Keeper(tmp_path / "two" / "checkpoints").steps()[2:]:
+        step.unlink()
+    with pytest.raises(UsageError, match=r"another run; different: norm_images \(checkpoint: 3, now: 6\)"):
+        alone(tmp_path / "two", "--resume")
+    alone(tmp_path / "two", "--resume", "--accumulate", 2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=TOLERANCE)
 
 
 def test_synchronised_batch_norm_in_one_process_is_batch_norm(tmp_path):

@@ -64,10 +64,12 @@ def record(run):
 
 def test_a_line_says_search_table_and_training(runs):
     images = str(read(runs / "images"))
-    best = record(runs / "images")["best"]
+    last, best = (record(runs / "images")[name] for name in ("headline", "best"))
+    assert last == record(runs / "images")["last"]["ema"] | {"weights": "ema"}
     assert images.startswith(
         f"rea on tss cifar10 -> table 94.10 % (official 1.1, test@200:mean) -> tss {CELL}, imagenet 2 epochs "
-        f"(shrinkcnn): top-1 {best['top1']:.2f} %, top-5 {best['top5']:.2f} % "
+        f"(shrinkcnn): top-1 {last['top1']:.2f} %, top-5 {last['top5']:.2f} % (last ema weights; best of all epochs "
+        f"{best['top1']:.2f} %, {best['weights']}, epoch {best['epoch']}), "
     )
     assert images.endswith(" s on cpu")
     graph = str(read(runs / "graph"))
@@ -86,8 +88,8 @@ def test_a_run_that_is_not_finished_says_how_far_it_is(runs):
     images, graph = read(runs / "images-stopped"), read(runs / "graph-stopped")
     assert (images.done, images.epochs, images.finished) == (1, 2, False)
     row = json.loads((runs / "images" / "log.jsonl").read_text().splitlines()[0])
-    best = max(row["val_top1"], row.get("ema_top1", 0))
-    assert f"-> tss {CELL}, imagenet 2 epochs (shrinkcnn): not finished, 1 done, top-1 {best:.2f} % so far" in str(
+    seen = row["ema_top1"]
+    assert f"-> tss {CELL}, imagenet 2 epochs (shrinkcnn): not finished, 1 done, top-1 {seen:.2f} % so far" in str(
         images
     )
     assert graph.done == graph.epochs == 1

@@ -270,8 +270,8 @@ def test_batches_do_not_depend_on_workers_or_processes(folder):
     order = loader.Order(len(source), 8, seed=3)
     assert order.steps == 8  # 60 images: the last step is filled up
 
-    def parts(first, rank=0, size=1, workers=0):
-        steps = loader.Steps(order, first, 12, rank=rank, size=size, accumulate=1)
+    def parts(first, rank=0, size=1, workers=0, accumulate=1):
+        steps = loader.Steps(order, first, 12, rank=rank, size=size, accumulate=accumulate)
         return list(loader.training_batches(images, steps, workers=workers, pin=False))
 
     alone = parts(0)
@@ -282,6 +282,11 @@ def test_batches_do_not_depend_on_workers_or_processes(folder):
         for rank, share in enumerate(shares):
             assert torch.equal(whole.pixels[rank::2], share.pixels)
             assert torch.equal(whole.labels[rank::2], share.labels)
+    four = parts(0, accumulate=4)  # the same four parts, however many processes have them
+    for step in range(len(alone)):
+        for rank, process_ in enumerate((parts(0, 0, 2, accumulate=2), parts(0, 1, 2, accumulate=2))):
+            for part in range(2):
+                assert torch.equal(process_[2 * step + part].pixels, four[4 * step + 2 * rank + part].pixels)
     counted = [
         raw.labels[raw.weights > 0]
         for rank in range(3)

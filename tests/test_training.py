@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 
@@ -203,3 +204,47 @@ def test_statistics_without_their_beginning():
     assert torch.equal(layer.running_mean, before)
     with settled(torch.nn.BatchNorm1d(2)) as nothing:  # has seen nothing: stays as it is
         assert nothing is None
+
+
+def test_parts_of_a_batch_are_what_as_many_devices_do():
+    """Against two copies that see a part each: mean gradients, mean statistics, one step."""
+    from nasharness.training.distributed import World
+    from nasharness.training.imagenet.step import Batch, Trainer
+    from tests.retrain_fixtures import tiny
+
+    draw = torch.Generator().manual_seed(1)
+    net = tiny(None, 4).double()
+    copies = [copy.deepcopy(net) for _ in range(2)]
+    rate = torch.optim.SGD(net.parameters(), lr=0.1)
+    trainer = Trainer(net, rate, World(0, 1, torch.device("cpu")), classes=4, accumulate=2, precision="fp32")
+    for _ in range(3):
+        images = [torch.randn(5, 3, 12, 12, generator=draw, dtype=torch.float64) for _ in copies]
+        labels = [torch.randint(4, (5,), generator=draw) for _ in copies]
+        parts = [Batch(x, y, torch.ones(5, dtype=torch.float64)) for x, y in zip(images, labels, strict=True)]
+        trainer.advance(iter(parts), 0.1)
+        for one, x, y in zip(copies, images, labels, strict=True):
+            one.zero_grad()
+            torch.nn.functional.cross_entropy(one(x), y).backward()
+        weights = [list(one.parameters()) for one in copies]
+        buffers = [list(one.buffers()) for one in copies]
+        with torch.no_grad():
+            for a, b in zip(*weights, strict=True):
+                mean = (a.grad + b.grad) / 2
+                a -= 0.1 * mean
+                b -= 0.1 * mean
+            for a, b in zip(*buffers, strict=True):
+                if a.is_floating_point():
+                    mean = (a + b) / 2
+                    a.copy_(mean)
+                    b.copy_(mean)
+    torch.testing.assert_close(net.state_dict(), copies[0].state_dict(), rtol=1e-9, atol=1e-12)
+    assert int(net[1].num_batches_tracked) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "parts"),
+    [("shrinkcnn", 256, 2), ("shrinkcnn", 128, 1), ("shrinkcnn", 64, 1), ("shrinkcnn", 258, 3), ("shrinkcnn", 260, 4),
+     ("nats", 256, 1), ("darts", 512, 4), ("single-path", 1024, 8)],
+)  # fmt: skip
+def test_statistics_are_of_as_many_images_as_published(name, images, parts):
+    assert recipes.get(name).parts_for(images) == parts

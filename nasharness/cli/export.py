@@ -13,9 +13,10 @@ from nasharness.cli.terminal import need_torch
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--format", metavar="pt2|onnx", help="Default: by the name of FILE.")
-@click.option("--weights", default="best", show_default=True, metavar="best|last|raw",
-              help="Best by top-1; last: averaged, if the run keeps an average; raw: last, as trained.")  # fmt: skip
-def command(run: Path, out: Path, format: str | None, weights: str) -> None:  # noqa: A002
+@click.option("--weights", metavar="last|best|raw",
+              help="Images: last (default): averaged, if the run keeps an average; best: of all epochs by top-1; raw: "
+                   "last, as trained. Text: best by validation.")  # fmt: skip
+def command(run: Path, out: Path, format: str | None, weights: str | None) -> None:  # noqa: A002
     """Take the network out of a retraining run: torch.export's format or ONNX, checked against the network.
 
     Images: the file takes pixels in [0, 1], float32 [n, 3, size, size], and gives logits; it normalises by itself and

@@ -15,7 +15,7 @@ from nasharness.errors import DataError, UsageError
 @click.argument("model", type=click.Path(path_type=Path), metavar="RUN|FILE")
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--top", type=int, default=5, show_default=True, metavar="K", help="Classes to print.")
-@click.option("--weights", default="best", show_default=True, metavar="best|last|raw", help="Of a run.")
+@click.option("--weights", metavar="last|best|raw", help="Of a run on images; as for nasharness export.")
 @click.option("--trust", is_flag=True, help="Load a .pt2 file of your own: loading one can run code that is in it.")
 @click.option("--text", type=click.Path(path_type=Path), metavar="FILE", help="Of a run on text: a text's perplexity.")
 @click.option("--unknown-words", default="error", show_default=True, metavar="error|unk",
@@ -26,7 +26,7 @@ def command(
     model: Path,
     images: tuple[Path, ...],
     top: int,
-    weights: str,
+    weights: str | None,
     trust: bool,
     text: Path | None,
     unknown_words: str,

@@ -53,13 +53,13 @@ from nasharness.errors import UsageError
 @click.option("--size", type=int, default=224, show_default=True, metavar="N", help="Images: pixels a side.")
 @click.option("--classes", type=int, metavar="N",
               help="Images: outputs; default: the data's; one more: class 0 is background.")  # fmt: skip
-@click.option("--accumulate", type=int, default=1, show_default=True, metavar="N",
-              help="Images: compute a step's batch in N parts.")  # fmt: skip
+@click.option("--accumulate", type=int, metavar="N",
+              help="Images: a device computes its share in N parts. Default: as --batch-norm needs.")  # fmt: skip
 @click.option("--ema", type=float, metavar="D", help="Images: decay of the weights' moving average; 0: none.")
 @click.option("--mixup", type=float, metavar="A", help="Images: Beta(A, A); 0: none.")
 @click.option("--erase", type=float, metavar="P", help="Images: probability of random erasing.")
-@click.option("--batch-norm", default="sync", show_default=True, metavar="sync|local",
-              help="Under torchrun: statistics over all processes, or over each one's images.")  # fmt: skip
+@click.option("--batch-norm", default="local", show_default=True, metavar="local|sync",
+              help="Images: statistics of the 128 of a published device (nats: 256), or of all.")  # fmt: skip
 @click.option("--workers", type=int, default=4, show_default=True, metavar="N",
               help="Images: decoding processes beside each training process; 0: none.")  # fmt: skip
 @click.option("--bad-images", default="skip", show_default=True, metavar="skip|fail",

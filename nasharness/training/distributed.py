@@ -58,10 +58,11 @@ class World:
         return values
 
     def share(self, buffers: Iterable[Tensor]) -> None:
-        """Give every process the first one's tensors: batch norm's statistics."""
+        """Give every process the mean of all processes' tensors: batch norm's statistics."""
         if self.size > 1:
             for buffer in buffers:
-                distributed.broadcast(buffer, 0)
+                distributed.all_reduce(buffer)
+                buffer.div_(self.size) if buffer.is_floating_point() else buffer.floor_divide_(self.size)
 
 
 @contextlib.contextmanager
@@ -133,14 +134,14 @@ def peers(world: World) -> Iterator[None]:
 def wrap(network: nn.Module, world: World, *, batch_norm: str) -> nn.Module:
     """Return the network as the processes train it together: gradients are averaged during the backward pass.
 
-    ``batch_norm``: ``"sync"``: statistics over all processes' images, so that results do not depend on their number;
-    ``"local"``: over each process's own (as published). Weights are made equal to the first process's.
+    ``batch_norm``: ``"local"``: statistics over what a process computes at once (as published); ``"sync"``: over what
+    all do. Weights are made equal to the first process's.
 
     Raises:
         UsageError: ``batch_norm`` is neither.
     """
     if batch_norm not in ("sync", "local"):
-        raise UsageError(f"--batch-norm {batch_norm}: expected sync or local")
+        raise UsageError(f"--batch-norm {batch_norm}: expected local or sync")
     if world.size == 1:
         return network
     from nasharness.training.sync_batch_norm import convert

@@ -31,9 +31,9 @@ class Options:
     Images only:
         size: pixels a side.
         classes: outputs of the network; None: as many as the data have; one more: class 0 is background.
-        accumulate: parts that a step's batch is computed in.
+        accumulate: parts that a process's share of a step's batch is computed in.
         ema, mixup, erase: replace the recipe's values.
-        batch_norm: ``sync`` or ``local``, see :func:`nasharness.training.distributed.wrap`.
+        batch_norm: ``local`` or ``sync``, see :func:`nasharness.training.distributed.wrap`.
         workers: processes that decode.
         bad_images, bad_limit: see :class:`nasharness.training.imagenet.loader.BadImages`.
 
@@ -59,11 +59,11 @@ class Options:
     timeout: float = 600.0
     size: int = 224
     classes: int | None = None
-    accumulate: int = 1
+    accumulate: int | None = None
     ema: float | None = None
     mixup: float | None = None
     erase: float | None = None
-    batch_norm: str = "sync"
+    batch_norm: str = "local"
     workers: int = 4
     bad_images: str = "skip"
     bad_limit: int = 50

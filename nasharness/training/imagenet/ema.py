@@ -17,12 +17,11 @@ class MovingAverage:
 
     ``average <- d average + (1 - d) weight``, ramp ``d = min(decay, (1 + n) / (10 + n))``. ``n`` counts images in units
     of ``unit``: with the published 128 images a GPU, it is steps times GPUs (docs/reproduction/training.md#imagenet),
-    and does not depend on how many processes share a batch. ``parts``: batches that batch norm sees between two
-    updates.
+    and does not depend on how many processes share a batch.
     """
 
-    def __init__(self, network: nn.Module, decay: float = 0.999, *, unit: int = 128, parts: int = 1) -> None:
-        self.decay, self.unit, self.parts = decay, unit, parts
+    def __init__(self, network: nn.Module, decay: float = 0.999, *, unit: int = 128) -> None:
+        self.decay, self.unit = decay, unit
         self.images = self.updates = 0
         self._network = network
         self._live = _floating(network)
@@ -41,7 +40,7 @@ class MovingAverage:
         self.updates += 1
         rate = self.rate()
         for momentum in self._began:
-            now = start(momentum, self.updates * self.parts)
+            now = start(momentum, self.updates)
             self._began[momentum] = rate * self._began[momentum] + (1 - rate) * now
         torch._foreach_lerp_(list(self._average.values()), list(self._live.values()), 1 - rate)
 

@@ -71,17 +71,18 @@ class Pixels(nn.Module):
         return logits
 
 
-def load_run(folder: Path, weights: str = "best") -> tuple[Pixels, Description]:
+def load_run(folder: Path, weights: str | None = None) -> tuple[Pixels, Description]:
     """Return the network of a run, ready to be evaluated on a CPU.
 
-    ``weights``: ``best`` (by top-1, raw or averaged), ``last`` (averaged where there is an average), ``raw`` (last).
+    ``weights``: ``last`` (averaged where there is an average; so does None), ``best`` (of all epochs by top-1, raw or
+    averaged), ``raw`` (last).
 
     Raises:
         DataError: the folder holds no run, or no checkpoint yet, or a damaged one.
         UsageError: ``weights`` is none of these.
     """
-    if weights not in ("best", "last", "raw"):
-        raise unknown("weights", weights, ("best", "last", "raw"))
+    if weights not in (None, "last", "best", "raw"):
+        raise unknown("weights", weights, ("last", "best", "raw"))
     run = _run_record(folder)
     recipe = run["recipe"]
     described = Description.read({**run, **recipe, "network": _title(run["network"])}, folder / "run.json")
@@ -114,7 +115,7 @@ def _load_last(network: nn.Module, keeper: Keeper, folder: Path, *, averaged: bo
     network.load_state_dict(values)
 
 
-def export(folder: Path, out: Path, *, format: str | None = None, weights: str = "best") -> dict[str, Any]:  # noqa: A002
+def export(folder: Path, out: Path, *, format: str | None = None, weights: str | None = None) -> dict[str, Any]:  # noqa: A002
     """Write the network of a run to ``out`` and return {format, difference, bytes}.
 
     The file takes any number of images. It is loaded again and compared with the module on a batch.

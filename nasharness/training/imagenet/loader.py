@@ -67,7 +67,8 @@ class Order:
 class Steps(Sampler[list[tuple[int, int]]]):
     """Lists of (epoch, image) for one process, from step ``first`` to ``last``, ``accumulate`` lists a step.
 
-    A process takes every ``size``-th image of a step's batch, beginning with its rank.
+    Of the ``size * accumulate`` parts of a step's batch each has every so-many-th image; a process takes those from
+    ``rank * accumulate`` on, so that the parts are the same however many processes share them.
     """
 
     def __init__(self, order: Order, first: int, last: int, *, rank: int, size: int, accumulate: int) -> None:
@@ -88,9 +89,9 @@ class Steps(Sampler[list[tuple[int, int]]]):
             epoch, place = self.order.epoch(step), step % self.order.steps * self.order.batch
             if epoch != known:
                 known, permutation = epoch, self.order.permutation(epoch)
-            mine = permutation[place : place + self.order.batch][self.rank :: self.size]
-            for part in np.split(mine, self.accumulate):
-                yield [(epoch, int(image)) for image in part]
+            batch = permutation[place : place + self.order.batch]
+            for part in range(self.rank * self.accumulate, (self.rank + 1) * self.accumulate):
+                yield [(epoch, int(image)) for image in batch[part :: self.size * self.accumulate]]
 
 
 Item = tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.float32], float, str, str]

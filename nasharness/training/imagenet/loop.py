@@ -116,6 +116,9 @@ class Loop:
         """All that the rest of the run depends on; all processes ask together."""
         trainer = self.trainer
         trainer.watch.look(trainer.step, self.order.epoch(trainer.step - 1), self._lr)
+        self.world.share(trainer.network.buffers())
+        if trainer.ema is not None:
+            self.world.share(trainer.ema.buffers())
         check_weights([weight.detach() for weight in trainer.network.parameters()], trainer.step, self._lr)
         return {
             "trainer": trainer.state_dict(),

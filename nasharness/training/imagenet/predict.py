@@ -26,7 +26,7 @@ class Prediction:
 
 
 def predict(
-    model: Path, images: Sequence[Path], *, top: int = 5, weights: str = "best", trust: bool = False
+    model: Path, images: Sequence[Path], *, top: int = 5, weights: str | None = None, trust: bool = False
 ) -> Iterator[Prediction]:
     """Yield a prediction for every image; one that cannot be read has ``error`` and the others go on.
 
@@ -64,7 +64,9 @@ def predict(
         yield Prediction(path, tuple((described.class_names[index], float(shares[index])) for index in best))
 
 
-def answers(model: Path, files: Sequence[Path], *, top: int, weights: str, trust: bool, **_: Any) -> Iterator[Answer]:
+def answers(
+    model: Path, files: Sequence[Path], *, top: int, weights: str | None, trust: bool, **_: Any
+) -> Iterator[Answer]:
     """`predict` as a task offers it."""
     for seen in predict(model, files, top=top, weights=weights, trust=trust):
         classes = [{"class": name, "probability": share} for name, share in seen.classes]

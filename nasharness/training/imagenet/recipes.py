@@ -46,6 +46,7 @@ class ImageRecipe:
 
     Attributes:
         epochs, batch: published; ``lr`` is for that batch and scales with the batch in use.
+        norm_images: images that batch norm's statistics are of, where they are a device's own: what one device had.
         schedule, warmup: see :mod:`nasharness.training.schedules`.
         optimiser, momentum, weight_decay, decay_on, eps: see :mod:`nasharness.training.optimisers`.
         smoothing: share of a label spread over all classes.
@@ -75,6 +76,7 @@ class ImageRecipe:
     ema: float = 0.0
     ema_unit: int = 128
     mixup: float = 0.0
+    norm_images: int = 128
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     eval_crop: float = 0.875
@@ -85,6 +87,11 @@ class ImageRecipe:
     def lr_for(self, batch: int) -> float:
         """Return the base learning rate for this many images a step."""
         return self.lr * batch / self.batch
+
+    def parts_for(self, images: int) -> int:
+        """Return in how many equal parts a device computes its share of a batch, so that none exceeds norm_images."""
+        least = -(-images // self.norm_images)
+        return next((parts for parts in range(least, 2 * least) if images % parts == 0), least)
 
     def warmup_for(self, epochs: int) -> int:
         """Return the epochs of warm-up in a run of ``epochs``: in proportion when it is shorter than published."""
@@ -126,7 +133,7 @@ RECIPES = {
             source="NATS-Bench's recipe on small images (docs/reproduction/nats-bench.md#splits-and-recipe): Nesterov "
             "SGD 0.1, cosine over the whole run, batch 256, weight decay 5e-4 on every weight. Ours, for photographs: "
             "crops of 8 to 100 % of the image in place of shifted crops, evaluation on the central 87.5 %.",
-            epochs=200, batch=256, lr=0.1, schedule="cosine", optimiser="nesterov", weight_decay=5e-4,
+            epochs=200, batch=256, norm_images=256, lr=0.1, schedule="cosine", optimiser="nesterov", weight_decay=5e-4,
         ),
         ImageRecipe(
             name="single-path",

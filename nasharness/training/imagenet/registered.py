@@ -15,19 +15,20 @@ OPTIONS = (
 
 
 def _finished(fields: Fields) -> Headline:
-    best = Fields(fields.object("best"), f"{fields.source}, best")
-    weights = f"({best.text('weights')} weights, epoch {best.integer('epoch')})"
-    quality = f"top-1 {two(best.number('top1'))} %, top-5 {two(best.number('top5'))} % {weights}"
+    found, best = (Fields(fields.object(name), f"{fields.source}, {name}") for name in ("headline", "best"))
+    peak = f"best of all epochs {two(best.number('top1'))} %, {best.text('weights')}, epoch {best.integer('epoch')}"
+    weights = f"(last {found.text('weights')} weights; {peak})"
+    quality = f"top-1 {two(found.number('top1'))} %, top-5 {two(found.number('top5'))} % {weights}"
     return Headline(NAME, quality, fields.text("recipe"), fields.integer("macs"))
 
 
 def _unfinished(fields: Fields, rows: Sequence[Mapping[str, Any]]) -> Headline:
-    columns = ("val_top1", "ema_top1")
-    seen = [value for row in rows for name in columns if (value := finite(row.get(name))) is not None]
     recipe = Fields(fields.object("recipe"), f"{fields.source}, recipe").text("name")
     # an epoch is behind it when it has been evaluated; the log has rows within one
     behind = [row for row in rows if "val_top1" in row]
-    return Headline(NAME, f"top-1 {max(seen):.2f} % so far" if seen else "", recipe, rows=behind)
+    last = behind[-1] if behind else {}
+    top1 = finite(last.get("ema_top1", last.get("val_top1")))
+    return Headline(NAME, "" if top1 is None else f"top-1 {top1:.2f} % so far", recipe, rows=behind)
 
 
 register(

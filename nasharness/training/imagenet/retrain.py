@@ -76,6 +76,10 @@ class _Run:
         self.val = sources.open_split(options.data, "val", self.train.classes)
         self.classes, self.shift = _classes(options, len(self.train.classes))
         self.epochs, self.batch = options.epochs or recipe.epochs, options.batch or recipe.batch
+        share, local = -(-self.batch // world.size), options.batch_norm == "local"
+        self.accumulate = options.accumulate or (recipe.parts_for(share) if local else 1)
+        #: images that batch norm's statistics are of
+        self.norm_images = self.batch // self.accumulate // (world.size if local else 1)
         self.order = Order(len(self.train), self.batch, options.seed)
         self.keeper = Keeper(options.out / "checkpoints", options.keep)
         listing = options.out / "bad_images.txt" if world.main else None
@@ -120,10 +124,10 @@ class _Run:
             recipe.optimiser, network, recipe.lr_for(self.batch), momentum=recipe.momentum,
             weight_decay=recipe.weight_decay, decay_on=recipe.decay_on, eps=recipe.eps,
         )  # fmt: skip
-        ema = MovingAverage(network, recipe.ema, unit=recipe.ema_unit, parts=options.accumulate) if recipe.ema else None
+        ema = MovingAverage(network, recipe.ema, unit=recipe.ema_unit) if recipe.ema else None
         return Trainer(
             network, optimiser, self.world, classes=self.classes, smoothing=recipe.smoothing, clip=recipe.clip,
-            mixup=recipe.mixup, ema=ema, accumulate=options.accumulate, precision=self.precision,
+            mixup=recipe.mixup, ema=ema, accumulate=self.accumulate, precision=self.precision,
             compile=options.compile, batch_norm=options.batch_norm, seed=options.seed,
         )  # fmt: skip
 
@@ -142,7 +146,7 @@ class _Run:
     def _steps(self, first: int) -> Steps:
         return Steps(
             self.order, first, self.epochs * self.order.steps, rank=self.world.rank, size=self.world.size,
-            accumulate=self.options.accumulate,
+            accumulate=self.accumulate,
         )  # fmt: skip
 
     def _images(self, source: sources.ImageSource, *, training: bool) -> Images:
@@ -158,7 +162,7 @@ class _Run:
 
     def _validation(self) -> Iterator[Batch]:
         images = self._images(self.val, training=False)
-        batch = min(max(1, self.batch // self.world.size // self.options.accumulate), max(1, len(self.val)))
+        batch = min(max(1, self.batch // self.world.size // self.accumulate), max(1, len(self.val)))
         raw = validation_batches(
             images, batch=batch, rank=self.world.rank, size=self.world.size, workers=self.options.workers, pin=self.pin
         )
@@ -195,8 +199,7 @@ class _Run:
             "recipe": {key: value for key, value in dataclasses.asdict(self.recipe).items() if key != "source"},
             "epochs": self.epochs,
             "batch": self.batch,
-            "accumulate": options.accumulate,
-            "batch_norm": options.batch_norm,
+            "norm_images": self.norm_images,
             "precision": "float64" if self.double else str(dtype_of(self.world.device, self.precision))[6:],
             "seed": options.seed,
             "images": {"train": self.train.checksum, "val": self.val.checksum},
@@ -216,6 +219,7 @@ class _Run:
             "recipe": dataclasses.asdict(self.recipe),
             "epochs": self.epochs,
             "batch": self.batch,
+            "norm_images": self.norm_images,
             "data": str(options.data),
             "decoder": decode.decoder(),
             "nasharness": __version__,
@@ -226,6 +230,7 @@ class _Run:
         options, best = self.options, loop.best
         if best is None:
             raise DataError(f"{options.out}: the run has ended without an evaluation")
+        weights = "ema" if "ema" in loop.last else "raw"
         return common(options, self.world, loop.total_seconds) | {
             "recipe": self.recipe.name,
             "epochs": self.epochs,
@@ -234,6 +239,7 @@ class _Run:
             "classes": self.classes,
             **self.counts,
             "images": {"train": len(self.train), "val": loop.last["raw"].images, "unreadable": len(self.bad.found)},
+            "headline": {"weights": weights, **dataclasses.asdict(loop.last[weights])},
             "last": {name: dataclasses.asdict(scores) for name, scores in loop.last.items()},
             "best": {"epoch": best.epoch, "weights": best.weights, **dataclasses.asdict(best.scores)},
         }

@@ -4,6 +4,9 @@ Statistics start at mean 0, variance 1 and move by ``momentum`` a batch. At the 
 (docs/reproduction/training.md#imagenet) they are still half of that after 700 batches, and an evaluation before then
 measures it rather than the network. What is evaluated here is the running average divided by what it has seen, as Adam
 does with its moments: the same after a few thousand batches, and right from the first. Training is not touched.
+
+Where a step's batch comes in parts, each normalised by itself, the running statistics move once a step, by the mean of
+what the parts say: as those of as many devices do, whose mean is taken.
 """
 
 from __future__ import annotations
@@ -46,6 +49,30 @@ def settled(network: nn.Module, share: Callable[[float, int], float] = start) ->
     finally:
         for values, before in kept:
             values.copy_(before)
+
+
+class Parts:
+    """Running statistics that ``parts`` batches of a step move once, together: call it after each of them."""
+
+    def __init__(self, network: nn.Module, parts: int) -> None:
+        self._live = [
+            values
+            for layer in (_layers(network) if parts > 1 else ())
+            for values in (layer.running_mean, layer.running_var, layer.num_batches_tracked)
+            if values is not None
+        ]
+        self._parts = parts
+        self._before = [values.clone() for values in self._live]
+        self._sums = [torch.zeros_like(values) for values in self._live]
+
+    @torch.no_grad()
+    def __call__(self, part: int) -> None:
+        """Take in what part number ``part``, from 0, has made of them."""
+        for values, before, total in zip(self._live, self._before, self._sums, strict=True):
+            total += values
+            values.copy_(before)
+            if part == self._parts - 1:
+                values.copy_(total // self._parts if values.dtype == torch.int64 else total / self._parts)
 
 
 def _layers(network: nn.Module) -> Iterator[_BatchNorm]:

@@ -16,6 +16,7 @@ from nasharness.training import optimisers
 from nasharness.training.device import autocast
 from nasharness.training.distributed import World, wrap
 from nasharness.training.imagenet.ema import MovingAverage
+from nasharness.training.imagenet.statistics import Parts
 from nasharness.training.watch import LossWatch
 
 
@@ -38,7 +39,8 @@ class Trainer:
         smoothing, clip, mixup: as in a :class:`~nasharness.training.imagenet.recipes.ImageRecipe`. Mixup pairs images
             of one part of one process's share.
         ema: the moving average to keep, if any.
-        accumulate: parts of a process's batch, computed one after the other.
+        accumulate: parts of a process's batch, computed one after the other. What is drawn depends on a part's place
+            among those of all processes.
         precision, compile: of the forward pass.
         batch_norm: ``sync`` or ``local``.
         seed: of mixup and of whatever the network draws (dropout).
@@ -58,7 +60,7 @@ class Trainer:
         accumulate: int = 1,
         precision: str = "auto",
         compile: bool = False,  # noqa: A002 - torch's word for it
-        batch_norm: str = "sync",
+        batch_norm: str = "local",
         seed: int = 0,
     ) -> None:
         self.network, self.optimiser, self.world, self.ema = network, optimiser, world, ema
@@ -81,15 +83,18 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         parts: list[Tensor] = []
         images = 0
-        with self._own_randomness():
-            for part in range(self.accumulate):
-                batch = next(batches)
-                images += len(batch.labels)
-                last = part == self.accumulate - 1
-                with self._shared.no_sync() if self.world.size > 1 and not last else contextlib.nullcontext():  # type: ignore[operator]
-                    loss = self._loss(batch, part) / self.accumulate
-                    loss.backward()  # type: ignore[no-untyped-call]
-                parts.append(loss.detach())
+        seen = Parts(self.network, self.accumulate)
+        for part in range(self.accumulate):
+            batch = next(batches)
+            images += len(batch.labels)
+            last = part == self.accumulate - 1
+            place = self.world.rank * self.accumulate + part
+            shared = self.world.size == 1 or last
+            with self._own_randomness(place), contextlib.nullcontext() if shared else self._shared.no_sync():  # type: ignore[operator]
+                loss = self._loss(batch, place) / self.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
+            seen(part)
+            parts.append(loss.detach())
         if self.clip:
             nn.utils.clip_grad_norm_(self._weights, self.clip)
         self.optimiser.step()
@@ -118,9 +123,9 @@ class Trainer:
         losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
         return torch.where(weights > 0, losses * weights, torch.zeros_like(losses)).mean()
 
-    def _own_randomness(self) -> contextlib.AbstractContextManager[Any]:
-        """Let dropout draw from (seed, step, rank), whatever was drawn before, and leave the global state as it was."""
-        return _seeded(self.world, (self.seed, self.step, self.world.rank)) if self._draws else contextlib.nullcontext()
+    def _own_randomness(self, part: int) -> contextlib.AbstractContextManager[Any]:
+        """Let dropout draw from (seed, step, part), whatever was drawn before, and leave the global state as it was."""
+        return _seeded(self.world, (self.seed, self.step, part)) if self._draws else contextlib.nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on: call :meth:`LossWatch.look` first."""

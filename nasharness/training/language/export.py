@@ -45,7 +45,7 @@ class Reader(nn.Module):
         return torch.log_softmax(logits, dim=-1), state
 
 
-def export_text(run: Path, out: Path, *, format: str | None = None, weights: str = "best") -> dict[str, Any]:  # noqa: A002
+def export_text(run: Path, out: Path, *, format: str | None = None, weights: str | None = None) -> dict[str, Any]:  # noqa: A002
     """Write the model of a run in its best weights to ``out`` and return {format, difference, bytes}.
 
     The file reads a word of any number of texts (:class:`Reader`) and holds the vocabulary. It is loaded again and
@@ -55,7 +55,7 @@ def export_text(run: Path, out: Path, *, format: str | None = None, weights: str
         UsageError: unknown format, or a package for it is not installed; ``weights`` other than the best.
         DataError: there is no trained model in ``run``, the file cannot be written, or its answers differ.
     """
-    if weights != "best":
+    if weights not in (None, "best"):
         raise UsageError(f"--weights {weights}: of a run on text the best are taken out; leave it out")
     kind = format_of(out, format)
     model, vocabulary = load(run)
