@@ -14,7 +14,7 @@ from nasharness.training.language import recipes
 from nasharness.training.language.data import END, UNKNOWN, Vocabulary, columns, read_corpus, windows
 from nasharness.training.language.eval import dynamic_reading, mean_loss, mean_squares, perplexity, read_through
 from nasharness.training.language.loss import tied_cross_entropy
-from nasharness.training.language.model import LanguageModel, Masks
+from nasharness.training.language.model import LanguageModel, Masks, cell_of
 from nasharness.training.language.optimiser import TextOptimiser, stalled
 from nasharness.training.language.train import penalty, segment_length
 from tests.text_fixtures import write_corpus
@@ -49,6 +49,13 @@ def test_unknown_words_are_an_error_or_unk(tmp_path):
     assert corpus.vocabulary.words[-1] == UNKNOWN
     place = len(corpus.vocabulary) - 1
     assert corpus.valid.tolist().count(place) == 2
+    words = (tmp_path / "tiny.train.txt").read_text().split()
+    once = [word for word in words if words.count(word) == 1]
+    assert once  # they are what the unknown word is learnt from
+    assert corpus.train.tolist().count(place) == len(once)
+    assert not set(once) & set(corpus.vocabulary.words)
+    write_corpus(tmp_path / "all")  # where nothing is unknown, no word is given up
+    assert set(words) < set(read_corpus(tmp_path / "all", unknown_words="unk").vocabulary.words)
     with pytest.raises(UsageError, match="nearest"):
         read_corpus(tmp_path, unknown_words="skip")
 
@@ -233,7 +240,7 @@ def test_published_size_and_names():
 def test_an_lstm_fits_the_same_place_and_draws_from_its_generator_alone():
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    model, twin = (model_of(graph=None) for _ in range(2))
+    model, twin = (model_of(graph=(6,)) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     tokens = torch.arange(12).reshape(6, 2)
     outputs, last = model(tokens, model.start(2))
@@ -241,6 +248,67 @@ def test_an_lstm_fits_the_same_place_and_draws_from_its_generator_alone():
     rest, end = twin(tokens[3:], middle)
     torch.testing.assert_close(torch.cat([half, rest]), outputs)
     torch.testing.assert_close(end, last)
+
+
+def test_awd_lstm_is_the_equations_with_masked_weights_and_layers():
+    """Outputs, state and gradients of three layers, against the equations written out word by word."""
+    model = model_of(words=9, width=4, graph=(5, 5, 4))
+    draw = torch.Generator().manual_seed(3)
+    recipe = recipes.get("awd-lstm", {"width": 4, "hidden": 5, "batch": 2})
+    masks = Masks.draw(recipe, 9, draw, model.layers)
+    tokens = torch.randint(9, (6, 2), generator=draw)
+    start = torch.randn(2, 28, generator=draw, dtype=torch.float64)
+    outputs, last = model(tokens, start, masks)
+    (outputs.square().sum() + last.sum()).backward()
+    found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    below = [model.embedding[row] * masks.words[row, None] * masks.embedded for row in tokens]
+    ends, at = [], 0
+    for number, width in enumerate((5, 5, 4)):
+        w_in, w_state, b_in, b_state = model.cell.layers[number].parameters()
+        h, c = start[:, at : at + width], start[:, at + width : at + 2 * width]
+        at += 2 * width
+        above = []
+        for x in below:
+            gates = x @ w_in.T + b_in + h @ (w_state * masks.weights[number]).T + b_state
+            into, forget, candidate, out = gates.chunk(4, 1)
+            c = forget.sigmoid() * c + into.sigmoid() * candidate.tanh()
+            h = out.sigmoid() * c.tanh()
+            above.append(h if number == 2 else h * masks.between[number])
+        below = above
+        ends += [h, c]
+    torch.testing.assert_close(outputs, torch.stack(below))
+    torch.testing.assert_close(last, torch.cat(ends, 1))
+    (torch.stack(below).square().sum() + torch.cat(ends, 1).sum()).backward()
+    for name, weight in model.named_parameters():
+        if name in found:
+            torch.testing.assert_close(weight.grad, found[name])
+    assert {f"cell.layers.{number}.weight_hh_l0" for number in range(3)} <= found.keys()
+    assert torch.equal(found["cell.layers.1.weight_hh_l0"] == 0, masks.weights[1] == 0)  # no gradient where dropped
+
+
+def test_awd_lstm_has_the_published_size_and_masks():
+    recipe = recipes.get("awd-lstm")
+    layers = cell_of("awd-lstm", recipe)
+    assert layers == (1150, 1150, 400)
+    model = LanguageModel(layers, 10_000, recipe.width, initial=recipe.initial)
+    assert sum(weight.numel() for weight in model.parameters()) == 24_221_600  # 24 M in the paper
+    masks = Masks.draw(recipe, 10_000, torch.Generator().manual_seed(0), layers)
+    for mask, drop in ((masks.weights[0], 0.5), (masks.between[0], 0.25), (masks.embedded, 0.4), (masks.output, 0.4)):
+        assert float((mask == 0).double().mean()) == pytest.approx(drop, abs=0.02)
+    assert [tuple(mask.shape) for mask in masks.weights] == [(4600, 1150), (4600, 1150), (1600, 400)]
+    assert (masks.input, masks.state) == (None, None)
+    assert torch.equal(masks.streams(slice(5, 9)).between[1], masks.between[1][5:9])
+
+
+def test_what_a_cell_cannot_drop_is_refused():
+    with pytest.raises(UsageError, match=r"drop_state = 0\.25, but an LSTM .* --recipe awd-lstm"):
+        cell_of("lstm", recipes.get("shrinkrnn"))
+    assert cell_of("lstm", recipes.get("shrinkrnn", {"drop_state": 0})) == (745,)
+    with pytest.raises(UsageError, match=r"drop_weights = 0\.5 is for lstm and awd-lstm"):
+        cell_of("shrinkrnn", recipes.get("awd-lstm"))
+    with pytest.raises(UsageError, match="unknown recurrent cell 'awd-lsmt'.*awd-lstm"):
+        cell_of("awd-lsmt", recipes.get("awd-lstm"))
 
 
 def test_masks_have_the_recipe_s_shares_and_drop_what_they_say():

@@ -115,7 +115,7 @@ def test_streams_that_cannot_be_shared_are_refused(corpus):
     from nasharness.training.language.model import LanguageModel
 
     with pytest.raises(UsageError, match="5 streams cannot be shared by 2 processes"):
-        TextTrainer(LanguageModel(None, 31, 4), text, recipe, seed=0, world=World(0, 2, torch.device("cpu")))
+        TextTrainer(LanguageModel((4,), 31, 4), text, recipe, seed=0, world=World(0, 2, torch.device("cpu")))
 
 
 # ---- ends
@@ -257,14 +257,18 @@ def test_a_winner_of_the_recurrent_space_is_trained(corpus, tmp_path):
     assert text_perplexity(tmp_path / "run", corpus / "tiny.test.txt")["tokens"] == len(read_corpus(corpus).test)
 
 
-@pytest.mark.parametrize(("network", "suffix"), [("shrinkrnn", "pt2"), ("shrinkrnn", "onnx"), ("lstm", "pt2")])
+@pytest.mark.parametrize(
+    ("network", "suffix"),
+    [("shrinkrnn", "pt2"), ("shrinkrnn", "onnx"), ("lstm", "pt2"), ("awd-lstm", "pt2"), ("awd-lstm", "onnx")],
+)
 def test_a_trained_model_is_exported_and_reads_the_same(corpus, tmp_path, network, suffix):
     if suffix == "onnx":
         pytest.importorskip("onnx")
         pytest.importorskip("onnxscript")
     from nasharness.training.language.export import ENTRY, export_text
 
-    retrain_text(options(corpus, tmp_path / "run", epochs=1, network=network))
+    small = {"hidden": "6", "layers": "2"}
+    retrain_text(options(corpus, tmp_path / "run", epochs=1, network=network, extra=small))
     file = tmp_path / f"model.{suffix}"
     made = export_text(tmp_path / "run", file)
     assert made["format"] == suffix

@@ -20,7 +20,7 @@ from nasharness.errors import UsageError
 @click.option(
     "--network",
     metavar="NAME",
-    help="A known network in its place: shrinkcnn-a, spnasnet-100, shrinkrnn, ...",
+    help="A known network in its place: shrinkcnn-a, spnasnet-100, shrinkrnn, awd-lstm, ...",
 )
 @click.option("--task", required=True, metavar="imagenet|ptb", help="Images of any classes, or any text.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), metavar="DIR",
@@ -31,7 +31,7 @@ from nasharness.errors import UsageError
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, if there is one; else begin.")
 @click.option("--recipe", metavar="NAME",
               help="Images: shrinkcnn (default), darts, nats or single-path. "
-                   "Text: shrinkrnn (default) or small.")  # fmt: skip
+                   "Text: shrinkrnn (default), awd-lstm (default of LSTMs) or small.")  # fmt: skip
 @click.option("--epochs", type=int, metavar="N", help="Default: the recipe's; shorter warm-ups in proportion.")
 @click.option("--batch", type=int, metavar="N", help="Of a step, over all processes. Default: the recipe's.")
 @click.option("--lr", type=float,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,9 @@ def read_corpus(folder: Path | str, name: str | None = None, *, unknown_words: s
         folder: where they lie.
         name: NAME; None takes the only triple there is.
         unknown_words: words of the other two parts that the training part lacks are an ``"error"``, or ``"unk"``:
-            UNKNOWN, which joins the vocabulary where it is absent.
+            UNKNOWN. Where the training part has no such word itself and the others need one, it is learnt from the
+            words that the training part has once: they are UNKNOWN there, too, as many as new words are to be expected
+            (Good, Biometrika 1953).
 
     Raises:
         UsageError: several triples and no name, an unknown name, or an unknown choice.
@@ -125,12 +128,14 @@ def read_corpus(folder: Path | str, name: str | None = None, *, unknown_words: s
     for path in paths.values():
         if not path.is_file():
             raise DataError(f"{path} is absent; train, valid and test belong together")
-    words: dict[str, None] = {}
+    words: Counter[str] = Counter()
     for _, line in _lines(paths["train"]):
-        words.update(dict.fromkeys(line.split()))
-        words[END] = None
-    if unknown_words == "unk":
-        words[UNKNOWN] = None
+        words.update((*line.split(), END))
+    if unknown_words == "unk" and UNKNOWN not in words:
+        others = (word for part in PARTS[1:] for _, line in _lines(paths[part]) for word in line.split())
+        if any(word not in words for word in others):
+            words = Counter({word: count for word, count in words.items() if count > 1 or word == END})
+        words[UNKNOWN] = 0
     vocabulary = Vocabulary(tuple(words))
     parts = {part: vocabulary.encode(path, unknown_words=unknown_words) for part, path in paths.items()}
     return Corpus(name, folder, vocabulary, **parts)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nasharness.errors import UsageError, unknown
 from nasharness.nets import language
 from nasharness.nets.fused_rnn import FusedCell
 from nasharness.nets.initialise import seeded
 from nasharness.nets.shrinkrnn import Recurrence
 from nasharness.training.language.recipes import TextRecipe
+
+#: LSTMs that a run on text can train by name
+LSTMS = ("lstm", "awd-lstm")
+#: what stands where a graph does: the widths of an LSTM's layers
+Network = Recurrence | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,8 @@ class Masks:
     """What a segment drops: 0, or 1 / share kept; the same at every time step. None drops nothing.
 
     ``words``: ``[words]``, whole vectors of the embedding; ``embedded``, ``input``, ``state``, ``output``:
-    ``[batch, width]``.
+    ``[batch, width]``. Of an LSTM's layers: ``between``: ``[batch, width of the layer]`` of all but the last;
+    ``weights``: ``[4 H, H]``, of each one's weights from state to state.
     """
 
     words: Tensor | None = None
@@ -30,10 +38,15 @@ class Masks:
     input: Tensor | None = None
     state: Tensor | None = None
     output: Tensor | None = None
+    between: tuple[Tensor | None, ...] = ()
+    weights: tuple[Tensor | None, ...] = ()
 
     @classmethod
-    def draw(cls, recipe: TextRecipe, words: int, generator: torch.Generator) -> Masks:
-        """Draw the masks of one segment for all of ``recipe.batch`` streams, on the generator's device."""
+    def draw(cls, recipe: TextRecipe, words: int, generator: torch.Generator, layers: Sequence[int] = ()) -> Masks:
+        """Draw the masks of one segment for all of ``recipe.batch`` streams, on the generator's device.
+
+        ``layers``: the widths of an LSTM's.
+        """
 
         def mask(drop: float, *shape: int) -> Tensor | None:
             if not drop:
@@ -48,37 +61,63 @@ class Masks:
             input=mask(recipe.drop_input, *shape),
             state=mask(recipe.drop_state, *shape),
             output=mask(recipe.drop_output, *shape),
+            between=tuple(mask(recipe.drop_between, recipe.batch, width) for width in layers[:-1]),
+            weights=tuple(mask(recipe.drop_weights, 4 * width, width) for width in layers),
         )
 
     def streams(self, chosen: slice) -> Masks:
         """Return the masks of some of the streams."""
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Masks(
-            **{name: part if part is None or name == "words" else part[chosen] for name, part in parts.items()}
-        )
+
+        def share(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part[chosen]
+
+        return replace(
+            self, embedded=share(self.embedded), input=share(self.input), state=share(self.state),
+            output=share(self.output), between=tuple(map(share, self.between)),
+        )  # fmt: skip
 
 
 class LstmCell(nn.Module):
-    """A long short-term memory of one layer, used like the other cells; its state is [h, c], ``[batch, 2H]``.
+    """Long short-term memories, one above the other; their state is [h, c] of each in turn, ``[batch, 2 sum(widths)]``.
 
-    The library's fused kernel has no place for a mask on the state: ``state_mask`` is not applied.
+    With weight-drop (Merity et al., ICLR 2018, section 2) the weights from state to state are masked for a segment, so
+    that the library's fused kernel serves all the same. It has no place for a mask on the state itself.
     """
 
-    def __init__(self, hidden: int, *, bound: float, generator: torch.Generator) -> None:
+    def __init__(self, inputs: int, widths: Sequence[int], *, generator: torch.Generator) -> None:
         super().__init__()
+        self.widths = tuple(widths)
         # its constructor draws from the global generator, but not on a device that holds no numbers
-        self.lstm = nn.LSTM(hidden, hidden, device="meta").to_empty(device="cpu")
+        self.layers = nn.ModuleList(
+            nn.LSTM(below, width, device="meta").to_empty(device="cpu")
+            for below, width in zip((inputs, *widths), widths, strict=False)
+        )
         with torch.no_grad():
-            for weight in self.lstm.parameters():
-                weight.uniform_(-bound, bound, generator=generator)
+            for layer, width in zip(self.layers, widths, strict=True):
+                for weight in layer.parameters():
+                    weight.uniform_(-(width**-0.5), width**-0.5, generator=generator)
 
-    def forward(
-        self, x: Tensor, state: Tensor, input_mask: Tensor | None = None, state_mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """``x [time, batch, H]`` -> outputs ``[time, batch, H]`` and the last state."""
-        h, c = (part.contiguous()[None] for part in state.chunk(2, dim=-1))
-        outputs, (h, c) = self.lstm(x if input_mask is None else x * input_mask, (h, c))
-        return outputs, torch.cat([h[0], c[0]], dim=-1)
+    def forward(self, x: Tensor, state: Tensor, masks: Masks | None = None) -> tuple[Tensor, Tensor]:
+        """``x [time, batch, inputs]`` -> outputs ``[time, batch, H]`` of the last layer, and the last state."""
+        masks = masks or Masks()
+        out = x if masks.input is None else x * masks.input
+        parts, left = [], torch.split(state, [width for width in self.widths for _ in range(2)], dim=-1)
+        for number, layer in enumerate(self.layers):
+            memory = (left[2 * number].contiguous()[None], left[2 * number + 1].contiguous()[None])
+            dropped = masks.weights[number] if masks.weights else None
+            if dropped is None:
+                out, (h, c) = layer(out, memory)
+            else:
+                weights: list[Tensor] = [*layer.parameters()]  # input to state, state to state, and two biases
+                weights[1] = weights[1] * dropped
+                with warnings.catch_warnings():  # cuDNN wants weights side by side, which masked ones are not
+                    warnings.filterwarnings("ignore", "RNN module weights are not part", UserWarning)
+                    out, h, c = torch.lstm(out, memory, weights, True, 1, 0.0, self.training, False, False)
+            parts += [h[0], c[0]]
+            between = masks.between[number] if number < len(masks.between) else None
+            if between is not None:
+                out = out * between
+        return out, torch.cat(parts, dim=-1)
 
 
 class LanguageModel(nn.Module):
@@ -88,7 +127,7 @@ class LanguageModel(nn.Module):
     that its weights are interchangeable with it.
 
     Args:
-        graph: of the cell; None is an LSTM.
+        graph: of the cell, or the widths of an LSTM's layers, of which the last is ``width``.
         words: in the vocabulary.
         width: of embedding and state.
         initial: bound of the uniform initial weights.
@@ -97,7 +136,7 @@ class LanguageModel(nn.Module):
 
     def __init__(
         self,
-        graph: Recurrence | None,
+        graph: Network,
         words: int,
         width: int,
         *,
@@ -109,15 +148,20 @@ class LanguageModel(nn.Module):
         self.words, self.width = words, width
         self.embedding = nn.Parameter(torch.empty(words, width).uniform_(-initial, initial, generator=draw))
         self.cell: FusedCell | LstmCell
-        if graph is None:
-            self.cell = LstmCell(width, bound=width**-0.5, generator=draw)
+        if isinstance(graph, tuple):
+            self.cell = LstmCell(width, graph, generator=draw)
         else:
             self.cell = FusedCell(graph, width, bound=initial, generator=draw)
         self.bias = nn.Parameter(torch.zeros(words))
 
     def start(self, batch: int) -> Tensor:
         """Return the state before a text."""
-        return self.embedding.new_zeros(batch, self.width * (2 if isinstance(self.cell, LstmCell) else 1))
+        return self.embedding.new_zeros(batch, 2 * sum(self.layers) or self.width)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The widths of an LSTM's layers; none of a graph's cell."""
+        return self.cell.widths if isinstance(self.cell, LstmCell) else ()
 
     def forward(self, tokens: Tensor, state: Tensor, masks: Masks | None = None) -> tuple[Tensor, Tensor]:
         """Read ``tokens`` int64 ``[time, batch]``; return raw outputs ``[time, batch, width]`` and the last state."""
@@ -127,7 +171,10 @@ class LanguageModel(nn.Module):
             x = x * masks.words[tokens][..., None]
         if masks.embedded is not None:
             x = x * masks.embedded
-        outputs, state = self.cell(x, state, masks.input, masks.state)
+        if isinstance(self.cell, LstmCell):
+            outputs, state = self.cell(x, state, masks)
+        else:
+            outputs, state = self.cell(x, state, masks.input, masks.state)
         return outputs, state
 
     def use(self, dtype: torch.dtype | None, *, compiled: bool = False) -> None:
@@ -136,19 +183,34 @@ class LanguageModel(nn.Module):
             self.cell.dtype, self.cell.compiled = dtype, compiled
 
 
-def cell_of(network: str | Mapping[str, Any]) -> Recurrence | None:
-    """Return the graph of a cell, or None for ``lstm``.
+def cell_of(network: str | Mapping[str, Any], recipe: TextRecipe) -> Network:
+    """Return the graph of a cell, or the widths of an LSTM's layers: ``lstm`` has one, ``awd-lstm`` as the recipe says.
 
     Raises:
-        UsageError: as :func:`nasharness.nets.language.recurrence`.
+        UsageError: as :func:`nasharness.nets.language.recurrence`; the recipe drops what this cell cannot.
     """
-    return None if network == "lstm" else language.recurrence(network)
+    if isinstance(network, str) and network not in (*LSTMS, *language.CELLS):
+        raise unknown("recurrent cell", network, (*language.CELLS, *LSTMS))
+    if network in LSTMS:
+        if recipe.drop_state:
+            raise UsageError(
+                f"recipe {recipe.name}: drop_state = {recipe.drop_state:g}, but an LSTM keeps its states in a kernel; "
+                "give --set drop_state=0 (and drop_weights=0.5, say: weight-drop), or --recipe awd-lstm"
+            )
+        below = (recipe.hidden,) * (recipe.layers - 1) if network == "awd-lstm" else ()
+        return (*below, recipe.width)
+    if recipe.drop_weights:
+        raise UsageError(
+            f"recipe {recipe.name}: drop_weights = {recipe.drop_weights:g} is for {' and '.join(LSTMS)}; of a graph's "
+            "cell the states are dropped: --set drop_weights=0 and drop_state, or --recipe shrinkrnn"
+        )
+    return language.recurrence(network)
 
 
-def describe(graph: Recurrence | None) -> str:
-    """Return the name of a published cell, or a graph's edges and activations."""
-    if graph is None:
-        return "lstm"
+def describe(graph: Network) -> str:
+    """Return the name of a published cell or an LSTM, or a graph's edges and activations."""
+    if isinstance(graph, tuple):
+        return LSTMS[len(graph) > 1]
     for name, published in language.CELLS.items():
         if published == graph:
             return name

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import torch
 
-from nasharness.nets.shrinkrnn import Recurrence
 from nasharness.runs import checkpoint
 from nasharness.runs.driver import Driver
 from nasharness.runs.job import Mark, Progress
@@ -21,7 +20,7 @@ from nasharness.training.device import dtype_of, memory, synchronise
 from nasharness.training.distributed import World
 from nasharness.training.language.data import END, PARTS, Corpus
 from nasharness.training.language.eval import Reading, dynamic_reading, mean_squares, perplexity, reading
-from nasharness.training.language.model import LanguageModel, describe, exact
+from nasharness.training.language.model import LanguageModel, Network, describe, exact
 from nasharness.training.language.recipes import TextRecipe
 from nasharness.training.language.train import TextTrainer
 from nasharness.training.options import Options
@@ -60,7 +59,7 @@ class TextRun:
         options: Options,
         extras: Extras,
         recipe: TextRecipe,
-        graph: Recurrence | None,
+        graph: Network,
         corpus: Corpus,
         world: World,
     ) -> None:
@@ -242,7 +241,7 @@ class TextRun:
             "optimiser": trainer.optimiser.state_dict(),
             "words": list(self.corpus.vocabulary.words),
             "corpus": self.corpus.name,
-            "graph": None if self.graph is None else dataclasses.asdict(self.graph),
+            "graph": self.graph if isinstance(self.graph, tuple) else dataclasses.asdict(self.graph),
             "width": self.recipe.width,
             "valid_loss": loss,
             "epoch": trainer.epoch + 1,

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from nasharness.errors import UsageError, unknown
-from nasharness.nets.shrinkrnn import Recurrence
 from nasharness.runs import checkpoint
 from nasharness.runs.job import Progress
 from nasharness.runs.signals import Stop
@@ -20,7 +19,7 @@ from nasharness.training.distributed import join, peers
 from nasharness.training.language import recipes
 from nasharness.training.language.data import END, UNKNOWN, Vocabulary, read_corpus
 from nasharness.training.language.eval import mean_loss, perplexity
-from nasharness.training.language.model import LanguageModel, cell_of
+from nasharness.training.language.model import LSTMS, LanguageModel, Network, cell_of
 from nasharness.training.language.run import CHECKPOINTS, MODEL_KIND, Extras, TextRun
 from nasharness.training.options import Options
 
@@ -33,10 +32,10 @@ def retrain_text(options: Options, progress: Progress | None = None) -> dict[str
     bit on a CPU, what it would have done uninterrupted.
 
     Args:
-        options: what to do. ``options.network``: a cell by name (:func:`nasharness.nets.language.names`, or ``lstm``),
-            or the content of a winner.json; ``options.extra``: settings of the recipe
-            (`language.recipes.RANGES`; ``emsize`` and ``nhid`` both mean ``width``) and those of
-            `language.run.Extras`.
+        options: what to do. ``options.network``: a cell by name (:func:`nasharness.nets.language.names`, ``lstm``
+            or ``awd-lstm``), or the content of a winner.json; ``options.extra``: settings of the recipe
+            (`language.recipes.RANGES`; ``emsize`` means ``width``, and so does ``nhid`` but for ``awd-lstm``, of which
+            it is ``hidden``) and those of `language.run.Extras`.
         progress: told of words done and in all, what else is known, and a line on every epoch.
 
     Raises:
@@ -46,8 +45,8 @@ def retrain_text(options: Options, progress: Progress | None = None) -> dict[str
         Stopped: the run was told to stop, and has saved what it needs to go on.
     """
     extras, changes = _extras(options)
-    recipe = recipes.get(options.recipe or "shrinkrnn", changes)
-    graph = cell_of(options.network)
+    recipe = recipes.get(options.recipe or ("awd-lstm" if options.network in LSTMS else "shrinkrnn"), changes)
+    graph = cell_of(options.network, recipe)
     corpus = read_corpus(options.data, extras.corpus, unknown_words=extras.unknown_words)
     with (
         join(options.device, timeout_seconds=options.timeout) as world,
@@ -67,7 +66,8 @@ def _extras(options: Options) -> tuple[Extras, dict[str, float | None]]:
         raise UsageError(f"dynamic = {dynamic!r}: expected yes or no")
     changes: dict[str, float | None] = {"epochs": options.epochs, "batch": options.batch, "lr": options.lr}
     for key, text in given.items():
-        name = "width" if key in ("emsize", "nhid") else key
+        state = "hidden" if options.network == "awd-lstm" else "width"
+        name = {"emsize": "width", "nhid": state}.get(key, key)
         if name not in recipes.RANGES:
             known = [*recipes.RANGES, "emsize", "nhid", *(field.name for field in dataclasses.fields(Extras))]
             raise unknown("setting of a run on text", key, known)
@@ -91,11 +91,14 @@ def load(run: Path | str) -> tuple[LanguageModel, Vocabulary]:
     path = Path(run) / CHECKPOINTS / "best.pt"
     best = checkpoint.load(path, kind=MODEL_KIND)
     with checkpoint.fitting(path):
-        graph = msgspec.convert(best["graph"], Recurrence | None)
+        graph = msgspec.convert(best["graph"], Network)
         words = Vocabulary(msgspec.convert(best["words"], tuple[str, ...]))
         width = msgspec.convert(best["width"], int)
         if not {END} <= set(words.words) or list(best["model"]["embedding"].shape) != [len(words), width]:
             raise ValueError(f"no words and weights of width {width}")  # before a network of any size is made
+        for number, hidden in enumerate(graph if isinstance(graph, tuple) else ()):
+            if list(best["model"][f"cell.layers.{number}.weight_hh_l0"].shape) != [4 * hidden, hidden]:
+                raise ValueError(f"no layer of width {hidden}")
         model = LanguageModel(graph, len(words), width)
         model.load_state_dict(best["model"])
     return model.eval(), words

@@ -115,7 +115,7 @@ class TextTrainer:
         length = min(length, len(self.text) - 1 - self.position)
         inputs = self.text[self.position : self.position + length]
         targets = self.text[self.position + 1 : self.position + 1 + length]
-        masks = Masks.draw(recipe, self.model.words, self.masks).streams(self.mine)
+        masks = Masks.draw(recipe, self.model.words, self.masks, self.model.layers).streams(self.mine)
         self.model.zero_grad(set_to_none=True)
         raw, state = self.model(inputs, self.state, masks)
         dropped = raw if masks.output is None else raw * masks.output
