@@ -264,6 +264,20 @@ def test_divergence_stops_and_keeps_what_was_good(folder, tmp_path, monkeypatch)
     assert all(torch.isfinite(weight).all() for weight in state["trainer"]["network"].values())
 
 
+def test_a_run_that_gets_no_better_is_ended_and_can_go_on(folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    still = ["--lr", 1e-12, "--recipe", "nats", "--epochs", 12, "--cutmix", 1.0, "--rand-augment", "2,9"]
+    retrain(folder, out, *still, "--stop-after", 2)
+    record = json.loads((out / "retrained.json").read_text())
+    assert record["epochs"] == record["best"]["epoch"] + 2 < 12
+    assert "no better epoch in 2" in capsys.readouterr().err
+    (out / "retrained.json").unlink()
+    retrain(folder, out, *still, "--resume", "--stop-after", 2)  # ended is ended
+    assert json.loads((out / "retrained.json").read_text())["epochs"] == record["epochs"]
+    retrain(folder, out, *still, "--resume")
+    assert json.loads((out / "retrained.json").read_text())["epochs"] == 12
+
+
 def test_batches_do_not_depend_on_workers_or_processes(folder):
     recipe, source = recipes.get("shrinkcnn"), sources.open_split(folder, "train")
     images = loader.Images(source, recipe, size=16, seed=3, training=True)

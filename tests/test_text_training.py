@@ -288,6 +288,12 @@ def test_a_trained_model_is_exported_and_reads_the_same(corpus, tmp_path, networ
         assert perplexity(total / len(text)) == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_text_run_that_gets_no_better_is_ended(corpus, tmp_path):
+    record = retrain_text(options(corpus, tmp_path / "run", recipe="awd-lstm", network="lstm", epochs=9, lr=1e-9,
+                                  stop_after=3))  # fmt: skip
+    assert record["epochs"] == record["best"]["epoch"] + 3 < 9
+
+
 def test_commands_on_a_run(corpus, tmp_path):
     from click.testing import CliRunner
 

@@ -131,6 +131,22 @@ train(TrainRequest("tss", sys.argv[2], "digits", recipe, device="cpu", out=Path(
 """
 
 
+def test_compiled_it_is_the_same_training(monkeypatch):
+    seen, whole_compile = [], torch.compile
+
+    def compiled(net):
+        seen.append(net)
+        return whole_compile(net, backend="eager")  # a graph of the network, and no need of a C++ compiler
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    images = made_up(count=64)
+    plain, fast = (training(images, recipe=replace(TINY, epochs=2, batch=32), compile=on) for on in (False, True))
+    assert seen == [fast.net]
+    for one, other in zip(plain.epochs(), fast.epochs(), strict=True):
+        assert (one.train_loss, one.test_loss) == pytest.approx((other.train_loss, other.test_loss), rel=1e-5)
+    assert fast.state()["network"].keys() == plain.state()["network"].keys()  # one resumes the other
+
+
 def test_killed_in_mid_epoch_and_resumed_it_ends_with_the_same_bits(whole, tmp_path):
     made, out = whole
     arguments = [sys.executable, "-c", KILLED, str(tmp_path / "run"), ARCH]

@@ -248,3 +248,136 @@ def test_parts_of_a_batch_are_what_as_many_devices_do():
 )  # fmt: skip
 def test_statistics_are_of_as_many_images_as_published(name, images, parts):
     assert recipes.get(name).parts_for(images) == parts
+
+
+def rand_augmented(name, pixels, v):
+    """The operation in numpy, in the words of the papers."""
+    grey = pixels @ [0.299, 0.587, 0.114]
+    height, width = grey.shape
+    ways = {
+        "identity": lambda: pixels,
+        "solarise": lambda: np.where(pixels < 256 - 256 * abs(v), pixels, 255 - pixels),
+        "posterise": lambda: pixels // 2 ** round(4 * abs(v)) * 2 ** round(4 * abs(v)),
+        "colour": lambda: grey[..., None] + (pixels - grey[..., None]) * (1 + 0.9 * v),
+        "contrast": lambda: grey.mean() + (pixels - grey.mean()) * (1 + 0.9 * v),
+        "brightness": lambda: pixels * (1 + 0.9 * v),
+        "auto-contrast": lambda: (pixels - (low := pixels.min((0, 1)))) * 255.0 / (pixels.max((0, 1)) - low),
+    }
+    if name in ways:
+        return np.clip(ways[name](), 0, 255)
+    y, x = np.mgrid[:height, :width]
+    at = {
+        "translate-x": (y, x + round(150 / 331 * v * width)), "translate-y": (y + round(150 / 331 * v * height), x),
+        "shear-x": (y, np.floor(x + 0.5 + 0.3 * v * (y + 0.5))),
+        "shear-y": (np.floor(y + 0.5 + 0.3 * v * (x + 0.5)), x),
+    }[name]  # fmt: skip
+    row, column = (np.asarray(part, dtype=int) for part in at)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return np.where(inside[..., None], pixels[row.clip(0, height - 1), column.clip(0, width - 1)], 128)
+
+
+def test_rand_augment_is_the_papers_operations():
+    pytest.importorskip("PIL")
+    from nasharness.training.imagenet import randaugment
+
+    pixels = np.random.default_rng(0).integers(20, 230, (20, 24, 3)).astype(np.uint8)
+    names = [name for name in randaugment.NAMES if name not in ("equalise", "rotate", "sharpness")]
+    for name in names:
+        for strength in (0.9, -0.5):
+            made = randaugment.apply(pixels, [(name, strength)]).astype(int)
+            expected = rand_augmented(name, pixels.astype(int), strength)
+            assert np.abs(made - expected).max() <= 2, name  # whole numbers are rounded on the way
+    turned = randaugment.apply(pixels, [("rotate", 3.0)])  # a quarter
+    assert np.array_equal(turned[:, 2:22], np.rot90(pixels[:, 2:22]))
+    narrow = np.random.default_rng(1).integers(100, 150, (120, 140, 3)).astype(np.uint8)
+    wide = randaugment.apply(narrow, [("equalise", 1.0)])
+    assert np.abs(np.quantile(wide, [0.0, 0.25, 0.5, 0.75, 1.0]) - [0, 64, 128, 191, 255]).max() < 8
+    even = np.full_like(pixels, 77)
+    assert np.array_equal(randaugment.apply(even, [("sharpness", 0.9)]), even)
+    for name in set(randaugment.NAMES) - {"auto-contrast", "equalise"}:
+        assert np.array_equal(randaugment.apply(pixels, [(name, 0.0)]), pixels), name
+
+
+def test_rand_augment_is_drawn_uniformly_and_shifts_no_other_draw():
+    from nasharness.training.imagenet import augment, randaugment
+
+    plain = recipes.get("darts")
+    recipe = recipes.changed(plain, rand_augment="2,9")
+    drawn = [augment.draw(recipe.augment, 32, 1, 2, index) for index in range(1400)]
+    for index in range(5):
+        assert np.array_equal(drawn[index].numbers, augment.draw(plain.augment, 32, 1, 2, index).numbers)
+    assert {abs(strength) for one in drawn for _, strength in one.operations} == {0.9}
+    counts = [sum(name == seen for one in drawn for seen, _ in one.operations) for name in randaugment.NAMES]
+    assert sum(counts) == 2800
+    assert max(counts) < 260
+    assert min(counts) > 145  # 200 each
+    for bad in ("2,31", "x", "2,-1", ",9"):
+        with pytest.raises(UsageError, match="--rand-augment"):
+            recipes.changed(plain, rand_augment=bad)
+
+
+def test_cutmix_by_its_definition():
+    from nasharness.training.distributed import World
+    from nasharness.training.imagenet.step import Batch, Trainer
+
+    class Seen(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            self.images = images
+            return self.scale * images.mean((2, 3))
+
+    draw = torch.Generator().manual_seed(0)
+    net, images = Seen(), torch.randn(4, 3, 10, 14, generator=draw)
+    labels = torch.tensor([0, 1, 2, 0])
+    rate = torch.optim.SGD(net.parameters(), lr=0.0)
+    trainer = Trainer(net, rate, World(0, 1, torch.device("cpu")), classes=3, cutmix=1.0, precision="fp32")
+    areas = []
+    for _ in range(40):
+        trainer.advance(iter([Batch(images, labels, torch.ones(4))]), 0.0)
+        other = (net.images == images.flip(0)).all(1)[0] & (net.images != images).any(1)[0]
+        rows, columns = np.flatnonzero(other.any(1)), np.flatnonzero(other.any(0))
+        assert int(other.sum()) == len(rows) * len(columns)  # a rectangle, whole
+        assert torch.equal(torch.where(other, images.flip(0), images), net.images)
+        area = int(other.sum()) / 140
+        logits = net.images.mean((2, 3))
+        losses = [torch.nn.functional.cross_entropy(logits, each) for each in (labels, labels.flip(0))]
+        assert trainer.watch.look(1, 1, 0.0) == pytest.approx(float((1 - area) * losses[0] + area * losses[1]), 1e-5)
+        trainer.watch.begin()
+        areas.append(area)
+    assert max(areas) > 0.5
+    assert min(areas) < 0.1
+
+
+def test_half_precision_scales_the_loss_and_leaves_out_what_overflows():
+    """Small gradients survive in fp16 as in fp32; the scale halves where they overflow, and is in the checkpoint."""
+    from nasharness.training.device import autocast
+    from nasharness.training.distributed import World
+    from nasharness.training.imagenet.step import Batch, Trainer
+
+    cpu, draw = torch.device("cpu"), torch.Generator().manual_seed(0)
+    images, labels = torch.randn(6, 3, 4, 4, generator=draw), torch.arange(6) % 4
+    steps = {}
+    for precision in ("fp32", "fp16"):
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 4))
+        with torch.no_grad():
+            net[1].weight.zero_()
+            net[1].bias.zero_()
+        rate = torch.optim.SGD(net.parameters(), lr=1.0)
+        trainer = Trainer(net, rate, World(0, 1, cpu), classes=4, precision=precision, clip=1e9)
+        trainer.advance(iter([Batch(images * 1e-4, labels, torch.full((6,), 1e-4))]), 1.0)
+        steps[precision] = net[1].weight.detach().clone()
+    largest = float(steps["fp32"].abs().max())
+    assert 0 < largest < 6e-8 / 2  # less than what fp16 rounds up to its least number
+    torch.testing.assert_close(steps["fp16"], steps["fp32"], rtol=0.05, atol=largest / 50)
+    kept, scale = net[1].weight.detach().clone(), trainer.scaler.get_scale()
+    trainer.advance(iter([Batch(images * 6e4, labels, torch.ones(6))]), 1.0)
+    assert torch.equal(net[1].weight, kept)
+    assert trainer.scaler.get_scale() == scale / 2
+    again = Trainer(net, rate, World(0, 1, cpu), classes=4, precision="fp16")
+    again.load_state_dict(trainer.state_dict())
+    assert again.scaler.get_scale() == scale / 2
+    with pytest.raises(UsageError, match="precision"):
+        autocast(cpu, "fp16")  # by whoever does not scale

@@ -38,10 +38,16 @@ from nasharness.errors import UsageError
               help="Images: for the recipe's own batch, scales with --batch. Text: as it is.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
-@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp64",
-              help="auto: bf16 on a GPU (text: also on a CPU that computes in it), fp32 elsewhere; "
-                   "fp64: images, for checks.")  # fmt: skip
+@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp16|fp64",
+              help="auto: bf16 on a GPU (images: fp16 with a scaled loss before Ampere; text: bf16 also on a CPU that "
+                   "computes in it), fp32 elsewhere; fp64: images, for checks.")  # fmt: skip
 @click.option("--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps.")
+@click.option(
+    "--stop-after",
+    type=int,
+    metavar="N",
+    help="End when N epochs in a row were no better on the validation part than the best before them.",
+)
 @click.option("--checkpoint-minutes", type=float, default=30.0, show_default=True, metavar="M",
               help="Longest time without a checkpoint; every epoch ends with one.")  # fmt: skip
 @click.option(
@@ -57,6 +63,8 @@ from nasharness.errors import UsageError
               help="Images: a device computes its share in N parts. Default: as --batch-norm needs.")  # fmt: skip
 @click.option("--ema", type=float, metavar="D", help="Images: decay of the weights' moving average; 0: none.")
 @click.option("--mixup", type=float, metavar="A", help="Images: Beta(A, A); 0: none.")
+@click.option("--cutmix", type=float, metavar="A", help="Images: Beta(A, A) of CutMix; 0: none.")
+@click.option("--rand-augment", metavar="N,M", help="Images: N operations of RandAugment of magnitude M; 0: none.")
 @click.option("--erase", type=float, metavar="P", help="Images: probability of random erasing.")
 @click.option("--batch-norm", default="local", show_default=True, metavar="local|sync",
               help="Images: statistics of the 128 of a published device (nats: 256), or of all.")  # fmt: skip

@@ -30,6 +30,7 @@ from nasharness.cli.terminal import Progress, quiet_option, use_processors
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
 @click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16", help="auto: bf16 on a GPU.")
+@click.option("--compile", is_flag=True, help="torch.compile: a minute at the start, faster steps.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Checkpoints, log.csv and result.json.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where its last epoch ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record, result.json, and nothing else.")

@@ -12,6 +12,8 @@ from nasharness.errors import DataError, UsageError, unknown
 
 #: ``auto`` is bf16 on a GPU (its range is float32's: no loss scaling, nothing to tune) and fp32 elsewhere
 PRECISIONS = ("auto", "fp32", "bf16")
+#: of what can scale its loss, too: fp16, which is what cards before Ampere are fast in
+SCALED = (*PRECISIONS, "fp16")
 #: how libraries on a GPU say that there is no memory left for them
 _NO_MEMORY = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory")
 
@@ -46,28 +48,35 @@ def choose(name: str | None = None) -> torch.device:
     return torch.device("cuda", number)
 
 
-def dtype_of(device: torch.device, precision: str = "auto") -> torch.dtype:
+def dtype_of(device: torch.device, precision: str = "auto", *, scaled: bool = False) -> torch.dtype:
     """Return the dtype that matrix products and convolutions are computed in.
 
+    ``scaled``: whether the caller scales its loss, which small gradients need in fp16; then ``auto`` is fp16 on cards
+    that have no bf16 of their own.
+
     Raises:
-        UsageError: the precision is unknown.
+        UsageError: the precision is unknown, or needs a scaled loss.
     """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+    known = SCALED if scaled else PRECISIONS
+    if precision not in known:
+        raise unknown("precision", precision, known)
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+        old = scaled and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
+        precision = "fp32" if device.type != "cuda" else "fp16" if old else "bf16"
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
 
 
-def autocast(device: torch.device, precision: str = "auto") -> contextlib.AbstractContextManager[object]:
-    """Return a context in which eligible operations run in ``precision``: ``auto``, ``fp32`` or ``bf16``.
+def autocast(
+    device: torch.device, precision: str = "auto", *, scaled: bool = False
+) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which eligible operations run in ``precision``, as `dtype_of` says.
 
     Weights, gradients and optimiser state stay float32.
 
     Raises:
-        UsageError: the precision is unknown.
+        UsageError: as `dtype_of`.
     """
-    dtype = dtype_of(device, precision)
+    dtype = dtype_of(device, precision, scaled=scaled)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
 

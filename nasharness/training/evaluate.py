@@ -64,7 +64,7 @@ def evaluate_each(
     for inputs, labels, weights in batches:
         counted = weights > 0
         for version, own in zip(versions, sums, strict=True):
-            with version(), autocast(world.device, precision):
+            with version(), autocast(world.device, precision, scaled=precision == "fp16"):
                 logits = forward(inputs)
             logits = logits if logits.dtype == torch.float64 else logits.float()
             losses = functional.cross_entropy(logits, labels, reduction="none")

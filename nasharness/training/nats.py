@@ -102,6 +102,7 @@ class Training:
         seed: int = 0,
         device: torch.device,
         precision: str = "auto",
+        compile: bool = False,  # noqa: A002 - torch's word for it
     ) -> None:
         chosen = spaces.get(space)
         check_space(space)
@@ -139,6 +140,8 @@ class Training:
         )
         with devices.guarded("the number of images, or use --device cpu"):
             self.net = net.to(device)
+            # what is compiled shares the weights; evaluation, in another mode, is not worth compiling for
+            self.forward: nn.Module = torch.compile(self.net) if compile else self.net  # type: ignore[assignment]
             self._train, self._val, self._test = (
                 DeviceImages(x, y, images.mean, images.std, device, flip=images.mirrored) if len(y) else None
                 for x, y in (split.weights, split.arch, split.test)
@@ -244,7 +247,7 @@ class Training:
     def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One step; return the mean loss and the number of images that were classified rightly."""
         with devices.autocast(self.device, self.precision):
-            logits = self.net(x)
+            logits = self.forward(x)
         loss = functional.cross_entropy(logits.float(), y)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

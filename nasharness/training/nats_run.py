@@ -55,6 +55,7 @@ class TrainRequest:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    compile: bool = False
     out: Path | None = None
     resume: bool = False
 
@@ -79,6 +80,7 @@ def train(request: TrainRequest, progress: Progress | None = None) -> dict[str, 
         seed=request.seed,
         device=device,
         precision=request.precision,
+        compile=request.compile,
     )
     with Stop() as stop:
         return Driver(

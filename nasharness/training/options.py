@@ -24,6 +24,7 @@ class Options:
         seed: of weights, order and augmentation.
         device, precision, compile: see :mod:`nasharness.training.device`.
         resume: go on from the last checkpoint in ``out``, if there is one.
+        stop_after: end the run when so many epochs in a row were no better than the best before them.
         checkpoint_minutes: longest time without a checkpoint; ``keep``: how many of the last are kept.
         tensorboard: also write TensorBoard files.
         timeout: seconds to wait for another process before it counts as lost.
@@ -32,7 +33,7 @@ class Options:
         size: pixels a side.
         classes: outputs of the network; None: as many as the data have; one more: class 0 is background.
         accumulate: parts that a process's share of a step's batch is computed in.
-        ema, mixup, erase: replace the recipe's values.
+        ema, mixup, cutmix, erase, rand_augment: replace the recipe's values.
         batch_norm: ``local`` or ``sync``, see :func:`nasharness.training.distributed.wrap`.
         workers: processes that decode.
         bad_images, bad_limit: see :class:`nasharness.training.imagenet.loader.BadImages`.
@@ -53,6 +54,7 @@ class Options:
     precision: str = "auto"
     compile: bool = False
     resume: bool = False
+    stop_after: int | None = None
     checkpoint_minutes: float = 30.0
     keep: int = 3
     tensorboard: bool = False
@@ -62,7 +64,9 @@ class Options:
     accumulate: int | None = None
     ema: float | None = None
     mixup: float | None = None
+    cutmix: float | None = None
     erase: float | None = None
+    rand_augment: str | None = None
     batch_norm: str = "local"
     workers: int = 4
     bad_images: str = "skip"
@@ -74,6 +78,7 @@ class Options:
         for flag, value, least in (
             ("--epochs", self.epochs, 1),
             ("--batch", self.batch, 1),
+            ("--stop-after", self.stop_after, 1),
             ("--accumulate", self.accumulate, 1),
             ("--workers", self.workers, 0),
             ("--size", self.size, 8),

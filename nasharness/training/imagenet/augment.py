@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nasharness.training.imagenet.decode import Box
+from nasharness.training.imagenet.randaugment import Operation, drawn
 from nasharness.training.imagenet.recipes import Augment
 
 #: columns of what is drawn: mirror, order of jitter, four strengths, erased rectangle, place in the pool of noise
@@ -28,16 +29,21 @@ _TRIES = 100
 
 @dataclass(frozen=True)
 class Drawn:
-    """One image's randomness. ``crop`` as :func:`decode` wants it; ``numbers``: float32 [COLUMNS], for an Augmenter."""
+    """One image's randomness.
+
+    ``crop`` as :func:`decode` wants it; ``operations`` of RandAugment; ``numbers``: float32 [COLUMNS], of an Augmenter.
+    """
 
     crop: Callable[[int, int], Box]
     resizer: str
     numbers: npt.NDArray[np.float32]
+    operations: tuple[Operation, ...] = ()
 
 
 def draw(augment: Augment, size: int, seed: int, epoch: int, index: int) -> Drawn:
     """Draw for one image of one epoch; rectangles are in pixels of an image of ``size``."""
-    u = np.random.default_rng((seed, epoch, index)).random(2 * _TRIES + 16)
+    rng = np.random.default_rng((seed, epoch, index))
+    u = rng.random(2 * _TRIES + 16)
     rest = u[2 * _TRIES :]
 
     def crop(width: int, height: int) -> Box:
@@ -72,7 +78,8 @@ def draw(augment: Augment, size: int, seed: int, epoch: int, index: int) -> Draw
         ],
         dtype=np.float32,
     )
-    return Drawn(crop, resizer, numbers)
+    operations = drawn(augment.layers, augment.magnitude, rng) if augment.layers else ()
+    return Drawn(crop, resizer, numbers, operations)
 
 
 class Augmenter:

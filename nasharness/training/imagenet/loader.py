@@ -21,6 +21,7 @@ from nasharness.storage import writing
 from nasharness.training.distributed import World
 from nasharness.training.imagenet.augment import COLUMNS, draw
 from nasharness.training.imagenet.decode import BadImage, central, decode
+from nasharness.training.imagenet.randaugment import Operation, apply
 from nasharness.training.imagenet.recipes import ImageRecipe
 from nasharness.training.imagenet.sources import ImageSource
 
@@ -117,12 +118,14 @@ class Images(Dataset[Item]):
         epoch, index = place
         numbers = np.zeros(COLUMNS, np.float32)
         crop, resizer = central(self.recipe.eval_crop, square=self.recipe.eval_square), self.recipe.eval_resizer
+        operations: tuple[Operation, ...] = ()
         if self.training:
             drawn = draw(self.recipe.augment, self.size, self.seed, epoch, index)
-            crop, resizer, numbers = drawn.crop, drawn.resizer, drawn.numbers
+            crop, resizer, numbers, operations = drawn.crop, drawn.resizer, drawn.numbers, drawn.operations
         label = int(self.source.labels[index]) + self.shift
         try:
-            return decode(self.source.read(index), crop, self.size, resizer), label, numbers, 1.0, "", ""
+            pixels = decode(self.source.read(index), crop, self.size, resizer)
+            return apply(pixels, operations) if operations else pixels, label, numbers, 1.0, "", ""
         except BadImage as error:
             reason = str(error)
         except OSError as error:

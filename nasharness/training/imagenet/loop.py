@@ -48,6 +48,7 @@ class Loop:
         validation: batches of all validation images, this process's share.
         keeper: where the best weights go; ``identity`` is written with them.
         bad: images that could not be read.
+        stop_after: epochs without a better one after which the run ends.
     """
 
     kind = KIND
@@ -64,11 +65,12 @@ class Loop:
         keeper: Keeper,
         identity: Mapping[str, Any],
         bad: BadImages,
+        stop_after: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trainer, self.order, self.epochs, self.schedule = trainer, order, epochs, schedule
         self.batches, self.validation, self.keeper, self.identity = batches, validation, keeper, identity
-        self.bad, self.clock = bad, clock
+        self.bad, self.stop_after, self.clock = bad, stop_after, clock
         self.world = trainer.world
         self.best: Best | None = None
         self.last: dict[str, Scores] = {}
@@ -93,7 +95,7 @@ class Loop:
             epoch = self.order.epoch(trainer.step - 1)
             self._look(epoch)
             yield self._row(epoch, ends=True)
-        while trainer.step < self.epochs * self.order.steps:
+        while trainer.step < self.epochs * self.order.steps and not self._stale:
             epoch = self.order.epoch(trainer.step)
             self._lr = self.schedule(epoch)
             trainer.advance(batches, self._lr)
@@ -106,6 +108,8 @@ class Loop:
             yield self._at(epoch, due=ends)
             if ends or trainer.step % LOG == 0:
                 yield self._row(epoch, ends=ends)
+        if self._stale:
+            yield Mark(line=f"no better epoch in {self.stop_after}: the run ends here (--stop-after)")
 
     @property
     def logged(self) -> int:
@@ -144,6 +148,13 @@ class Loop:
     def _unevaluated(self) -> bool:
         """Whether the run was ended between an epoch's last step and its evaluation."""
         return self.trainer.step % self.order.steps == 0 and self.evaluated < self.trainer.step
+
+    @property
+    def _stale(self) -> bool:
+        """Whether as many epochs as asked for have passed since the best."""
+        if self.stop_after is None or self.best is None or self.trainer.step % self.order.steps:
+            return False
+        return self.trainer.step // self.order.steps - self.best.epoch >= self.stop_after
 
     def _look(self, epoch: int) -> None:
         self._loss = self.trainer.watch.look(self.trainer.step, epoch, self._lr)

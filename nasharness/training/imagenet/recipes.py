@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 
 from nasharness.errors import UsageError, unknown
@@ -24,6 +25,8 @@ class Augment:
         brightness, contrast, saturation, hue: half-widths of the ranges.
         erase: probability of a rectangle of uniform noise, its height and width drawn independently.
         erase_from: shortest side of it, as a share of the image's.
+        layers, magnitude: operations of RandAugment an image, 0 for none, and how strong they are, see
+            :mod:`nasharness.training.imagenet.randaugment`.
     """
 
     area: tuple[float, float] = (0.08, 1.0)
@@ -38,6 +41,8 @@ class Augment:
     hue: float = 0.0
     erase: float = 0.0
     erase_from: float = 17 / 224
+    layers: int = 0
+    magnitude: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class ImageRecipe:
         smoothing: share of a label spread over all classes.
         clip: largest norm of the gradient, 0 for no limit.
         ema: decay of the weights' moving average, 0 for none; ``ema_unit`` see :mod:`nasharness.training.imagenet.ema`.
-        mixup: parameter of the Beta distribution, 0 for none.
+        mixup, cutmix: parameters of the Beta distribution, 0 for none; of both, one is drawn for each part of a batch.
         mean, std: pixels in [0, 1] are normalised with.
         eval_crop: share of the image that evaluation sees; ``eval_square``: of its shorter side, cut as a square, or of
             both sides, so that the aspect changes; ``eval_resizer``: how that becomes the network's size.
@@ -76,6 +81,7 @@ class ImageRecipe:
     ema: float = 0.0
     ema_unit: int = 128
     mixup: float = 0.0
+    cutmix: float = 0.0
     norm_images: int = 128
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -163,21 +169,31 @@ def get(name: str) -> ImageRecipe:
 
 
 def changed(
-    recipe: ImageRecipe, *, ema: float | None = None, mixup: float | None = None, erase: float | None = None,
-    lr: float | None = None,
+    recipe: ImageRecipe, *, ema: float | None = None, mixup: float | None = None, cutmix: float | None = None,
+    erase: float | None = None, rand_augment: str | None = None, lr: float | None = None,
 ) -> ImageRecipe:  # fmt: skip
     """Return the recipe with some values replaced; None leaves one as it is.
 
     Raises:
         UsageError: a value is out of range.
     """
-    for flag, value, top in (("--ema", ema, 0.999999), ("--erase", erase, 1.0), ("--mixup", mixup, 100.0)):
+    tops = (("--ema", ema, 0.999999), ("--erase", erase, 1.0), ("--mixup", mixup, 100.0), ("--cutmix", cutmix, 100.0))
+    for flag, value, top in tops:
         if value is not None and not 0 <= value <= top:
             raise UsageError(f"{flag} {value}: expected a number between 0 and {top:g}")
     if ema is not None:
         recipe = dataclasses.replace(recipe, ema=ema)
     if mixup is not None:
         recipe = dataclasses.replace(recipe, mixup=mixup)
+    if cutmix is not None:
+        recipe = dataclasses.replace(recipe, cutmix=cutmix)
+    if rand_augment is not None:
+        match = re.fullmatch(r"(\d)(?:,(\d+(?:\.\d+)?))?", rand_augment)
+        layers, magnitude = (int(match[1]), float(match[2] or 0)) if match else (0, 99.0)
+        if magnitude > 30:
+            raise UsageError(f"--rand-augment {rand_augment}: expected operations and magnitude (to 30), 2,9 say")
+        augment = dataclasses.replace(recipe.augment, layers=layers, magnitude=magnitude)
+        recipe = dataclasses.replace(recipe, augment=augment)
     if erase is not None:
         recipe = dataclasses.replace(recipe, augment=dataclasses.replace(recipe.augment, erase=erase))
     if lr is not None:

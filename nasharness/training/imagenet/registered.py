@@ -10,7 +10,8 @@ from nasharness.training.fields import Fields, finite, two
 
 NAME = "imagenet"
 OPTIONS = (
-    "size", "classes", "accumulate", "ema", "mixup", "erase", "batch_norm", "workers", "bad_images", "bad_limit",
+    "size", "classes", "accumulate", "ema", "mixup", "cutmix", "erase", "rand_augment", "batch_norm", "workers",
+    "bad_images", "bad_limit",
 )  # fmt: skip
 
 

@@ -58,7 +58,10 @@ def retrain_images(options: Options, progress: Progress | None = None) -> dict[s
     if importlib.util.find_spec("PIL") is None:
         raise UsageError(f"reading images needs Pillow: {pip_install('train')}")
     recipe = recipes.get(options.recipe or DEFAULT_RECIPE)
-    recipe = recipes.changed(recipe, ema=options.ema, mixup=options.mixup, erase=options.erase, lr=options.lr)
+    recipe = recipes.changed(
+        recipe, ema=options.ema, mixup=options.mixup, cutmix=options.cutmix, erase=options.erase,
+        rand_augment=options.rand_augment, lr=options.lr,
+    )  # fmt: skip
     if options.extra:
         raise UsageError(f"--set {next(iter(options.extra))}: training on images has no such setting")
     with (
@@ -88,6 +91,7 @@ class _Run:
         # everything in float64: slow, and the way to see that two runs differ by rounding alone
         self.double = options.precision == "fp64"
         self.precision = "fp32" if self.double else options.precision
+        self.dtype = dtype_of(world.device, self.precision, scaled=True)
 
     def run(self, stop: Stop, progress: Progress | None) -> dict[str, Any]:
         options, world = self.options, self.world
@@ -127,7 +131,7 @@ class _Run:
         ema = MovingAverage(network, recipe.ema, unit=recipe.ema_unit) if recipe.ema else None
         return Trainer(
             network, optimiser, self.world, classes=self.classes, smoothing=recipe.smoothing, clip=recipe.clip,
-            mixup=recipe.mixup, ema=ema, accumulate=self.accumulate, precision=self.precision,
+            mixup=recipe.mixup, cutmix=recipe.cutmix, ema=ema, accumulate=self.accumulate, precision=self.precision,
             compile=options.compile, batch_norm=options.batch_norm, seed=options.seed,
         )  # fmt: skip
 
@@ -139,6 +143,7 @@ class _Run:
         return Loop(
             trainer, order=self.order, epochs=self.epochs, schedule=schedule, batches=self._batches,
             validation=self._validation, keeper=self.keeper, identity=self._identity(), bad=self.bad,
+            stop_after=self.options.stop_after,
         )  # fmt: skip
 
     # ---- batches
@@ -200,7 +205,7 @@ class _Run:
             "epochs": self.epochs,
             "batch": self.batch,
             "norm_images": self.norm_images,
-            "precision": "float64" if self.double else str(dtype_of(self.world.device, self.precision))[6:],
+            "precision": "float64" if self.double else str(self.dtype).removeprefix("torch."),
             "seed": options.seed,
             "images": {"train": self.train.checksum, "val": self.val.checksum},
         }
@@ -233,7 +238,7 @@ class _Run:
         weights = "ema" if "ema" in loop.last else "raw"
         return common(options, self.world, loop.total_seconds) | {
             "recipe": self.recipe.name,
-            "epochs": self.epochs,
+            "epochs": self.order.epoch(loop.trainer.step - 1),
             "batch": self.batch,
             "size": options.size,
             "classes": self.classes,

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from nasharness.runs.checkpoint import load_optimiser, same_form
 from nasharness.training import optimisers
-from nasharness.training.device import autocast
+from nasharness.training.device import autocast, dtype_of
 from nasharness.training.distributed import World, wrap
 from nasharness.training.imagenet.ema import MovingAverage
 from nasharness.training.imagenet.statistics import Parts
@@ -36,12 +36,12 @@ class Trainer:
         optimiser: over the network's weights.
         world: this process's place. Gradients are the mean over all processes' images.
         classes: outputs, for :class:`LossWatch`.
-        smoothing, clip, mixup: as in a :class:`~nasharness.training.imagenet.recipes.ImageRecipe`. Mixup pairs images
-            of one part of one process's share.
+        smoothing, clip, mixup, cutmix: as in a :class:`~nasharness.training.imagenet.recipes.ImageRecipe`. Mixup and
+            CutMix pair images of one part of one process's share.
         ema: the moving average to keep, if any.
         accumulate: parts of a process's batch, computed one after the other. What is drawn depends on a part's place
             among those of all processes.
-        precision, compile: of the forward pass.
+        precision, compile: of the forward pass; in fp16 the loss is scaled, and a step that overflows is left out.
         batch_norm: ``sync`` or ``local``.
         seed: of mixup and of whatever the network draws (dropout).
     """
@@ -56,6 +56,7 @@ class Trainer:
         smoothing: float = 0.0,
         clip: float = 0.0,
         mixup: float = 0.0,
+        cutmix: float = 0.0,
         ema: MovingAverage | None = None,
         accumulate: int = 1,
         precision: str = "auto",
@@ -64,10 +65,14 @@ class Trainer:
         seed: int = 0,
     ) -> None:
         self.network, self.optimiser, self.world, self.ema = network, optimiser, world, ema
-        self.smoothing, self.clip, self.mixup, self.accumulate = smoothing, clip, mixup, accumulate
-        self.precision, self.seed = precision, seed
+        self.smoothing, self.clip, self.accumulate = smoothing, clip, accumulate
+        self.mixup, self.cutmix = mixup, cutmix
+        self.seed = seed
         self._shared = wrap(network, world, batch_norm=batch_norm)
         self.forward: nn.Module = torch.compile(self._shared) if compile else self._shared  # type: ignore[assignment]
+        dtype = dtype_of(world.device, precision, scaled=True)
+        self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=dtype is torch.float16)
         self._weights = [weight for weight in network.parameters() if weight.requires_grad]
         self._draws = any("drop" in type(module).__name__.lower() for module in network.modules())
         self.forward.train()
@@ -92,12 +97,14 @@ class Trainer:
             shared = self.world.size == 1 or last
             with self._own_randomness(place), contextlib.nullcontext() if shared else self._shared.no_sync():  # type: ignore[operator]
                 loss = self._loss(batch, place) / self.accumulate
-                loss.backward()  # type: ignore[no-untyped-call]
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             seen(part)
             parts.append(loss.detach())
         if self.clip:
+            self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self._weights, self.clip)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.step += 1
         if self.ema is not None:
             self.ema.update(images * self.world.size)
@@ -105,18 +112,33 @@ class Trainer:
         return images
 
     def _loss(self, batch: Batch, part: int) -> Tensor:
-        inputs, share = batch.inputs, 1.0
-        if self.mixup:
-            rng = np.random.default_rng((self.seed, self.step, part))
-            share = float(rng.beta(self.mixup, self.mixup))
-            inputs = inputs * share + inputs.flip(0) * (1 - share)
-        with autocast(self.world.device, self.precision):
+        inputs, share = self._mixed(batch.inputs, part)
+        with autocast(self.world.device, self.precision, scaled=True):
             logits = self.forward(inputs)
-        if not self.mixup:
+        if share == 1:
             return self._mean(logits, batch.labels, batch.weights)
         weights = batch.weights * batch.weights.flip(0)
         other = self._mean(logits, batch.labels.flip(0), weights)
         return share * self._mean(logits, batch.labels, weights) + (1 - share) * other
+
+    def _mixed(self, inputs: Tensor, part: int) -> tuple[Tensor, float]:
+        """Mix the images with those in reversed order; also return what their own labels still count for."""
+        if not (self.mixup or self.cutmix):
+            return inputs, 1.0
+        rng = np.random.default_rng((self.seed, self.step, part))
+        cut = self.cutmix and not (self.mixup and rng.random() < 0.5)
+        share = float(rng.beta(self.cutmix, self.cutmix) if cut else rng.beta(self.mixup, self.mixup))
+        if not cut:
+            return inputs * share + inputs.flip(0) * (1 - share), share
+        # Yun et al., CutMix, ICCV 2019: a rectangle around any place, cut at the border; its area decides
+        ends = []
+        for side in inputs.shape[-2:]:
+            centre, half = int(rng.integers(side)), int(side * (1 - share) ** 0.5) // 2
+            ends.append(slice(max(0, centre - half), min(side, centre + half)))
+        mixed = inputs.clone()
+        mixed[..., ends[0], ends[1]] = inputs.flip(0)[..., ends[0], ends[1]]
+        area = (ends[0].stop - ends[0].start) * (ends[1].stop - ends[1].start)
+        return mixed, 1 - area / (inputs.shape[-2] * inputs.shape[-1])
 
     def _mean(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -132,6 +154,7 @@ class Trainer:
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "step": self.step,
             "loss": (self.watch.total, self.watch.count),
@@ -142,6 +165,7 @@ class Trainer:
         same_form(state, self.state_dict())
         self.network.load_state_dict(state["network"])
         load_optimiser(self.optimiser, state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.step = int(state["step"])

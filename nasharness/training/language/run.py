@@ -100,15 +100,23 @@ class TextRun:
         trainer = self.trainer
         self.began = time.monotonic()
         yield Mark(line=self._about(), where="before its first step")
-        while trainer.epoch < self.recipe.epochs:
+        while trainer.epoch < self.recipe.epochs and not self._stale:
             try:
                 row, line = yield from self._epoch()
             except Diverged as error:
                 row, line = self._go_back(error)
             yield self._at(line=line, row=row, due=True)
+        if self._stale:
+            yield Mark(line=f"no better epoch in {self.options.stop_after}: the run ends here (--stop-after)")
         self.before, self.began = self.seconds, None
         if self.world.main:
             self.measured = yield from self._measure()
+
+    @property
+    def _stale(self) -> bool:
+        """Whether as many epochs as asked for have passed since the best."""
+        losses, limit = self.trainer.optimiser.losses, self.options.stop_after
+        return bool(limit and losses) and len(losses) - 1 - losses.index(min(losses)) >= (limit or 0)
 
     @property
     def seconds(self) -> float:
