@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import copy
 import json
 import signal
 import time
@@ -239,6 +240,37 @@ def test_shards_are_the_folder(folder, tmp_path):
     retrain(folder, tmp_path / "a", "--epochs", 2)
     retrain(packed, tmp_path / "b", "--epochs", 2)
     assert same(final(tmp_path / "a"), final(tmp_path / "b"))
+
+
+def test_shards_at_a_url_are_those_of_a_folder(folder, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    packed = shards(folder, tmp_path / "tar")
+    store = fsspec.filesystem("memory")
+    store.put(str(packed), "/bucket/images", recursive=True)
+    try:
+        for url in ("memory://bucket/images", f"file://{packed}"):
+            for split in ("train", "val"):
+                here, there = sources.open_split(packed, split), sources.open_split(url, split)
+                assert (here.checksum, here.classes) == (there.checksum, there.classes)
+                assert all(here.read(index) == there.read(index) for index in range(len(here)))
+                assert copy.deepcopy(there).read(3) == here.read(3)  # as a process that decodes does
+                assert there.name(0).startswith(f"{url}/{split}/00000.tar:")
+        retrain("memory://bucket/images", tmp_path / "run", "--epochs", 1, "--workers", 1)
+        retrain(packed, tmp_path / "run", "--epochs", 1, "--resume")  # the same images: the same run
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["data"] == "memory://bucket/images"
+        for url, said in (
+            ("memory://nowhere", "there is nothing at this URL"),
+            ("memory://bucket", "there is no folder train"),
+            ("nosuch://x", "nosuch.*expected a URL that fsspec knows"),
+        ):
+            with pytest.raises((DataError, UsageError), match=said):
+                sources.open_split(url, "train")
+        store.rm("/bucket/images/train", recursive=True)
+        store.pipe("/bucket/images/train/class00/0.jpg", b"x")
+        with pytest.raises(DataError, match="at a URL, images come in tar shards"):
+            sources.open_split("memory://bucket/images", "train")
+    finally:
+        store.rm("/bucket", recursive=True)
 
 
 def test_damaged_shards(folder, tmp_path):

@@ -14,6 +14,14 @@ from nasharness.cli.terminal import Progress, need_torch, quiet_option, use_proc
 from nasharness.errors import UsageError
 
 
+class Place(click.Path):
+    """A path, or a URL as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave the two slashes of a URL alone."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
 @click.command("retrain")
 @click.option("--winner", type=click.Path(path_type=Path), metavar="FILE", help="winner.json of nasharness run --out.")
 @click.option("--candidate", metavar="LABEL|N", help="Which of the candidates in it (default: the first).")
@@ -23,8 +31,8 @@ from nasharness.errors import UsageError
     help="A known network in its place: shrinkcnn-a, spnasnet-100, shrinkrnn, awd-lstm, ...",
 )
 @click.option("--task", required=True, metavar="imagenet|ptb", help="Images of any classes, or any text.")
-@click.option("--data", required=True, type=click.Path(path_type=Path), metavar="DIR",
-              help="Images: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or tar shards there. Text: "
+@click.option("--data", required=True, type=Place(path_type=Path), metavar="DIR|URL",
+              help="Images: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or tar shards there or at a URL. Text: "
                    "DIR/ptb.{train,valid,test}.txt or such a triple.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR",
               help="Folder for checkpoints, log.csv, retrained.json.")  # fmt: skip

@@ -17,7 +17,7 @@ class Options:
     Attributes:
         task: ``imagenet`` or ``ptb``.
         network: a network's name, or a candidate of a ``winner.json``, as ``search.winner.read_winner`` returns it.
-        data: folder of the data.
+        data: folder of the data; of tar shards also a URL.
         out: folder of the run: checkpoints, log, record.
         recipe: name of a published recipe; None: the task's own.
         epochs, batch, lr: of the run; ``batch`` counts images (streams of text) a step over all processes.
@@ -43,7 +43,7 @@ class Options:
 
     task: str
     network: str | Mapping[str, Any]
-    data: Path
+    data: Path | str
     out: Path
     recipe: str | None = None
     epochs: int | None = None

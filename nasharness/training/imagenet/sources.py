@@ -3,7 +3,8 @@
 ``DIR/train/CLASS/*.jpg`` and ``DIR/val/CLASS/*.jpg`` (ImageFolder), or ``DIR/train/*.tar`` and ``DIR/val/*.tar`` with
 pairs ``NAME.jpg`` + ``NAME.cls`` (a number as text) or ``NAME.json`` (``{"label": 3}``), as WebDataset writes them;
 class names then come from ``DIR/classes.txt``, one a line, if it exists. Shards are indexed once and then read at an
-offset, so that images can be drawn in any order and a run can go on in the middle of an epoch.
+offset, so that images can be drawn in any order and a run can go on in the middle of an epoch. For shards ``DIR`` may
+be a URL that fsspec knows.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import hashlib
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from nasharness.errors import DataError
+from nasharness.training.imagenet.remote import RemotePath, is_url, reachable
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 #: No photograph is larger; a member of an archive that says so is not read.
@@ -26,6 +29,10 @@ LARGEST = 256 * 2**20
 #: A label decides how large the network is: a larger one is a mistake, and would take all memory.
 MOST_CLASSES = 1_000_000
 _LAYOUT = "expected {root}/{split}/CLASS/*.jpg, or {root}/{split}/*.tar with NAME.jpg and NAME.cls"
+
+
+#: a folder or a file, here or at a URL
+Place = Path | RemotePath
 
 
 class ImageSource(abc.ABC):
@@ -47,14 +54,16 @@ class ImageSource(abc.ABC):
         """Return the file's bytes. Raises OSError."""
 
 
-def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -> ImageSource:
+def open_split(place: Path | str, split: str, classes: tuple[str, ...] | None = None) -> ImageSource:
     """Find the images of ``"train"`` or ``"val"``.
 
-    ``classes``: those of the training split, which this one must have too.
+    ``place``: a folder, or a URL. ``classes``: those of the training split, which this one must have too.
 
     Raises:
         DataError: nothing is there, a class is missing or empty, a shard is damaged.
+        UsageError: the URL needs a package that is not installed, or is none.
     """
+    root = reachable(str(place)) if is_url(place) else Path(place)
     folder = root / split
     layout = _LAYOUT.format(root=root, split=split)
     if not root.is_dir():
@@ -62,8 +71,10 @@ def open_split(root: Path, split: str, classes: tuple[str, ...] | None = None) -
     if not folder.is_dir():
         raise DataError(f"--data {root}: there is no folder {split} in it; {layout}")
     try:
-        shards = sorted(folder.glob("*.tar"))
-        source: ImageSource = Shards(root, shards, classes) if shards else Folders(folder, layout)
+        shards: list[Place] = sorted([*folder.glob("*.tar")], key=str)
+        if not shards and isinstance(folder, RemotePath):
+            raise DataError(f"--data {root}: no *.tar in {split}; at a URL, images come in tar shards")
+        source: ImageSource = Shards(root, shards, classes) if shards else Folders(Path(str(folder)), layout)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -119,7 +130,7 @@ class Folders(ImageSource):
 class Shards(ImageSource):
     """Images in uncompressed tar files, in the order of the files and of their members."""
 
-    def __init__(self, root: Path, paths: list[Path], classes: tuple[str, ...] | None) -> None:
+    def __init__(self, root: Place, paths: Sequence[Place], classes: tuple[str, ...] | None) -> None:
         self.paths = paths
         self._open: dict[tuple[int, int], int] = {}
         names: list[bytes] = []
@@ -142,24 +153,31 @@ class Shards(ImageSource):
 
     def read(self, index: int) -> bytes:
         number, offset, size = (int(value) for value in self._places[index])
+        path = self.paths[number]
+        if isinstance(path, RemotePath):
+            data = path.range(offset, size)
+        else:
+            data = self._local(number, path, offset, size)
+        if len(data) < size:
+            raise OSError(f"{path} ends within a member")
+        return data
+
+    def _local(self, number: int, path: Path, offset: int, size: int) -> bytes:
         key = os.getpid(), number
         if key not in self._open:
-            self._open[key] = os.open(self.paths[number], os.O_RDONLY)
-        data = os.pread(self._open[key], size, offset)
-        if len(data) < size:
-            raise OSError(f"{self.paths[number]} ends within a member")
-        return data
+            self._open[key] = os.open(path, os.O_RDONLY)
+        return os.pread(self._open[key], size, offset)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}  # open files are a process's own
 
 
-def _index(path: Path) -> list[tuple[str, int, int, int]]:
+def _index(path: Place) -> list[tuple[str, int, int, int]]:
     """Return (name, offset, size, label) of every image of a shard."""
     images: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, int] = {}
     try:
-        with tarfile.open(path, "r:") as archive, path.open("rb") as file:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 key, suffix = _split(member.name)
                 if not member.isreg() or member.issparse() or not key:
@@ -171,8 +189,8 @@ def _index(path: Path) -> list[tuple[str, int, int, int]]:
                         raise DataError(f"{path}: {member.name} is {member.size:,} bytes, more than any photograph")
                     images[key] = member.name, member.offset_data, member.size
                 elif suffix in (".cls", ".json"):
-                    file.seek(member.offset_data)
-                    labels.setdefault(key, _label(path, member.name, file.read(min(member.size, 65536))))
+                    content = archive.extractfile(member)
+                    labels.setdefault(key, _label(path, member.name, content.read(65536) if content else b""))
     except (tarfile.TarError, EOFError) as error:
         raise DataError(f"{path} is not a whole, uncompressed tar file ({error})") from error
     missing = [key for key in images if key not in labels]
@@ -188,7 +206,7 @@ def _split(name: str) -> tuple[str, str]:
     return (f"{folder}/{stem}" if folder else stem), (dot + base.rpartition(".")[2].lower() if dot else "")
 
 
-def _label(path: Path, member: str, data: bytes) -> int:
+def _label(path: Place, member: str, data: bytes) -> int:
     try:
         value = json.loads(data)
         if isinstance(value, dict):
@@ -202,7 +220,7 @@ def _label(path: Path, member: str, data: bytes) -> int:
     return value
 
 
-def _class_names(root: Path, count: int, classes: tuple[str, ...] | None) -> tuple[str, ...]:
+def _class_names(root: Place, count: int, classes: tuple[str, ...] | None) -> tuple[str, ...]:
     path = root / "classes.txt"
     if path.is_file():
         named = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
