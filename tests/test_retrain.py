@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import copy
+import hashlib
 import json
 import signal
 import time
@@ -112,6 +113,21 @@ def test_from_folder_to_prediction(folder, tmp_path, capsys):
         assert [item["class"] for item in answer] == [item["class"] for item in answers[0]]
         for one, other in zip(answer, answers[0], strict=True):
             assert one["probability"] == pytest.approx(other["probability"], rel=1e-3)
+    card = (tmp_path / "net.pt2.md").read_text()
+    assert hashlib.sha256((tmp_path / "net.pt2").read_bytes()).hexdigest() in card
+    for fact in (f"top-1 {record['headline']['top1']:.2f} %", "| epochs | 15 |", "| seed | 0 |", "rea on tss cifar10"):
+        assert fact in card
+    assert str(tmp_path) not in card
+    held_by = pytest.importorskip("safetensors")
+    export_cli.command.main([str(out), "-o", str(tmp_path / "net.safetensors")], standalone_mode=False)
+    with held_by.safe_open(str(tmp_path / "net.safetensors"), "pt") as file:
+        names = json.loads(file.metadata()["nasharness.json"])["class_names"]
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    network = tiny(None, len(names))
+    network.load_state_dict(weights)
+    averaged = final(out)["trainer"]["ema"]["average"]["0.weight"]  # the headline's weights are what is taken out
+    assert torch.equal(network[0].weight.detach(), averaged)
+    assert "No code is in it" in (tmp_path / "net.safetensors.md").read_text()
     with pytest.raises(UsageError, match="--trust"):
         predict_cli.command.main([str(tmp_path / "net.pt2"), str(image)], standalone_mode=False)
     (tmp_path / "torn.jpg").write_bytes(image.read_bytes()[:500])

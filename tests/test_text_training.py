@@ -259,7 +259,14 @@ def test_a_winner_of_the_recurrent_space_is_trained(corpus, tmp_path):
 
 @pytest.mark.parametrize(
     ("network", "suffix"),
-    [("shrinkrnn", "pt2"), ("shrinkrnn", "onnx"), ("lstm", "pt2"), ("awd-lstm", "pt2"), ("awd-lstm", "onnx")],
+    [
+        ("shrinkrnn", "pt2"),
+        ("shrinkrnn", "onnx"),
+        ("lstm", "pt2"),
+        ("awd-lstm", "pt2"),
+        ("awd-lstm", "onnx"),
+        ("lstm", "safetensors"),
+    ],  # fmt: skip
 )
 def test_a_trained_model_is_exported_and_reads_the_same(corpus, tmp_path, network, suffix):
     if suffix == "onnx":
@@ -273,6 +280,11 @@ def test_a_trained_model_is_exported_and_reads_the_same(corpus, tmp_path, networ
     made = export_text(tmp_path / "run", file)
     assert made["format"] == suffix
     assert made["difference"] < 1e-5
+    if suffix == "safetensors":
+        held = pytest.importorskip("safetensors.torch").load_file(file)
+        expected = load(tmp_path / "run")[0].state_dict()
+        assert held.keys() == expected.keys()
+        assert all(torch.equal(held[name], expected[name]) for name in held)
     if suffix == "pt2":
         extra = {ENTRY: ""}
         reader = torch.export.load(str(file), extra_files=extra).module()

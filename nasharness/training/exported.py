@@ -1,4 +1,7 @@
-"""Files that hold a trained network without its Python: exported programs (``.pt2``) and ONNX, with a record inside."""
+"""Files that hold a trained network without its Python: exported programs (``.pt2``), ONNX, and weights alone.
+
+Each has a record inside.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from nasharness.errors import DataError, UsageError, unknown
 from nasharness.extras import pip_install
 from nasharness.storage import atomically, writing
 
-FORMATS = {"pt2": ".pt2", "onnx": ".onnx"}
+FORMATS = {"pt2": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 
 
 def format_of(out: Path, asked: str | None) -> str:
@@ -29,6 +33,8 @@ def format_of(out: Path, asked: str | None) -> str:
         raise unknown("format", kind, FORMATS)
     if kind == "onnx":
         require_onnx()
+    if kind == "safetensors" and importlib.util.find_spec("safetensors") is None:
+        raise UsageError(f"--format safetensors needs the package safetensors: {pip_install('export')}")
     return kind
 
 
@@ -63,6 +69,20 @@ def write(
 
     with writing(out, "", DataError):
         atomically(out, whole)
+
+
+def write_weights(network: nn.Module, out: Path, *, entry: str, record: str) -> float:
+    """Write weights and statistics by name as safetensors, ``record`` under the name ``entry``.
+
+    Returns the largest difference of what the file holds, 0. Raises DataError where it cannot be written.
+    """
+    from safetensors.torch import load_file, save_file
+
+    values = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with writing(out, "", DataError):
+        atomically(out, lambda path: save_file(values, path, metadata={entry: record}))
+    held = load_file(out)
+    return max(float((held[name].double() - value.double()).abs().max()) for name, value in values.items())
 
 
 def _onnx(

@@ -21,7 +21,7 @@ from nasharness.errors import DataError, UsageError, unknown
 from nasharness.nets import imagenet
 from nasharness.runs.checkpoint import Keeper, fitting, load
 from nasharness.storage.sealed import read_sealed
-from nasharness.training.exported import format_of, require_onnx, write
+from nasharness.training.exported import format_of, require_onnx, write, write_weights
 from nasharness.training.imagenet.loop import KIND
 from nasharness.training.imagenet.statistics import settled
 
@@ -118,7 +118,8 @@ def _load_last(network: nn.Module, keeper: Keeper, folder: Path, *, averaged: bo
 def export(folder: Path, out: Path, *, format: str | None = None, weights: str | None = None) -> dict[str, Any]:  # noqa: A002
     """Write the network of a run to ``out`` and return {format, difference, bytes}.
 
-    The file takes any number of images. It is loaded again and compared with the module on a batch.
+    The file takes any number of images. It is loaded again and compared with the module on a batch. ``safetensors``:
+    of the network alone, which wants its images normalised; its weights are compared.
 
     Raises:
         UsageError: unknown format, or a package for it is not installed.
@@ -126,10 +127,13 @@ def export(folder: Path, out: Path, *, format: str | None = None, weights: str |
     """
     kind = format_of(out, format)
     module, described = load_run(folder, weights)
+    record = json.dumps({**described.__dict__, "class_names": list(described.class_names)})
+    if kind == "safetensors":
+        difference = write_weights(module.network, out, entry=ENTRY, record=record)
+        return {"format": kind, "difference": difference, "bytes": out.stat().st_size}
     generator = torch.Generator().manual_seed(0)
     batch = torch.rand(3, 3, described.size, described.size, generator=generator)
     program = torch.export.export(module, (batch,), dynamic_shapes={"pixels": {0: torch.export.Dim("images", min=1)}})
-    record = json.dumps({**described.__dict__, "class_names": list(described.class_names)})
     write(program, out, kind, entry=ENTRY, record=record, inputs=["pixels"], outputs=["logits"])
     expected = as_function(module)(batch.numpy())
     run, _ = load_file(out, trust=True)  # written a moment ago

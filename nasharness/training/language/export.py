@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nasharness.errors import DataError, UsageError
 from nasharness.nets.shrinkrnn import RecurrentCell
-from nasharness.training.exported import format_of, write
+from nasharness.training.exported import format_of, write, write_weights
 from nasharness.training.language.model import LanguageModel
 from nasharness.training.language.task import load
 
@@ -59,6 +59,10 @@ def export_text(run: Path, out: Path, *, format: str | None = None, weights: str
         raise UsageError(f"--weights {weights}: of a run on text the best are taken out; leave it out")
     kind = format_of(out, format)
     model, vocabulary = load(run)
+    if kind == "safetensors":
+        words = json.dumps({"words": list(vocabulary.words)})
+        return {"format": kind, "difference": write_weights(model, out, entry=ENTRY, record=words),
+                "bytes": out.stat().st_size}  # fmt: skip
     reader = Reader(model).eval()
     tokens, state = torch.arange(3) % len(vocabulary), model.start(3).detach()
     texts = torch.export.Dim("texts", min=1)
