@@ -36,8 +36,6 @@ def test_everything_registered_conforms(name, check):
 @pytest.mark.parametrize("name", STAGED)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_searches_in_stages_conform(name, check, where, monkeypatch):
-    if (check.__name__, where) == ("check_learning", "fbnet"):
-        pytest.xfail("known: in the kit's few steps the loss of fbnet's 22 layers rises (1.4 to 5.1 on its images)")
     monkeypatch.setattr(testing, "SPACES", (where,))
     check(name)
 

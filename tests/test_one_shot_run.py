@@ -34,7 +34,7 @@ from nasharness.studies import Plan, load, run_study, write
 torch = pytest.importorskip("torch")
 
 from nasharness.runs import checkpoint  # noqa: E402
-from nasharness.supernets.build import STEMS, STEMS_LR  # noqa: E402
+from nasharness.supernets.build import STEMS, stems_lr  # noqa: E402
 from nasharness.supernets.judge import Judge  # noqa: E402
 from nasharness.supernets.recipe import FAST, SupernetRecipe  # noqa: E402
 from nasharness.supernets.request import OneShotRequest  # noqa: E402
@@ -186,7 +186,7 @@ def test_every_variant_of_the_paper_is_trained_as_in_the_paper():
         for space in record.spaces if record.spaces != ("*",) else ("tss", "sss"):
             recipe = SupernetRecipe.of(record, space)
             paper = (5 if space == "tss" else 1, 100, 0.025, 0.001)
-            fast = 1, FAST["epochs"], STEMS_LR if space in STEMS else FAST["lr"], FAST["lr_end"]
+            fast = 1, FAST["epochs"], stems_lr(space, 64) if space in STEMS else FAST["lr"], FAST["lr_end"]
             assert (recipe.cells, recipe.epochs, recipe.lr, recipe.lr_end) == (paper if record.published else fast)
             assert recipe.published == record.published == (name.endswith(".paper") or name == "gdas.drawn")
 

@@ -67,7 +67,10 @@ class Run(ModalCommand):
 @of_supernet("--epochs", type=int, metavar="N", help="Epochs of training (75; 100 for NAME.paper).")
 @of_supernet("--batch", type=int, metavar="N", help="Images in a batch (64).")
 @of_supernet(
-    "--lr", type=float, metavar="RATE", help="Learning rate of the weights at first (0.1, chains 0.05; paper 0.025)."
+    "--lr",
+    type=float,
+    metavar="RATE",
+    help="Learning rate of the weights at first (0.1; mobile 0.05, fbnet 0.1 for a batch of 256; paper 0.025).",
 )
 @of_supernet("--channels", type=int, metavar="C", help="Channels of tss's first stage (16), a chain's stem (8).")
 @of_supernet("--device-cost", metavar="NAME", help="Device whose latency counts in the loss (pixel1; single-path).")

@@ -29,6 +29,15 @@ def build(
     return _BUILDERS[space](classes, channels, cells, generator, side)
 
 
+def stems_lr(space: str, batch: int) -> float:
+    """Learning rate at first of the weights of such deep networks, of STEMS; 0.05.
+
+    Of fbnet, where each block sees a ninth of the steps, 0.1 for 256 images and less in proportion (Goyal et al., arXiv
+    1706.02677): at small batches a greater one lets the loss rise.
+    """
+    return 0.1 / 256 * batch if space == "fbnet" else 0.05
+
+
 def least_weights(space: str, *, channels: int, cells: int) -> int:
     """Fewer weights than the supernet of ``space`` has, known before it is made."""
     return cells * (500 * channels**2 if space in _BY_CHANNELS else 1)
@@ -61,8 +70,6 @@ def _blocks(classes: int, channels: int, cells: int, generator: torch.Generator,
 _BUILDERS = {"tss": _topology, "sss": _sizes, "mobile": _kernels, "fbnet": _blocks}
 #: channels of the stem of spaces whose layers are not cells: by default, and as published
 STEMS = {"mobile": (8, 32), "fbnet": (8, 16)}
-#: learning rate of the weights of such deep networks at first
-STEMS_LR = 0.05
 #: spaces whose supernets take ``channels``
 _BY_CHANNELS = ("tss",)
 #: spaces that have a supernet

@@ -21,7 +21,9 @@ from nasharness.supernets.chain import ChainSupernet, Chosen
 class FBNetSupernet(ChainSupernet):
     """Shared weights of all 9^22 networks: those of each of 9 blocks in each of 22 layers (arXiv 1812.03443).
 
-    A pass computes one block a layer. ``channels``: of the stem, 16 as published.
+    A pass computes one block a layer. A block beside a shortcut begins as that alone, its last scale at zero: drawn
+    paths through 22 layers of blocks that each see a ninth of the steps diverge otherwise (as in Goyal et al., arXiv
+    1706.02677, section 5.1). ``channels``: of the stem, 16 as published.
     """
 
     space: ClassVar[Space] = spaces.get("fbnet")  # type: ignore[misc]
@@ -43,6 +45,8 @@ class FBNetSupernet(ChainSupernet):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 he_normal_fan_out(module.weight, draw)
+            elif isinstance(module, Inverted) and module.residual:
+                nn.init.zeros_(cast(nn.BatchNorm2d, module.last[1]).weight)
         self.classifier = linear(macro.head, classes, draw)
 
     def forward(self, images: Tensor, gates: Gates) -> Tensor:

@@ -11,7 +11,7 @@ from nasharness.errors import UsageError, whole
 from nasharness.nets.build import MOST
 from nasharness.search.one_shot import NATS_ONE_SHOT
 from nasharness.search.registry import Record
-from nasharness.supernets.build import STEMS, STEMS_LR
+from nasharness.supernets.build import STEMS, stems_lr
 
 #: Good on two processor cores within minutes: one cell a stage instead of five, and a learning rate at which shared
 #: weights rank cells after tens of epochs instead of hundreds. Architectures are scored on half as many images, by a
@@ -53,8 +53,10 @@ class SupernetRecipe:
             recipe["cells"] = 1
         if space in STEMS:
             recipe |= {"cells": 1, "channels": STEMS[space][record.published]}
-            recipe["lr"] = min(recipe["lr"], STEMS_LR)
         given = {key: value for key, value in changes.items() if value is not None}
+        if space in STEMS:
+            batch = _checked("batch", given.get("batch", recipe["batch"]))
+            recipe["lr"] = min(recipe["lr"], stems_lr(space, batch))
         if "lr" in given and "lr_end" not in given:  # the end that was chosen for another beginning
             given["lr_end"] = min(recipe["lr_end"], float(given["lr"]))
         recipe |= {key: _checked(key, value) for key, value in given.items()}
