@@ -40,6 +40,9 @@ def alone(arch, images, epochs: int, seed: int, channels: int) -> float:
     draw = torch.Generator().manual_seed(seed)
     macro = MobileSupernet(images.classes, channels=channels, side=images.side, generator=draw).macro
     net = MBNet(macro, SPACE.chosen(arch), images.classes, generator=torch.Generator().manual_seed(seed)).train()
+    for module in net.modules():  # the published 0.01 is for hundreds of thousands of steps
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.1
     optimiser = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     train, test = (
         DeviceImages(x, y, images.mean, images.std, torch.device("cpu"), flip=flip)
