@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import pathlib
+import sys
+import types
 import warnings
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nasharness.errors import DataError, UsageError  # noqa: E402
-from nasharness.runs import checkpoint, log  # noqa: E402
+from nasharness.runs import boards, checkpoint, log  # noqa: E402
 from nasharness.training import device  # noqa: E402
 
 KIND, IDENTITY = {"kind": "test"}, {"identity": {"network": "tiny", "widths": (1, 2)}}
@@ -209,15 +211,72 @@ def test_a_damaged_journal_names_the_line(tmp_path):
 
 
 def test_tensorboard_that_is_not_installed_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="--tensorboard needs the package tensorboard: pip install"):
-        log.Log(tmp_path / "run", tensorboard=True)
+    monkeypatch.setattr(boards.importlib.util, "find_spec", lambda name: None)
+    for name in boards.BOARDS:
+        with pytest.raises(UsageError, match=f"--track {name} needs the package {name}: pip install"):
+            log.Log(tmp_path / "run", boards=[name])
+    with pytest.raises(UsageError, match="unknown tracker 'wandbb'.*wandb"):
+        log.Log(tmp_path / "run", boards=["wandbb"])
     assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    journal = log.Log(tmp_path, tensorboard=True)
+    journal = log.Log(tmp_path, boards=["tensorboard"])
     journal.write({"step": 1, "loss": 0.5, "note": "text"})
     journal.close()
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+class FakeWandb(types.ModuleType):
+    """As much of wandb as is used: runs by id, which a resumed one goes on in."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.runs = {}
+
+    def init(self, *, project, name, id, resume, dir, config):  # noqa: A002 - theirs
+        assert resume == "allow"
+        run = self.runs.setdefault(id, types.SimpleNamespace(logged=[], finished=0, config=config, name=name))
+        run.log = lambda numbers, step: run.logged.append((step, numbers))
+        run.finish = lambda: setattr(run, "finished", run.finished + 1)
+        return run
+
+
+def test_wandb_shows_the_numbers_and_goes_on_in_the_same_run(tmp_path, monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr(boards.importlib.util, "find_spec", lambda name: name)
+    (tmp_path / "run.json").write_text('{"recipe": "darts"}')
+    for step in (1, 2):
+        journal = log.Log(tmp_path, boards=["wandb"])
+        journal.write({"step": step, "loss": 0.5 / step, "note": "text", "done": True, "none": None})
+        journal.close()
+    (run,) = fake.runs.values()
+    assert (run.logged, run.finished) == ([(1, {"loss": 0.5}), (2, {"loss": 0.25})], 2)
+    assert (run.config, run.name) == ({"recipe": "darts"}, tmp_path.name)
+
+
+def test_a_board_that_fails_does_not_end_a_training(tmp_path, monkeypatch):
+    fake = FakeWandb()
+    fake.init = lambda **_: types.SimpleNamespace(log=lambda *_, **__: 1 / 0, finish=lambda: None)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr(boards.importlib.util, "find_spec", lambda name: name)
+    journal = log.Log(tmp_path, boards=["wandb"])
+    with pytest.warns(UserWarning, match="wandb fails .ZeroDivisionError: .*; the run goes on without it"):
+        journal.write({"step": 1, "loss": 0.5})
+    journal.write({"step": 2, "loss": 0.25})
+    journal.close()
+    assert [row["step"] for row in log.read(tmp_path)] == [1, 2]
+
+
+def test_mlflow_has_the_numbers(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for step in (1, 2):
+        journal = log.Log(tmp_path, boards=["mlflow"])
+        journal.write({"step": step, "loss": 0.5 / step})
+        journal.close()
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run = (tmp_path / "mlflow.id").read_text().strip()
+    assert [(one.step, one.value) for one in client.get_metric_history(run, "loss")] == [(1, 0.5), (2, 0.25)]

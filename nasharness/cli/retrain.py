@@ -61,7 +61,8 @@ class Place(click.Path):
 @click.option(
     "--keep", type=int, default=3, show_default=True, metavar="N", help="Last checkpoints kept, beside the best."
 )
-@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard files.")
+@click.option("--track", multiple=True, metavar="NAME",
+              help="Show the log on tensorboard, wandb or mlflow, too; may be given again.")  # fmt: skip
 @click.option("--timeout", type=float, default=600.0, show_default=True, metavar="S",
               help="Under torchrun: seconds until another process counts as lost.")  # fmt: skip
 @click.option("--size", type=int, default=224, show_default=True, metavar="N", help="Images: pixels a side.")

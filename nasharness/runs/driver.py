@@ -38,7 +38,7 @@ class Driver:
     plan: tuple[str, Callable[[], Mapping[str, Any]]] | None = None
     record: tuple[str, Callable[[], dict[str, Any]]] | None = None
     minutes: float = math.inf
-    tensorboard: bool = False
+    boards: tuple[str, ...] = ()
     stop: Stop = field(default_factory=Stop)
     progress: Progress | None = None
     clock: Callable[[], float] = time.monotonic
@@ -61,7 +61,7 @@ class Driver:
             self._refuse()
             log = None
             if self.out is not None and main:
-                log = Log(self.out, key=self.key, tensorboard=self.tensorboard)
+                log = Log(self.out, key=self.key, boards=self.boards)
             try:
                 self._begin(log)
                 yield from self._steps(log)

@@ -1,17 +1,16 @@
-"""The journal of a training run: one row an epoch (or interval), as JSON lines, as CSV, and for TensorBoard."""
+"""The journal of a training run: one row an epoch (or interval), as JSON lines and as CSV, and on boards."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasharness.errors import DataError, UsageError
-from nasharness.extras import pip_install
+from nasharness.errors import DataError
+from nasharness.runs.boards import Boards
 from nasharness.storage import append, as_cell, atomically, read_lines, reading, reason
 
 NAME = "log.jsonl"
@@ -24,11 +23,11 @@ class Log:
 
     A row is written with one call and flushed to the disk; a last line that a crash has cut is dropped when the journal
     is opened again. ``key`` (``"step"`` or ``"epoch"``) orders the rows: :meth:`rewind` forgets what a resumed run will
-    do again. With ``tensorboard=True`` scalars go to ``folder/tensorboard``, too. ``name``: another name of the record,
-    whose lines are another ``entry``; ``table``: whether there is a table.
+    do again. ``boards``: where its numbers are shown, too, see `nasharness.runs.boards`. ``name``: another name of the
+    record, whose lines are another ``entry``; ``table``: whether there is a table.
 
     Raises:
-        UsageError: the package ``tensorboard`` is asked for and not installed.
+        UsageError: a board is unknown, or its package not installed.
         DataError: the files cannot be written, or hold something else than a journal.
     """
 
@@ -37,7 +36,7 @@ class Log:
         folder: Path | str,
         *,
         key: str = "step",
-        tensorboard: bool = False,
+        boards: Iterable[str] = (),
         name: str = NAME,
         entry: tuple[str, str] = ENTRY,
         table: bool = True,
@@ -46,10 +45,7 @@ class Log:
         self.jsonl, self.csv = self.folder / name, self.folder / "log.csv"
         self.rows: list[dict[str, Any]] = []
         self._fields: list[str] = []
-        self._board: Any = None
-        if tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise UsageError(f"--tensorboard needs the package tensorboard: {pip_install('tensorboard')}")
-        self._want_board = tensorboard
+        self._boards = Boards(self.folder, boards)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.rows, torn = _read(self.jsonl, entry)
@@ -78,7 +74,7 @@ class Log:
                 self._rewrite_csv()  # a new column: the file is made again
         except OSError as error:
             raise _unwritable(self.folder, error) from error
-        self._to_board(plain)
+        self._boards.write(plain, self.key)
 
     def rewind(self, last: float) -> int:
         """Drop rows whose key is above ``last``, which a run resumed there will write again; return how many."""
@@ -93,25 +89,8 @@ class Log:
         return dropped
 
     def close(self) -> None:
-        """Close what TensorBoard holds open; the rest is closed after every row."""
-        if self._board is not None:
-            self._board.close()
-            self._board = None
-
-    def _to_board(self, row: Mapping[str, Any]) -> None:
-        if not self._want_board:
-            return
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            step = int(_number(row.get(self.key, 0)))
-            # what a killed run wrote after this step is hidden by purge_step
-            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
-        step = int(_number(row.get(self.key, 0)))
-        for name, value in row.items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and name != self.key:
-                self._board.add_scalar(name, value, step)
-        self._board.flush()
+        """Close what the boards hold open; the rest is closed after every row."""
+        self._boards.close()
 
     def _rewrite(self) -> None:
         text = "".join(json.dumps(row) + "\n" for row in self.rows)

@@ -26,7 +26,7 @@ class Options:
         resume: go on from the last checkpoint in ``out``, if there is one.
         stop_after: end the run when so many epochs in a row were no better than the best before them.
         checkpoint_minutes: longest time without a checkpoint; ``keep``: how many of the last are kept.
-        tensorboard: also write TensorBoard files.
+        track: boards that show the log, too: ``tensorboard``, ``wandb``, ``mlflow``.
         timeout: seconds to wait for another process before it counts as lost.
 
     Images only:
@@ -57,7 +57,7 @@ class Options:
     stop_after: int | None = None
     checkpoint_minutes: float = 30.0
     keep: int = 3
-    tensorboard: bool = False
+    track: tuple[str, ...] = ()
     timeout: float = 600.0
     size: int = 224
     classes: int | None = None

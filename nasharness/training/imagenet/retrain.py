@@ -106,7 +106,7 @@ class _Run:
             driver = Driver(
                 loop, options.out, self.keeper, options.resume, key="step", plan=("run.json", self._plan),
                 record=("retrained.json", lambda: self._record(loop)), minutes=options.checkpoint_minutes,
-                tensorboard=options.tensorboard, stop=stop, progress=progress,
+                boards=options.track, stop=stop, progress=progress,
             )  # fmt: skip
             try:
                 return driver.complete()

@@ -92,7 +92,7 @@ class TextRun:
         return Driver(
             self, options.out, self.keeper, options.resume, plan=("run.json", self._plan),
             record=("retrained.json", self._record), minutes=options.checkpoint_minutes,
-            tensorboard=options.tensorboard, stop=stop, progress=progress,
+            boards=options.track, stop=stop, progress=progress,
         ).complete()  # fmt: skip
 
     def steps(self) -> Generator[Mark, None, None]:
