@@ -1,6 +1,8 @@
 """Draw one figure of the committed reference studies into ``paper_figs/figures``: PNG, PDF, and the numbers as CSV."""
 
 import io
+import shutil
+import tempfile
 from pathlib import Path
 
 from PIL import Image
@@ -14,13 +16,14 @@ RESULTS = HERE.parent / "results"
 OF_FRONTS = ("device-agreement", "device-best", "fronts", "hypervolume", "under-limits")
 
 
-def make(name: str) -> None:
-    """Draw the figure ``name``; the PNG gets a palette, which keeps a clone small."""
-    study = RESULTS / ("tss-fronts" if name in OF_FRONTS else "tss-embedded")
-    drawn = figures.draw(load(study), HERE / "figures", only=[name])
-    for path in drawn.written:
-        if path.suffix == ".png":
-            _to_palette(path)
+def make(name: str, study: str = "", called: str = "") -> None:
+    """Draw the figure ``name`` of a study, ``called`` otherwise; the PNG gets a palette, which keeps a clone small."""
+    study = study or ("tss-fronts" if name in OF_FRONTS else "tss-embedded")
+    with tempfile.TemporaryDirectory() as folder:
+        for path in figures.draw(load(RESULTS / study), folder, only=[name]).written:
+            if path.suffix == ".png":
+                _to_palette(path)
+            shutil.move(path, HERE / "figures" / f"{called or name}{path.suffix}")
 
 
 def _to_palette(path: Path) -> None:

@@ -59,10 +59,11 @@ def reference():
         for study, names in (("tss-embedded", PLAIN), ("tss-fronts", OF_FRONTS)):
             source = StudyView(load(ROOT / "results" / study))
             made |= {name: figures.render(source, name) for name in names}
-        return made
+        source = StudyView(load(ROOT / "results" / "tss-topology"))
+        return made | {"topology": figures.render(source, "incumbent-evaluations")}
 
 
-@pytest.mark.parametrize("name", sorted(set(figures.KINDS) - {"shrinking"}))
+@pytest.mark.parametrize("name", sorted(set(figures.KINDS) - {"shrinking"} | {"topology"}))
 def test_committed_figures_are_those_of_the_reference_study(reference, name):
     committed = pd.read_csv(ROOT / "paper_figs" / "figures" / f"{name}.csv")
     again = pd.read_csv(io.StringIO(reference[name][1].to_csv(index=False)))
@@ -71,8 +72,8 @@ def test_committed_figures_are_those_of_the_reference_study(reference, name):
 
 def test_every_figure_has_a_script_and_the_study_is_small():
     scripts = {path.stem.replace("_", "-") for path in (ROOT / "paper_figs").glob("*.py")} - {"common"}
-    assert scripts == set(figures.KINDS)
-    for study in ("tss-embedded", "tss-fronts"):
+    assert scripts == {*figures.KINDS, "topology"}
+    for study in ("tss-embedded", "tss-fronts", "tss-topology"):
         assert sum(path.stat().st_size for path in (ROOT / "results" / study).rglob("*")) < 1_000_000
 
 

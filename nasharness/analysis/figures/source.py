@@ -219,10 +219,11 @@ class StudyView:
     def note_table(self) -> str:
         """Tables and protocol; per data set only what differs."""
         tables = _shared(self.panels, _table_text, "; ")
-        protocol = _shared(
-            self.panels, lambda cell: f"signal {cell['protocol']['signal']}, final {cell['protocol']['final']}", "; "
+        signals, finals = (
+            _shared(self.panels, lambda cell, key=key: str(cell["protocol"][key]), "; ")  # type: ignore[misc]
+            for key in ("signal", "final")
         )
-        return f"Table {tables}. {protocol[0].upper()}{protocol[1:]}."
+        return f"Table {tables}. Signal {signals}, final {finals}."
 
     @cached_property
     def note_runs(self) -> str:
@@ -269,8 +270,9 @@ def _shared(panels: Sequence[Panel], text: Callable[[Mapping[str, Any]], str], b
     """One text if it is the same everywhere, else each with the data sets that it is of."""
     titles: dict[str, list[str]] = {}
     for panel in panels:
-        own = " or ".join(dict.fromkeys(text(cell) for runs in panel.runs for cell in runs.cells))
-        titles.setdefault(own, []).append(panel.title)
+        own = list(dict.fromkeys(text(cell) for runs in panel.runs for cell in runs.cells))
+        said = " or ".join(own) if len(own) < 3 else f"{own[0]} ... {own[-1]} ({len(own)})"
+        titles.setdefault(said, []).append(panel.title)
     if len(titles) == 1:
         return next(iter(titles))
     return between.join(f"{own} for {', '.join(names)}" for own, names in titles.items())
