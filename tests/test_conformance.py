@@ -17,15 +17,23 @@ from nasharness.search.testing import (
     synthetic_problem,
 )
 
-#: Every multi-trial algorithm; those of other packages take seconds where ours take milliseconds: slow tests.
-MULTI_TRIAL = [
-    pytest.param(name, marks=[pytest.mark.slow] if "outside" in registry.get(name).needs else [])
-    for name in registry.names(kind="multi-trial")
-]
+#: Descents on a whole signal, which take seconds a run: where the kit runs many they are slow tests.
+DESCENTS = ("darts.exact", "single-path.surrogate")
 
 
-@pytest.mark.parametrize("name", MULTI_TRIAL)
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def slow(name, check):
+    """Searches of other packages take seconds where ours take milliseconds, too."""
+    return "outside" in registry.get(name).needs or (check is check_batch and name in DESCENTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        pytest.param(name, check, id=f"{check.__name__}-{name}", marks=[pytest.mark.slow] if slow(name, check) else [])
+        for check in CHECKS
+        for name in registry.names(kind="multi-trial")
+    ],
+)
 def test_everything_registered_conforms(name, check):
     check(name)
 

@@ -24,10 +24,24 @@ NAMES = (
 )  # fmt: skip
 #: on chains of twenty layers, of which every candidate is trained, the kit takes minutes: there it is slow
 STAGED = ("da-nas",)
+#: checks that look at a training; of searches that train as another one here does they are slow tests
+TRAINS = (
+    testing.check_answers, testing.check_seeds, testing.check_resume, testing.check_derive, testing.check_learning,
+)  # fmt: skip
+RELATED = ("darts.second", "setn", "tas", "fbnet-v2", "random.supernet", "autoshrink.supernet", "single-path")
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        pytest.param(
+            name, check, id=f"{check.__name__}-{name}",
+            marks=[pytest.mark.slow] if check in TRAINS and name in RELATED else [],
+        )
+        for check in CHECKS
+        for name in NAMES
+    ],
+)  # fmt: skip
 def test_everything_registered_conforms(name, check):
     check(name)
 

@@ -198,9 +198,11 @@ def test_baseline_of_another_protocol_is_refused(baseline, arguments, message):
         run("--algo", "rea", "--against", baseline, *arguments)
 
 
-#: Every multi-trial algorithm; those of other packages take seconds where ours take milliseconds: slow tests.
+#: Every multi-trial algorithm; those of other packages and the heaviest models take seconds where the others take
+#: milliseconds: slow tests.
+MODELS = ("nas-bowl", "bananas", "npenas")
 MULTI_TRIAL = [
-    pytest.param(name, marks=[pytest.mark.slow] if "outside" in registry.get(name).needs else [])
+    pytest.param(name, marks=[pytest.mark.slow] if "outside" in registry.get(name).needs or name in MODELS else [])
     for name in registry.names(kind="multi-trial")
 ]
 
