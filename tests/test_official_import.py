@@ -270,10 +270,13 @@ def test_a_killed_import_goes_on_and_ends_the_same(small, imported, tmp_path, mo
     before = [shard.stat().st_mtime_ns for shard in shards]
     monkeypatch.setattr(official, "BLOCK", 1)
     kept = []
-    monkeypatch.setattr(official.shutil, "rmtree", lambda *_, **__: kept.append([s.stat().st_mtime_ns for s in shards]))
-    table = import_archive(source, partial=True, destination=tmp_path / "t", jobs=1)
-    assert table.checksum == imported.checksum
-    assert kept[-1] == before, "finished blocks were read again"
+    monkeypatch.setattr(official, "assemble", lambda *given: kept.append([s.stat().st_mtime_ns for s in shards]))
+    import_archive(source, partial=True, destination=tmp_path / "t", jobs=1)
+    assert kept == [before], "finished blocks were read again"
+    monkeypatch.undo()
+    monkeypatch.setattr(official, "BLOCK", 1)
+    assert import_archive(source, partial=True, destination=tmp_path / "t", jobs=1).checksum == imported.checksum
+    assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_a_damaged_shard_is_read_again(small, imported, tmp_path):

@@ -142,6 +142,7 @@ RAISED = {
     "several lines": ("raise ValueError('one\\n\\ntwo')", "ValueError: one two"),
     "sys.exit": ("sys.exit(0)", "SystemExit: 0"),
     "exit": ("raise SystemExit('bye')", "SystemExit: bye"),
+    "any other": ("raise GeneratorExit", "GeneratorExit"),
     "assertion": ("assert False, 'no'", "AssertionError: no"),
     "ours": ("self.space.parse('nonsense')", "UsageError: 'nonsense' is not an architecture"),
 }
@@ -184,6 +185,18 @@ def test_what_a_plug_in_raises_is_one_line_with_its_file_and_line(tmp_path, code
     assert f"clumsy failed in {tmp_path / 'clumsy.py'}, line 10 (help): {says}" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("code", ["__import__('ctypes').string_at(0)", "__import__('os').abort()"])
+def test_a_plug_in_that_crashes_python_is_named(tmp_path, code):
+    install(tmp_path, MODULE.format(code=code))
+    done = nasharness(tmp_path, *RUN, "--out", str(tmp_path / "out"))
+    assert done.returncode < 0
+    assert done.stderr.startswith("Fatal Python error: ")
+    assert f'File "{tmp_path / "clumsy.py"}", line 10 in help' in done.stderr
+    again = nasharness(tmp_path, *RUN[:2], "random", *RUN[3:], "--out", str(tmp_path / "out"))
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.parametrize("how", ["before", "after", "environment"])

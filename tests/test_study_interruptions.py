@@ -4,13 +4,11 @@ import errno
 import json
 import multiprocessing
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -302,39 +300,6 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, jobs):
     assert done.returncode == 0, done.stderr
     assert "of 16 shards are complete" in done.stdout
     assert same(reference, out)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for orphans in /proc")
-def test_kill_9_at_20_random_moments(tmp_path):
-    reference = tmp_path / "whole"
-    started = time.monotonic()
-    subprocess.run(command(reference), check=True, capture_output=True)
-    took = time.monotonic() - started
-    rng = random.Random(20)
-    interrupted = 0
-    for number in range(20):
-        out = tmp_path / f"killed{number}"
-        process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.1, took))
-        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        children = listed.read_text().split() if listed.exists() else []
-        process.kill()
-        process.wait()
-        there = list((out / "shards").glob("*")) if out.exists() else []
-        assert all(pq.read_table(path).num_rows for path in there)
-        if len(there) < 16:
-            interrupted += 1
-            with pytest.raises(DataError, match="no study|empty|incomplete"):
-                load(out)
-        deadline = time.monotonic() + 60  # on a busy machine a worker takes a while to see that it is alone
-        while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], "a worker outlived its parent"
-        subprocess.run(command(out, "--resume"), check=True, capture_output=True)
-        assert same(reference, out), number
-    assert interrupted >= 10
 
 
 def test_ray_that_is_not_installed(plan, tmp_path, monkeypatch):

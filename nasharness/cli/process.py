@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import re
 import signal
@@ -34,6 +35,9 @@ def ready() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    if not faulthandler.is_enabled():  # a plug-in that crashes the interpreter: say in which line of whose file
+        with contextlib.suppress(OSError, ValueError):  # a stream that is no file
+            faulthandler.enable(all_threads=False)
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _Once())

@@ -160,9 +160,9 @@ def named(record: Record) -> Iterator[None]:
     try:
         with _no_exit(record.name):
             yield
-    except (AlgorithmFailedError, DataError, MemoryError):
+    except (AlgorithmFailedError, DataError, MemoryError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit, which would end all quietly, and whatever else a stranger raises
         files = files_of(record)
         own = [frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
         if isinstance(error, NasharnessError) and own[:1] in ([], ["__init__"]):  # settings that cannot be, say

@@ -7,6 +7,7 @@ their SHA-256: so one renaming of ``space.json`` replaces a space. All are compa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -116,8 +117,14 @@ def array_file(name: str, digest: str) -> str:
     return f"{name}-{digest[:16]}.npy"
 
 
+def recover(place: Path) -> None:
+    """Tidy after a killed import of the space that the folder ``place`` defines, unless it is still at work."""
+    with contextlib.suppress(DataError, OSError), storage.only_writer(place / "space.json"):
+        sweep(place)
+
+
 def sweep(place: Path) -> None:
-    """Remove arrays of a space that was there before; only who replaced it may call this."""
+    """Remove arrays of a space that was there before; only who holds the lock of its ``space.json`` may call this."""
     card = read_sealed(place / "space.json", _Card, _AGAIN)
     kept = {array_file(name, digest) for name, digest in card["arrays"].items()}
     storage.sweep(place)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from nasharness.errors import DataError, UsageError
-from nasharness.storage.files import writing
+from nasharness.storage.files import sweep, writing
 
 try:
     import fcntl
@@ -22,43 +22,54 @@ _held: dict[Path, int] = {}
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a folder that stays where it is. ``what``: what is written there, for the message. Re-entrant.
+    """Hold the lock of a folder, which is made. ``what``: what is written there, for the message. Re-entrant.
 
-    Raises UsageError where another process holds it, OSError where the folder cannot be opened.
+    Raises UsageError where another process holds it, OSError where the folder cannot be made or opened.
     """
     with _once(folder.absolute()) as first:
-        descriptor = os.open(folder, os.O_RDONLY) if first else -1
+        descriptor = _locked(folder, what) if first else -1
         try:
-            if first and not _lock(descriptor):
-                raise UsageError(f"another process is writing {what} to {folder}; wait for it, or choose another --out")
             yield
         finally:
             if first:
                 os.close(descriptor)
 
 
+def _locked(folder: Path, what: str) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        if not _lock(descriptor):
+            os.close(descriptor)
+            raise UsageError(f"another process is writing {what} to {folder}; wait for it, or choose another --out")
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+        os.close(descriptor)  # its last holder took it away, empty, between our opening and our locking it
+
+
 @contextlib.contextmanager
 def claimed(out: Path | None, what: str) -> Iterator[None]:
     """Be the only process that writes to the folder ``out`` of a result, from looking at what it holds to the end.
 
-    The folder is made, and taken away again where nothing was put into it. None: nothing is kept, and all is well.
+    The folder is made, and taken away again where nothing was put into it; what a killed process was writing into it is
+    removed. None: nothing is kept, and all is well.
     Raises UsageError where another process holds it, or it cannot be made.
     """
     if out is None:
         yield
         return
     made = [place for place in (out, *out.parents) if not place.exists()]
-    with writing(f"{what} to {out}"):
-        out.mkdir(parents=True, exist_ok=True)
-    try:
-        with contextlib.ExitStack() as stack:
-            with writing(f"{what} to {out}"):
-                stack.enter_context(folder_lock(out, what))
+    with contextlib.ExitStack() as stack:
+        with writing(f"{what} to {out}"):
+            stack.enter_context(folder_lock(out, what))
+            sweep(out)
+        try:
             yield
-    finally:
-        for place in made:
-            with contextlib.suppress(OSError):  # it holds something now
-                place.rmdir()
+        finally:
+            for place in made:  # while it is ours: a folder that is taken away under another's lock is no lock
+                with contextlib.suppress(OSError):  # it holds something now
+                    place.rmdir()
 
 
 @contextlib.contextmanager

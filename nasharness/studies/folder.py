@@ -101,8 +101,8 @@ class Folder:
 
     def __enter__(self) -> Folder:
         with writing(f"a study to {self.path}"):
-            self.shards.mkdir(parents=True, exist_ok=True)
             self._lock.enter_context(folder_lock(self.path, "a study"))
+            self.shards.mkdir(exist_ok=True)
             for folder in (self.path, self.shards):
                 sweep(folder)
         return self

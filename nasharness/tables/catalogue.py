@@ -49,7 +49,8 @@ def table_path(space: str, name: str) -> Path:
 def table_names(space: str) -> list[str]:
     """Names of the tables of ``space`` that exist here, in the order of look-up, then alphabetically."""
     folder = data_dir() / "tables" / space
-    recover(folder, stored.recorded_checksum(space) or None)
+    if recover(folder, stored.recorded_checksum(space) or None):
+        stored.recover(folder)
     found = {path.parent.name for path in folder.glob("*/table.json") if not path.parent.name.startswith(".")}
     if (table_path(space, "embedded") / "table.json").is_file():
         found.add("embedded")

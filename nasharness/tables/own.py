@@ -171,7 +171,7 @@ def stage_space(space: FilledSpace | ListedSpace, force: bool = False) -> Callab
     folder = stored.folder(space.name)
     recorded = stored.recorded_checksum(space.name)
     if recorded == stored.checksum(space):
-        return lambda: None
+        return lambda: stored.sweep(folder)  # after one that was killed before it did
     if recorded and not force:
         raise UsageError(
             f"space {space.name!r} is defined in {folder} with other architectures; --force, or another --name"

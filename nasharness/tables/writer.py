@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,9 @@ from nasharness.errors import DataError, UsageError
 from nasharness.storage import allocate, as_json, file_sha256, only_writer, reason, sync
 from nasharness.storage.sealed import seal
 from nasharness.tables.table import FORMAT, Column, Table, table_checksum
+
+#: what a killed writer of a table leaves, with the table's name in it
+_LEFT = re.compile(r"\.previous-(.+)|\.partial-(.+)-[^-]*|\.(.+)\.lock")
 
 
 class TableWriter:
@@ -44,7 +48,7 @@ class TableWriter:
         provenance: Mapping[str, Any] | None = None,
         protocol: Mapping[str, str] | None = None,
         space_checksum: str = "",
-        switch: Callable[[], None] = lambda: None,
+        switch: Callable[[], object] = lambda: None,
         rows: Sequence[int] | None = None,
     ) -> None:
         self.destination = Path(destination)
@@ -172,6 +176,11 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
     return np.memmap(path, dtype=dtype, mode="r+", offset=start, shape=shape)
 
 
+def partial_of(destination: Path, what: str) -> Path:
+    """A name beside a table that is cleared away after a killed writer."""
+    return destination.with_name(f".partial-{destination.name}-{what}")
+
+
 def previous_of(destination: Path) -> Path:
     """Where a table lies while another takes its place."""
     return destination.with_name(f".previous-{destination.name}")
@@ -194,16 +203,17 @@ def tidy(destination: Path, bound: str | None = None) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def recover(folder: Path, bound: str | None = None) -> None:
-    """Tidy after killed writers in the folder of a space's tables, unless they are still at work."""
-    names = set()
-    for left in folder.glob(".*"):
-        name = left.name.removeprefix(".previous-") if left.name.startswith(".previous-") else ""
-        name = left.name.removeprefix(".partial-").rpartition("-")[0] if left.name.startswith(".partial-") else name
-        names |= {name} if name else set()
+def recover(folder: Path, bound: str | None = None) -> bool:
+    """Tidy after killed writers in the folder of a space's tables, unless they are still at work.
+
+    Returns whether there were any.
+    """
+    left = [_LEFT.fullmatch(path.name) for path in folder.glob(".*")]
+    names = {next(filter(None, match.groups())) for match in left if match}
     for name in names:
         with contextlib.suppress(DataError, OSError), only_writer(folder / name):  # at work, or a folder not to write
             tidy(folder / name, bound)
+    return bool(names)
 
 
 def _fits(folder: Path, bound: str | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasharness.errors import DataError, UsageError
 from nasharness.runs.job import Progress
-from nasharness.storage import writing
+from nasharness.storage import only_writer, writing
 from nasharness.tables.catalogue import table_path
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def from_nats_bench(
     source = Path(str(getattr(api, "filename", None) or type(api).__name__))
     refuse_partial(source, indices, SIZES[space], partial)
     blocks = [indices[start : start + BLOCK] for start in range(0, len(indices), BLOCK)]
-    with writing(f"a table under {target.parent}", ""):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(f"a table under {target.parent}", ""), only_writer(target):
+        for left in target.parent.glob(f".import-{target.name}-*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=f".import-{target.name}-", dir=target.parent) as folder:
             shards = []
             for number, rows in enumerate(blocks):

@@ -31,7 +31,7 @@ from nasharness.tables.importers.nats_official.records import DATASETS, SCHEDULE
 from nasharness.tables.importers.nats_official.sources import SIZES, Archive, find_archive, space_in, tasks
 from nasharness.tables.importers.nats_official.workers import Task, read_all
 from nasharness.tables.table import Table
-from nasharness.tables.writer import TableWriter
+from nasharness.tables.writer import TableWriter, partial_of
 
 LICENCE = "MIT"
 ATTRIBUTION = "NATS-Bench, Copyright (c) Xuanyi Dong, https://github.com/D-X-Y/NATS-Bench, MIT licence"
@@ -82,8 +82,9 @@ def import_archive(
         total = len(archive.records) or SIZES[space]
         shards = _read(tasks(archive, space, strings, folder, BLOCK), total, jobs, progress)
         refuse_partial(source, {index for shard in shards for index in shard.indices}, SIZES[space], partial)
-        table = assemble(archive, space, target, name, shards, anchors)
-        shutil.rmtree(folder, ignore_errors=True)
+        read = partial_of(target, "read")
+        table = assemble(archive, space, target, name, shards, anchors, lambda: folder.rename(read))
+        shutil.rmtree(read, ignore_errors=True)
     return table
 
 
@@ -142,8 +143,9 @@ def assemble(
     name: str,
     shards: Sequence[Shard],
     anchors: bool,
+    switch: Callable[[], object] = lambda: None,
 ) -> Table:
-    """Write ``shards`` as the table in ``target``."""
+    """Write ``shards`` as the table in ``target``; ``switch`` as of TableWriter."""
     count, size = sum(shard.size for shard in shards), SIZES[space]
     complete = count == size
     spread = _spread(shards)
@@ -171,6 +173,7 @@ def assemble(
         attribution=ATTRIBUTION,
         provenance=provenance,
         rows=rows,
+        switch=switch,
     )
     written: dict[tuple[str, str, int], NDArray[Any]] = {}
     with writer:
