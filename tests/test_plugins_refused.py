@@ -142,7 +142,7 @@ RAISED = {
     "several lines": ("raise ValueError('one\\n\\ntwo')", "ValueError: one two"),
     "sys.exit": ("sys.exit(0)", "SystemExit: 0"),
     "exit": ("raise SystemExit('bye')", "SystemExit: bye"),
-    "any other": ("raise GeneratorExit", "GeneratorExit"),
+    "any other": ("raise type('Odd', (BaseException,), {})('x')", "Odd: x"),
     "assertion": ("assert False, 'no'", "AssertionError: no"),
     "ours": ("self.space.parse('nonsense')", "UsageError: 'nonsense' is not an architecture"),
 }

@@ -138,7 +138,7 @@ def _measured(row: Mapping[str, Any]) -> str:
 def _search(folder: Path) -> Part:
     """A search by training: what was paid for so far; how many trainings there will be, it does not know."""
     seconds = []
-    for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()[1:]:
+    for line in (folder / "journal.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
         try:
             seconds.append(float(json.loads(line)["seconds"]))
         except (ValueError, KeyError, TypeError):  # the last line may be cut

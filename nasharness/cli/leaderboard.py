@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -59,12 +58,15 @@ def command(
         os.environ.setdefault(name, "1")
     from nasharness.analysis.leaderboard import as_csv, entries, page
     from nasharness.storage import atomically, write_json
+    from nasharness.storage.sealed import parse, read_bytes
     from nasharness.studies import load, run_study
 
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     slow_file = out / "left_out.json"
-    slow: dict[str, str] = json.loads(slow_file.read_text()) if slow_file.exists() else {}
+    slow: dict[str, str] = {}
+    if slow_file.exists():
+        slow = parse(read_bytes(slow_file), dict[str, str], slow_file, "remove it")
     folders: list[Path] = []
     for space, table, datasets in _tables(words(asked) if asked else None):
         for start in words(starts):

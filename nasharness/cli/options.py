@@ -136,9 +136,15 @@ def assignments(texts: Sequence[str]) -> dict[str, str]:
     return settings
 
 
+#: folders in a path that is written to, and bytes of a name, which the usual file systems bound so
+DEEPEST, LONGEST = 100, 240
+
+
 def check_writable(out: Path, option: str = "--out") -> None:
     """Find out before the work, and not after it, that its result could not be kept."""
     existing = out
+    if len(out.parts) > DEEPEST or max((len(os.fsencode(part)) for part in out.parts), default=0) > LONGEST:
+        raise UsageError(f"{option} {out}: expected at most {DEEPEST} folders with names of at most {LONGEST} bytes")
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nasharness.errors import DataError, UsageError, unknown
+from nasharness.errors import DataError, NasharnessError, UsageError, unknown
 from nasharness.images.base import ImageSet, Labels, Pixels
 from nasharness.images.stratified import stratified
+from nasharness.storage.sealed import read_text
 
 SCHEMES = ("auto", "halves", "test-halves", "validation", "full")
 #: keys of the published split files (AutoDL-Projects, configs/nas-benchmark)
@@ -117,10 +118,10 @@ def _part(whole: tuple[Pixels, Labels], indices: NDArray[np.intp]) -> tuple[Pixe
 def _read(path: Path, keys: tuple[str, str], count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Read ``{key: [type, [index, ...]], ...}``; return the indices under ``keys``, ascending."""
     try:
-        content = json.loads(path.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read the split file {path}: {error.strerror or error}") from None
-    except ValueError as error:
+        content = json.loads(read_text(path.expanduser(), "the split file"))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, NasharnessError):
+            raise
         raise DataError(f"{path}: not a split file: no JSON ({str(error)[:80]})") from None
     parts = []
     for key in keys:

@@ -160,7 +160,7 @@ def named(record: Record) -> Iterator[None]:
     try:
         with _no_exit(record.name):
             yield
-    except (AlgorithmFailedError, DataError, MemoryError, KeyboardInterrupt):
+    except (AlgorithmFailedError, DataError, MemoryError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # SystemExit, which would end all quietly, and whatever else a stranger raises
         files = files_of(record)
@@ -350,4 +350,4 @@ def _size(count: float) -> str:
         if count < 1024:
             return f"{count:,.1f} {unit}"
         count /= 1024
-    return f"{count:,.1f} TiB"
+    return f"{count:,.1f} TiB" if count < 1e6 else f"{count:.3g} TiB"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError, unknown
+from nasharness.storage import regular
 from nasharness.storage.parquet import read_parquet
 
 Floats = NDArray[np.float64]
@@ -77,7 +78,9 @@ def _read(file: Path) -> Any:
     try:
         if file.suffix == ".csv" or file.name.endswith(".csv.gz"):
             convert = pyarrow.csv.ConvertOptions(null_values=["", "nan", "NaN", "NA", "null", "None"])
-            return pyarrow.csv.read_csv(file, convert_options=convert)
+            with regular(file) as opened:
+                source = pa.CompressedInputStream(opened, "gzip") if file.suffix == ".gz" else opened
+                return pyarrow.csv.read_csv(source, convert_options=convert)
         if file.suffix in (".parquet", ".pq"):
             return read_parquet(file)
     except FileNotFoundError:

@@ -26,6 +26,7 @@ from nasharness.errors import DataError, UsageError, unknown
 from nasharness.search.streams import START, Streams
 from nasharness.spaces.base import Floats, Indices, Space
 from nasharness.storage import file_sha256
+from nasharness.storage.sealed import read_bytes
 
 Excess = Callable[[Indices], Floats]
 
@@ -168,9 +169,9 @@ def read_archs(path: Path, space: Space, what: str) -> tuple[NDArray[Any], str]:
     that is no architecture, for one that is there twice, and where there is none.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         lines = content.decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (DataError, UnicodeDecodeError) as error:
         raise DataError(f"{what} {path}: {error}; expected a text file with an architecture a line") from None
     found: list[Any] = []
     for number, line in enumerate(lines, 1):

@@ -105,6 +105,15 @@ def read_bytes(
     return text
 
 
+def read_text(path: Path, what: str = "", *, error: type[NasharnessError] = DataError, largest: int = LARGEST) -> str:
+    """The text of a regular file in UTF-8, as ``read_bytes``. ``what``: what it is, for messages."""
+    named = f"{what} {path}".strip()
+    try:
+        return read_bytes(path, error=error, largest=largest).decode("utf-8-sig")  # Windows puts a mark first
+    except UnicodeDecodeError as problem:
+        raise error(f"{named} is not UTF-8 text: {problem.reason} at byte {problem.start:,}") from None
+
+
 def _digest(value: Mapping[str, Any]) -> str:
     content = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()

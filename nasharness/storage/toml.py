@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
+from nasharness.storage.sealed import read_text
+
+#: bytes of the largest file, and dots in a line of it
+LARGEST, DOTS = 1 << 18, 200
 
 
 class Lines:
@@ -67,17 +71,23 @@ def read_toml(path: str | os.PathLike[str], what: str) -> tuple[Lines, dict[str,
     ``what``: what the file is, for messages.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # editors of Windows put a byte-order mark first
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"cannot read the {what} {file}: {reason}") from error
+    text = read_text(file, f"the {what}", error=UsageError, largest=LARGEST)
     lines = Lines(file, text)
+    for number, line in enumerate(lines.text, 1):
+        if line.count(".") > DOTS:  # each dot of a key costs as many steps as there were before it
+            raise UsageError(f"{lines.prefix(number)}more than {DOTS} dots in a line")
     try:
         return lines, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        reason = re.sub(r"\s*\(at [^)]*\)", "", str(error))
-        line = int(found[1]) if found else len(lines.text)
-        shown = f": {lines.text[line - 1].strip()!r}" if 0 < line <= len(lines.text) else ""
-        raise UsageError(f"{lines.prefix(line)}not TOML ({reason}){shown}") from None
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise _not_toml(lines, error) from None
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
+        raise UsageError(f"{lines.prefix()}not a {what}: {why}") from None
+
+
+def _not_toml(lines: Lines, error: tomllib.TOMLDecodeError) -> UsageError:
+    found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+    reason = re.sub(r"\s*\(at [^)]*\)", "", str(error))
+    line = int(found[1]) if found else len(lines.text)
+    shown = f": {lines.text[line - 1].strip()!r}" if 0 < line <= len(lines.text) else ""
+    return UsageError(f"{lines.prefix(line)}not TOML ({reason}){shown}")

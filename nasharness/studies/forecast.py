@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasharness.errors import DataError
 from nasharness.storage import write_json
+from nasharness.storage.sealed import read_text
 from nasharness.studies.shard import Shard
 
 NAME = "progress.json"
@@ -137,8 +139,8 @@ class Written:
 def read(folder: Path) -> dict[str, Any] | None:
     """What ``progress.json`` says; None where there is none, or it is being written."""
     try:
-        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_text(folder / NAME))
+    except (DataError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

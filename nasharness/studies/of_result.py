@@ -104,22 +104,23 @@ def _shard(result: Result, shard: Shard) -> bytes:
 def _write_evaluations(result: Result, path: Path) -> None:
     trajectories, writer = result.trajectories, None
     some = max(1, ROWS // max(trajectories.steps, 1))
-    for at in range(0, result.runs, some):  # a few MB at a time
-        part = slice(at, at + some)
-        made = np.arange(trajectories.steps) < trajectories.count[part, None]
-        run, step = np.nonzero(made)
-        columns = {
-            "seed": array(result.seeds[part][run]),
-            "step": array((step + 1).astype(np.int32)),
-            "arch": array(trajectories.ids[part][made]),
-            "epochs": array(trajectories.epochs[part][made]),
-            "signal": array(result.problem.sign * trajectories.signal[part][made]),
-            "simulated_seconds": array(trajectories.clock[part][made]),
-        }
-        if trajectories.trials is not None:
-            columns["trial"] = array(trajectories.trials[part][made])
-        table = pa.table(columns)
-        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-        writer.write_table(table)
-    if writer is not None:
-        writer.close()
+    with path.open("wb") as file:  # of a name, pyarrow makes its own sense: ~, say
+        for at in range(0, result.runs, some):  # a few MB at a time
+            part = slice(at, at + some)
+            made = np.arange(trajectories.steps) < trajectories.count[part, None]
+            run, step = np.nonzero(made)
+            columns = {
+                "seed": array(result.seeds[part][run]),
+                "step": array((step + 1).astype(np.int32)),
+                "arch": array(trajectories.ids[part][made]),
+                "epochs": array(trajectories.epochs[part][made]),
+                "signal": array(result.problem.sign * trajectories.signal[part][made]),
+                "simulated_seconds": array(trajectories.clock[part][made]),
+            }
+            if trajectories.trials is not None:
+                columns["trial"] = array(trajectories.trials[part][made])
+            table = pa.table(columns)
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()

@@ -30,9 +30,13 @@ from nasharness.tables.writer import TableWriter
 ONLY = "0"
 MISSING = ("refuse", "drop", "keep")
 REPEATED = ("refuse", "first", "mean")
+_NAME = re.compile(r"[A-Za-z_][\w.-]{0,99}")
 _SPEC = re.compile(
     r"(?:(?P<dataset>[^/@:\s]+)/)?(?P<metric>[A-Za-z_][\w.-]*)(?:@(?P<epoch>\d+)(?:/(?P<schedule>\d+))?)?(?::(?P<trial>[\w.-]+))?"
 )
+
+#: what a trajectory can note
+MOST_EPOCHS = 32_767
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Spec:
             )
         epoch = None if match["epoch"] is None else int(match["epoch"])
         schedule = int(match["schedule"]) if match["schedule"] else None
+        if max(epoch or 0, schedule or 0) > MOST_EPOCHS:
+            raise UsageError(f"metric {text!r}: at most {MOST_EPOCHS:,} epochs")
         if match["trial"] in ("random", "mean", "others"):
             raise UsageError(
                 f"metric {text!r}: a trial called {match['trial']!r} would mean something else in a signal"
@@ -109,6 +115,9 @@ def from_frame(
     columns = _columns(frame)
     names = [arch] if isinstance(arch, str) else list(arch)
     free = dict(known) if isinstance(known, Mapping) else {column: column for column in known}
+    for column, called in free.items():
+        if not _NAME.fullmatch(called):
+            raise UsageError(f"--known {column}={called}: expected a name of letters, digits, '.', '_' and '-'")
     for column in [*names, *metrics, *free, *([cost] if cost else [])]:
         if column not in columns:
             raise unknown("column of the data", column, columns)
@@ -195,6 +204,9 @@ def stage_space(space: FilledSpace | ListedSpace, force: bool = False) -> Callab
 def _columns(frame: Any) -> dict[str, NDArray[Any]]:
     """Columns by name, equally long. Takes a mapping, or a data frame of pandas or pyarrow."""
     names = list(getattr(frame, "column_names", getattr(frame, "columns", frame)))
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise DataError(f"two columns are called {str(twice)!r}; rename one")
     columns = {str(name): np.asarray(frame[name]) for name in names}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or not lengths.pop():

@@ -41,13 +41,18 @@ def space_of(
     """The space whose architectures are the rows of ``keys``: a product space if they fill one, else a listed one.
 
     ``columns``: the names of the columns ``keys``, each ``[n]`` without repeated rows. ``ordered``: whether options are
-    quantities. Raises DataError for an empty string.
+    quantities. Raises DataError for an empty string, and for what cannot be shown.
     """
     texts = [texts_of(key) for key in keys]
     for column, values in zip(columns, texts, strict=True):
         empty = pc.index(values, "").as_py()
         if empty >= 0:
             raise DataError(f"column {column!r} is empty in row {empty}; every row needs its architecture")
+        odd = pc.index(pc.utf8_is_printable(values), False).as_py()
+        if odd >= 0:
+            raise DataError(
+                f"column {column!r}, row {odd}: {values[odd].as_py()[:40]!r}: a character that cannot be shown"
+            )
     if len(texts) == 1:
         tokens = _tokens(texts[0])
         names = [f"p{number}" for number in range(len(tokens))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nasharness.errors import DataError, UsageError, unknown
-from nasharness.storage import reading
+from nasharness.storage import reading, regular
 
 #: ends every line of a text, and is a word like any other
 END = "<eos>"
@@ -170,7 +171,7 @@ def windows(tokens: Sequence[int] | Tokens, count: int, start: int) -> tuple[Ten
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with reading(path), path.open(encoding="utf-8") as file:
+        with reading(path), io.TextIOWrapper(regular(path), encoding="utf-8") as file:
             yield from enumerate(file, 1)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasharness import spaces
 from nasharness.errors import DataError
+from nasharness.storage.sealed import parse, read_bytes
 from nasharness.training.proxy_search.shrink import Candidate, Trajectory
 
 if TYPE_CHECKING:
@@ -57,13 +57,8 @@ def record(request: ShrinkRequest, trajectory: Trajectory) -> dict[str, Any]:
 def read(folder: Path) -> dict[str, Any]:
     """Return the content of ``trajectory.json`` in ``folder``; DataError where there is none or it is damaged."""
     path = folder / NAME
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: no JSON ({str(error)[:80]})") from error
-    if not isinstance(found, dict) or not {"space", "start", "steps", "quality"} <= set(found):
+    found = parse(read_bytes(path), dict[str, Any], path, "search again")
+    if not {"space", "start", "steps", "quality"} <= set(found):
         raise DataError(f"{path}: no trajectory of AutoShrink's own search")
     return found
 
