@@ -109,7 +109,9 @@ def read_text(path: Path, what: str = "", *, error: type[NasharnessError] = Data
     """The text of a regular file in UTF-8, as ``read_bytes``. ``what``: what it is, for messages."""
     named = f"{what} {path}".strip()
     try:
-        return read_bytes(path, error=error, largest=largest).decode("utf-8-sig")  # Windows puts a mark first
+        missing = error(f"cannot read {named}: no such file")
+        text = read_bytes(path, missing=missing, error=error, largest=largest)
+        return text.decode("utf-8-sig")  # editors of Windows put a byte-order mark first
     except UnicodeDecodeError as problem:
         raise error(f"{named} is not UTF-8 text: {problem.reason} at byte {problem.start:,}") from None
 

@@ -62,12 +62,15 @@ def _about(file: Path, stamp: int, size: int) -> tuple[tuple[str, ...], int]:
 def read_file(file: Path, wanted: Sequence[str], texts: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Columns ``wanted`` of one CSV or Parquet file, those in ``texts`` as strings where the file is text.
 
-    Raises UsageError for a column that it lacks or for more rows than memory holds, DataError for a damaged file.
+    Raises UsageError for a column that it lacks or for more rows than memory holds, DataError for a damaged file and
+    for a column whose name occurs twice.
     """
     names = column_names(file)
     for column in wanted:
         if column not in names:
             raise unknown(f"column of {file.name}", column, names)
+        if names.count(column) > 1:
+            raise DataError(f"{file}: two columns are called {column!r}; rename one")
     return _read(file, list(dict.fromkeys(wanted)), list(texts))
 
 

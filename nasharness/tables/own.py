@@ -204,9 +204,6 @@ def stage_space(space: FilledSpace | ListedSpace, force: bool = False) -> Callab
 def _columns(frame: Any) -> dict[str, NDArray[Any]]:
     """Columns by name, equally long. Takes a mapping, or a data frame of pandas or pyarrow."""
     names = list(getattr(frame, "column_names", getattr(frame, "columns", frame)))
-    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
-    if twice is not None:
-        raise DataError(f"two columns are called {str(twice)!r}; rename one")
     columns = {str(name): np.asarray(frame[name]) for name in names}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or not lengths.pop():
