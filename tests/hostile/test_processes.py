@@ -18,8 +18,8 @@ pytest.importorskip("pandas")
 
 import pyarrow.parquet as pq  # noqa: E402
 
+from nasharness.runs import codec  # noqa: E402
 from nasharness.runs.log import read  # noqa: E402
-from nasharness.training import codec  # noqa: E402
 from tests.hostile.copies import Copies  # noqa: E402
 from tests.nats_fixtures import write_folder  # noqa: E402
 from tests.text_fixtures import write_corpus  # noqa: E402
