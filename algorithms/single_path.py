@@ -37,8 +37,8 @@ if TYPE_CHECKING:
         "cost_weight": "what ln(latency in ms) counts beside the cross-entropy, after the warm-up; at least 0; ours "
         "(the code: 1000 times 0.02 to 0.1)",
         "device_cost": "device whose latency counts; one of list devices, with a price a layer; the code's",
-        "warmup": "share of the epochs in which the cost does not count and decisions are dropped out; 0 to less than "
-        "1; the code's",
+        "warmup": "share of the epochs in which the cost does not count and decisions are dropped out, one at least "
+        "unless it is 0; 0 to less than 1; the code's",
         "keep": "probability that a decision passes in the warm-up; more than 0 to 1; ours (single-path.paper: 0.6, "
         "the code's, too few for narrow networks)",
         "lr": "how many times the norm that it is compared with a threshold can rise while the cost counts; by so many "
@@ -81,7 +81,7 @@ class SinglePathImages(OneShot):
         import torch
 
         self._cost_weight, self._keep = cost_weight, keep
-        self._warm = int(warmup * task.epochs)
+        self._warm = max(int(warmup * task.epochs), int(warmup > 0))
         self._latency = _prices(task, device_cost)
         # slopes at great norms are tiny: as much precision as there is, and an epsilon that they do not vanish beside
         dtype = torch.float32 if task.device.type == "mps" else torch.float64
@@ -124,7 +124,7 @@ class SinglePathImages(OneShot):
 
     def search_step(self, step: Step) -> dict[str, float]:
         for group in self._adam.param_groups:  # however long a run is, what its cost is worth decides
-            group["lr"] = self._lr / (step.steps * (self.task.epochs - self._warm))
+            group["lr"] = self._lr / (step.steps * max(1, self.task.epochs - self._warm))
         self._adam.step()
         self._adam.zero_grad(set_to_none=False)
         return {}
