@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ import pytest
 import nasharness
 import nasharness.errors
 from nasharness import studies
+from nasharness.cli import cli as program
 from nasharness.search.testing import synthetic_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -337,3 +339,28 @@ def test_no_arguments_show_the_help_as_it_is(words, capsys):
     assert exited.value.code == 2
     assert said[0].startswith("Usage: nasharness")
     assert any(line.startswith("  ") and "import" in line or line.startswith("  run ") for line in said)
+
+
+def options():
+    """Every option of every command, of groups' commands too."""
+    found = []
+
+    def walk(command, path):
+        for name in command.list_commands(None) if isinstance(command, click.Group) else ():
+            walk(command.get_command(None, name), f"{path} {name}")
+        found.extend((f"{path} {one.opts[-1]}", one) for one in command.params if isinstance(one, click.Option))
+
+    walk(program, "nasharness")
+    return found
+
+
+def test_help_says_what_an_option_is_and_its_default():
+    wrong = []
+    for name, one in options():
+        text = one.help or ""
+        shown = one.required or one.is_flag or one.show_default or one.multiple
+        said = shown or one.default in (None, click.core.UNSET) or "default" in text.lower()
+        bare = re.search(r"\(([\d,.]*\d|charged|own|one|full|source)\b[^)]*\)", text)  # write (default 5)
+        if len(text.split()) < 2 or not said or bare:
+            wrong.append(f"{name}: {text}")
+    assert not wrong

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from nasharness.search.caveats import CODES
 from tests import pages
 
 
@@ -58,3 +59,19 @@ def test_it_prints_what_it_says(tmp_path):
         return [line.rstrip() for line in lines if not line.startswith("overhead ")]
 
     assert settled(printed) == settled(shown[1:]), "paste what is printed into the README"
+
+
+def test_its_study_separates_the_algorithms_and_it_says_which_caveats_hold():
+    pytest.importorskip("pandas")
+    from nasharness.analysis.comparison import compare
+    from nasharness.studies import load
+
+    text = pages.README.read_text(encoding="utf-8")
+    told = text[text.index("## Studies") : text.index("## Is it better?")]
+    study = load(pages.ROOT / "results" / "tss-embedded")  # with a fifth of its runs, and another algorithm
+    compared = compare(study.frame, study.cells, resamples=200)
+    for section in compared.sections:
+        assert section.reference == "autoshrink.pooled"
+        assert max(row.p_holm for row in section.rows[1:]) < 0.05 or section.dataset == "cifar100"
+    found = {caveat.code for section in compared.sections for caveat in section.caveats}
+    assert found == {code for code in CODES if f"(`{code}`)" in told}

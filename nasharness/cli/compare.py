@@ -20,7 +20,9 @@ from nasharness.cli.options import words
     "--score", default="final", show_default=True, metavar="final|recommended|hypervolume", help="What is compared."
 )
 @click.option("--limit", metavar="'NAME <= X'", help="Compare the best that each run's front has under a limit.")
-@click.option("--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex")
+@click.option(
+    "--format", "form", default="text", show_default=True, metavar="text|csv|markdown|latex", help="How it is written."
+)
 @click.option(
     "--columns",
     metavar="NAME,...",

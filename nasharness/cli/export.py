@@ -11,8 +11,8 @@ from nasharness.cli.terminal import need_torch
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--format", metavar="pt2|onnx|safetensors", help="Default: by the name of FILE.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A new file.")
+@click.option("--format", metavar="pt2|onnx|safetensors", help="Format (default: by the name of FILE).")
 @click.option("--weights", metavar="last|best|raw",
               help="Images: last (default): averaged, if the run keeps an average; best: of all epochs by top-1; raw: "
                    "last, as trained. Text: best by validation.")  # fmt: skip

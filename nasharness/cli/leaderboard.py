@@ -19,10 +19,25 @@ from nasharness.errors import UsageError
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path), metavar="[STUDY...]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/leaderboard"), show_default=True,
               metavar="DIR", help="Folder of the page, the numbers and the studies behind them.")  # fmt: skip
-@click.option("--algo", default="all", show_default=True, metavar="A,B,...|all", help="Algorithms.")
+@click.option(
+    "--algo", default="all", show_default=True, metavar="A,B,...|all", help="Algorithms (nasharness list algos)."
+)
 @click.option("--space", "asked", metavar="NAME,...", help="Spaces (default: all that have a table here).")
-@click.option("--evaluations", default="25,50,100,200,500,1000", show_default=True, metavar="N,...", help="Budgets.")
-@click.option("--start", "starts", default="random:10,own", show_default=True, metavar="START,...", help="Starts.")
+@click.option(
+    "--evaluations",
+    default="25,50,100,200,500,1000",
+    show_default=True,
+    metavar="N,...",
+    help="Budgets, each of so many evaluations.",
+)
+@click.option(
+    "--start",
+    "starts",
+    default="random:10,own",
+    show_default=True,
+    metavar="START,...",
+    help="Starts, as of nasharness run.",
+)
 @click.option("--realisations", default=4, show_default=True, metavar="N", help="Draws of the signal's noise.")
 @click.option("--runs", default=5, show_default=True, metavar="N", help="Seeds on each of them.")
 @click.option(
@@ -32,7 +47,7 @@ from nasharness.errors import UsageError
     metavar="SECONDS",
     help="Leave out, at a budget, what takes longer a run.",
 )
-@click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes.")
+@click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes side by side.")
 @quiet_option
 def command(
     studies: tuple[Path, ...],

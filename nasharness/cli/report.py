@@ -16,7 +16,9 @@ from nasharness.errors import UsageError
 @click.option("--retrained", multiple=True, type=click.Path(path_type=Path), metavar="RUN",
               help="Show a full training too: the folder of nasharness retrain, or its retrained.json; repeat for "
                    "several.")  # fmt: skip
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: STUDY/report.html.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="File of the page (default STUDY/report.html)."
+)
 @click.option("--title", metavar="TEXT", help="Heading of the page (default: the name of the study).")
 @click.option("--average", default="mean", show_default=True, metavar="mean|median", help="What curves show.")
 @click.option("--partial", is_flag=True, help="Report what is finished of a study that is not complete.")

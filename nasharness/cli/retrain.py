@@ -44,8 +44,12 @@ class Place(click.Path):
 @click.option("--batch", type=int, metavar="N", help="Of a step, over all processes. Default: the recipe's.")
 @click.option("--lr", type=float,
               help="Images: for the recipe's own batch, scales with --batch. Text: as it is.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of weights, order and augmentation."
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="auto: a GPU if there is one."
+)
 @click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp16|fp64",
               help="auto: bf16 on a GPU (images: fp16 with a scaled loss before Ampere; text: bf16 also on a CPU that "
                    "computes in it), fp32 elsewhere; fp64: images, for checks.")  # fmt: skip

@@ -48,39 +48,56 @@ class Run(ModalCommand):
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep the run there as a study of one: shards, winner.json, all evaluations or a supernet's checkpoints.",
+    help="Keep the run there as a study of one: shards, winner.json, "
+    "all evaluations or a supernet's checkpoints (default: keep nothing).",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; a training exactly where it ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @of_supernet(
     "--images",
     metavar="NAME|PATH",
-    help="cifar10, cifar100, ImageNet16-120, digits, parquet, DIR/DOMAIN/CLASS.",
+    help="cifar10, cifar100, ImageNet16-120, digits, a Parquet file of JPEGs, or a folder DOMAIN/CLASS/*.",
 )
 @of_supernet("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
-@of_supernet("--validation", type=float, metavar="SHARE", help="Share of the training images that judge (0.2).")
+@of_supernet("--validation", type=float, metavar="SHARE", help="Share of the training images that judge (default 0.2).")
 @of_supernet("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split instead.")
-@of_supernet("--target-domain", metavar="NAME", help="Domain of the images that is held out (digits: 40 degrees).")
-@of_supernet("--source-domains", metavar="NAME,...", help="The domains that train and judge (all others).")
-@of_supernet("--select", metavar="source|last|oracle", help="With domains, by which the epoch is chosen (source).")
+@of_supernet(
+    "--target-domain", metavar="NAME", help="Domain of the images that is held out (default of digits: 40 degrees)."
+)
+@of_supernet("--source-domains", metavar="NAME,...", help="The domains that train and judge (default: all others).")
+@of_supernet(
+    "--select", metavar="source|last|oracle", help="With domains, by which the epoch is chosen (default source)."
+)
 @of_supernet("--side", type=int, metavar="N", help="Cut and scale images in domains to N pixels a side.")
-@of_supernet("--epochs", type=int, metavar="N", help="Epochs of training (75; 100 for NAME.paper).")
-@of_supernet("--batch", type=int, metavar="N", help="Images in a batch (64).")
+@of_supernet("--epochs", type=int, metavar="N", help="Epochs of training (default 75; 100 of NAME.paper).")
+@of_supernet("--batch", type=int, metavar="N", help="Images in a batch (default 64).")
 @of_supernet(
     "--lr",
     type=float,
     metavar="RATE",
-    help="Learning rate of the weights at first (0.1; mobile 0.05, fbnet 0.1 for a batch of 256; paper 0.025).",
+    help="Learning rate of the weights at first (default 0.1; mobile 0.05, fbnet 0.1 for a batch of 256; NAME.paper "
+    "0.025).",
 )
-@of_supernet("--channels", type=int, metavar="C", help="Channels of tss's first stage (16), a chain's stem (8).")
-@of_supernet("--device-cost", metavar="NAME", help="Device whose latency counts in the loss (pixel1; single-path).")
-@of_supernet("--cells", type=int, metavar="N", help="Cells in each of three stages (1; paper: 5 on tss).")
+@of_supernet(
+    "--channels",
+    type=int,
+    metavar="C",
+    help="Channels of the first stage of tss (default 16), of the stem of mobile and fbnet (default 8).",
+)
+@of_supernet(
+    "--device-cost", metavar="NAME", help="Device whose latency counts in the loss of single-path (default pixel1)."
+)
+@of_supernet("--cells", type=int, metavar="N", help="Cells in each of three stages (default 1; NAME.paper: 5 on tss).")
 @of_supernet("--device", metavar="NAME,...", help="cpu, cuda, cuda:1, mps; several: a run on each (default: GPUs).")
-@of_supernet("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32.")
-@of_supernet("--derive-every", type=int, metavar="N", help="Epochs between derivations shown (about 10 in all, or 1).")
+@of_supernet("--precision", metavar="auto|fp32|bf16", help="auto: bf16 on an NVIDIA GPU, else fp32 (default auto).")
+@of_supernet(
+    "--derive-every", type=int, metavar="N", help="Epochs between derivations shown (default: about 10 in all)."
+)
 @of_candidates("--text", type=click.Path(path_type=Path), metavar="DIR", help="Folder of NAME.{train,valid,test}.txt.")
-@of_candidates("--jobs", type=int, metavar="N", help="Trainings side by side (the processors; 4 a GPU).")
-@of_supernet("--keep-every", type=int, metavar="N", help="Epochs between weights kept for ranking (about 10 in all).")
+@of_candidates("--jobs", type=int, metavar="N", help="Trainings side by side (default: one a processor, or 4 a GPU).")
+@of_supernet(
+    "--keep-every", type=int, metavar="N", help="Epochs between weights kept for ranking (default: about 10 in all)."
+)
 @quiet_option
 def command(
     algo: str,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("score")
 @click.option("--proxy", "proxies", required=True, multiple=True, type=Names("proxies"), metavar="NAME,...",
               help="params, macs, synflow, naswot, jacob_cov, zen, or one of yours; repeatable.")  # fmt: skip
-@click.option("--space", required=True, type=Names("spaces"), metavar="tss|sss", help="Search space.")
+@click.option("--space", required=True, type=Names("spaces"), metavar="tss|sss", help="Space of the architectures.")
 @click.option(
     "--images", required=True, metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, JPEG parquet."
 )
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 @click.option("--cells", "archs", default="100", show_default=True, metavar="N|all|FILE",
               help="Architectures: so many drawn with the seed, all, or those of a file, one a line.")  # fmt: skip
 @click.option("--batch", default=64, show_default=True, metavar="N", help="Images that every network is shown.")
-@click.option("--channels", type=int, metavar="C", help="Of the first stage of tss (16).")
-@click.option("--depth", "cells", type=int, metavar="N", help="Cells in each of three stages (tss 5, sss 1).")
+@click.option("--channels", type=int, metavar="C", help="Of the first stage of tss (default 16).")
+@click.option("--depth", "cells", type=int, metavar="N", help="Cells in each of three stages (default: tss 5, sss 1).")
 @click.option("--init", default="pytorch", show_default=True, metavar="pytorch|kaiming", help="How weights are drawn.")
 @click.option("--seed", default=0, show_default=True, help="Of architectures, images and weights.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="auto: a GPU if there is one."
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Scores, FILE.csv or FILE.parquet.")
 @click.option("--resume", is_flag=True, help="Go on with the file in --out, where it was stopped.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")

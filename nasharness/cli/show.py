@@ -22,7 +22,12 @@ from nasharness.cli.completion import Names
     help="Only this table's measurements (default: those of every table here).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it to FILE too (.png, .pdf, .svg).")
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw it to FILE too, as its name says: .png, .pdf or .svg.",
+)
 def command(arch: str, space: str | None, table: str | None, as_json: bool, png: Path | None) -> None:
     """Show everything known of an architecture: the cell drawn, its cost, its class, every measurement, every device.
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     "--algo",
     type=Names("algos"),
     metavar="A,B,...|all",
-    help="Algorithms; rea(population=20) changes a setting of one.",
+    help="Algorithms (nasharness list algos); rea(population=20) changes a setting of one.",
 )
-@click.option("--space", type=Names("spaces"), metavar="tss|sss", help="Search space (default tss).")
+@click.option("--space", type=Names("spaces"), metavar="NAME", help="Search space (default tss).")
 @click.option("--dataset", type=Names("datasets"), metavar="A,B,...|all", help="Data sets (default cifar10).")
 @click.option("--runs", type=int, metavar="N", help="Runs of each algorithm on each data set (default 1).")
 @click.option("--seed", type=int, metavar="N", help="Seed of the first run (default 0); the next has the next one.")
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study (default results/PLAN)."
 )
 @click.option("--resume", is_flag=True, help="Go on with the study in --out; without a plan, with the one it has.")
-@click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes.")
+@click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes side by side.")
 @click.option(
     "--ray", is_flag=False, flag_value="", metavar="[ADDRESS]", help="Run on a Ray cluster; a local one by default."
 )

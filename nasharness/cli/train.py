@@ -13,22 +13,26 @@ from nasharness.cli.terminal import Progress, quiet_option, use_processors
 
 
 @click.command("train")
-@click.option("--space", required=True, type=Names("spaces"), metavar="tss|sss", help="Search space.")
+@click.option("--space", required=True, type=Names("spaces"), metavar="tss|sss", help="Space of the architectures.")
 @click.option("--arch", required=True, metavar="INDEX|STRING", help="Architecture, by index or published string.")
 @click.option(
     "--images", required=True, metavar="NAME|PATH", help="cifar10, cifar100, ImageNet16-120, digits, JPEG parquet."
 )
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the images' files.")
-@click.option("--epochs", required=True, type=int, metavar="N", help="The cosine spans them: 12 and 200 are others.")
+@click.option(
+    "--epochs", required=True, type=int, metavar="N", help="Epochs; the learning rate falls over all of them."
+)
 @click.option("--batch", default=256, show_default=True, metavar="N", help="Images of a step.")
 @click.option("--lr", default=0.1, show_default=True, help="Learning rate at first; 0 at the end.")
 @click.option("--channels", default=16, show_default=True, metavar="C", help="Of the first stage of tss.")
-@click.option("--cells", type=int, metavar="N", help="In each of three stages (tss 5, sss 1).")
-@click.option("--split", metavar="NAME", help="full, halves, test-halves or validation (full; see below).")
+@click.option("--cells", type=int, metavar="N", help="Cells in each of three stages (default: tss 5, sss 1).")
+@click.option("--split", metavar="NAME", help="full, halves, test-halves or validation (default full; see above).")
 @click.option("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="A published split.")
 @click.option("--validation", default=0.2, show_default=True, metavar="SHARE", help="For --split validation.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="auto: a GPU if there is one."
+)
 @click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16", help="auto: bf16 on a GPU.")
 @click.option("--compile", is_flag=True, help="torch.compile: a minute at the start, faster steps.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Checkpoints, log.csv and result.json.")

@@ -43,7 +43,7 @@ class Validate(ModalCommand):
 @click.command("validate", cls=Validate)
 @of_algo("--algo", type=Names("algos"), metavar="NEW", help="Algorithm to validate: NAME or NAME(KEY=VALUE, ...).")
 @of_algo("--against", type=Names("algos"), metavar="OLD|FILE", help="Algorithm or recorded baseline to compare with.")
-@click.option("--space", type=Names("spaces"), metavar="tss|sss", help="Search space (default tss).")
+@click.option("--space", type=Names("spaces"), metavar="NAME", help="Search space (default tss).")
 @click.option(
     "--dataset",
     "datasets",
@@ -54,8 +54,12 @@ class Validate(ModalCommand):
 @of_algo("--evaluations", metavar="N,...", help="Budgets in evaluations (default 200).")
 @of_algo("--seconds", type=float, metavar="T", help="Budget in simulated seconds instead.")
 @of_algo("--budget", metavar="nats|nb201", help="Budget of a paper instead.")
-@click.option("--signal", metavar="MEASURE", help="What the searches see: val@12 ...")
-@click.option("--final", metavar="MEASURE", help="What results, or a proxy's ranking, are scored by: test@200 ...")
+@click.option("--signal", metavar="MEASURE", help="What the searches see: val@12 ... (default: as the table says).")
+@click.option(
+    "--final",
+    metavar="MEASURE",
+    help="What results, or a proxy's ranking, are scored by: test@200 ... (default: as the table says).",
+)
 @of_algo("--repeats", metavar="charged|free", help="Cost of repeats (default charged, or the baseline's).")
 @click.option(
     "--runs",
@@ -71,9 +75,10 @@ class Validate(ModalCommand):
 @of_algo("--limit", "limits", multiple=True, metavar="'NAME <= X'",
          help="What an answer must keep, as in 'params <= 1.2'; repeatable.")  # fmt: skip
 @of_algo("--start", metavar="START",
-         help="Of both: own, dense, random[:N], space-filling[:N], scores:FILE[@COLUMN][:N], FILE (own).")  # fmt: skip
+         help="The first architectures of both: own (the default), dense, random[:N], space-filling[:N], "
+              "scores:FILE[@COLUMN][:N], FILE.")  # fmt: skip
 @of_algo("--realisations", metavar="all|N|M,...",
-         help="Realisations of the signal's noise: all trials, N draws, or named ones (one).")  # fmt: skip
+         help="Realisations of the signal's noise: all trials, N draws, or named ones (default: one).")  # fmt: skip
 @of_algo("--stage", "stages", multiple=True, metavar="MEASURE",
          help="A cheaper measurement that may be asked first: cifar10/val@200 ...; repeatable, in order.")  # fmt: skip
 @of_algo("--environments", metavar="MEASURE,...",
@@ -90,21 +95,28 @@ class Validate(ModalCommand):
 @of_scores("--scores", type=click.Path(path_type=Path), metavar="FILE", help="Rank quality of the proxy in FILE.")
 @of_scores("--column", "columns", multiple=True, metavar="NAME", help="Score column of FILE; may be repeated.")
 @of_scores("--k", "ks", metavar="K,...", help="ks of precision@k and regret@k (default 1,10,100).")
-@of_scores("--lower-is-better", is_flag=True, help="Small scores are good.")
+@of_scores("--lower-is-better", is_flag=True, help="Smaller scores are better (default: larger ones).")
 @of_supernet("--supernet", type=click.Path(path_type=Path), metavar="PATH",
               help="Rank quality of the shared weights in a checkpoint or a run's folder.")  # fmt: skip
-@of_supernet("--sample", type=click.IntRange(3), metavar="N", help="Architectures ranked (500).")
+@of_supernet("--sample", type=click.IntRange(3), metavar="N", help="Architectures ranked (default 500).")
 @of_supernet("--all", "all_", is_flag=True, help="Rank every architecture.")
 @of_supernet("--on", "part", default="test", show_default=True, metavar="test|validation",
               help="The images, neither of which trained weights.")  # fmt: skip
 @of_supernet("--score-images", type=click.IntRange(1), metavar="N",
-              help="Images that score an architecture (1,000).")  # fmt: skip
-@of_supernet("--batch", type=click.IntRange(2), metavar="N", help="Images in a batch (500).")
+              help="Images that score an architecture (default 1,000).")  # fmt: skip
+@of_supernet("--batch", type=click.IntRange(2), metavar="N", help="Images in a batch (default 500).")
 @of_supernet("--images", metavar="NAME|PATH", help="Other images than those of the run.")
-@of_supernet("--data", type=click.Path(path_type=Path), metavar="DIR", help="Where they are now.")
-@of_supernet("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="Their split.")
-@of_supernet("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.")
-@of_supernet("--curve/--no-curve", default=True, help="Tau by epoch too, where weights were kept.")
+@of_supernet(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the images' files (default: where they were in the run).",
+)
+@of_supernet("--split-file", type=click.Path(path_type=Path), metavar="FILE", help="Their published split.")
+@of_supernet("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one).")
+@of_supernet(
+    "--curve/--no-curve", default=True, help="Kendall's tau by epoch too, where weights were kept (default: yes)."
+)
 @option("--figure", type=click.Path(path_type=Path), metavar="FILE", modes=(SUPERNET, HARDWARE),
         help="Of --supernet and --hardware: draw it, FILE.png, FILE.pdf, FILE.csv.")  # fmt: skip
 @of_supernet("--save-scores", type=click.Path(path_type=Path), metavar="FILE.csv",

@@ -154,7 +154,7 @@ def after(
     at_best = np.abs(final - optimum) <= 1e-9
     if protocol["final"].endswith(":others") and seen_all > 0:
         rest = "of the runs were shown every trial of their incumbent; the mean over all stands for unseen ones there"
-        found.append(Found("final-contains-signal", f"{seen_all:.0%}", rest))
+        found.append(Found("final-contains-signal", f"{seen_all:.0%}" if seen_all >= 0.005 else "under 1%", rest))
     if first is not None and runs > 1:
         sign = -1 if protocol.get("direction") == "min" else 1
         share = float((sign * (optimum - first) <= 1e-9).mean())

@@ -83,15 +83,16 @@ def render(result: Result, ascii: bool = False) -> str:  # noqa: A002 - as in Sp
     summary = result.summary()
     problem, winner = result.problem, result.winner
     metric, unit = str(problem.final), " %" if problem.objectives[0].unit == "percent" else ""
+    scored = "mean of all its trials" if problem.final.seed == "others" else "final"
     seeds = f"seed {summary['seed']}" if result.runs == 1 else f"seeds {result.seeds[0]} to {result.seeds[-1]}"
-    named, others = summary["winner"], other_candidates(result.candidates, problem.space, result.runs, unit)
+    named, others = summary["winner"], other_candidates(result.candidates, problem.space, result.runs, unit, scored)
     if named["arch"] is None:
         why = "found anything that keeps the limits" if problem.limits else "was shown the signal"
         picture = [f"winner     none: no run {why}"]
     else:
         index = f"index {named['index']}" if named["index"] is not None else f"of space {problem.space.name}"
         drawn = ["  " + line for line in problem.space.draw(winner, ascii=ascii).splitlines()]
-        why = words(result.candidates[0], result.runs, unit)
+        why = words(result.candidates[0], result.runs, unit, scored)
         picture = [f"winner     {named['arch']}", f"           {index}: {why}", "", *drawn]
     best = f", against the table's optimum {result.optimum:.2f}{unit}" if result.optimum == result.optimum else ""  # noqa: PLR0124
     lines = [

@@ -118,7 +118,7 @@ def named(space: Space, arch: Any) -> dict[str, Any]:
     return {"index": None if space.arch_shape else int(arch), "arch": space.string(arch)}
 
 
-def lines(found: Sequence[Candidate], space: Space, runs: int, unit: str = "") -> list[str]:
+def lines(found: Sequence[Candidate], space: Space, runs: int, unit: str = "", final: str = "final") -> list[str]:
     """What a person reads below the drawing of the first: the other candidates, where they are others."""
     first = found[0].as_dict(space)["arch"]
     told = []
@@ -127,17 +127,17 @@ def lines(found: Sequence[Candidate], space: Space, runs: int, unit: str = "") -
         if known["arch"] is None or known["arch"] == first:
             continue
         which = known["arch"] if known["index"] is None else f"index {known['index']}"
-        told.append(f"{one.label}: {which}, {words(one, runs, unit)}")
+        told.append(f"{one.label}: {which}, {words(one, runs, unit, final)}")
     return [f"{'also' if not number else '':<10} {text}" for number, text in enumerate(told)]
 
 
-def words(one: Candidate, runs: int, unit: str = "") -> str:
-    """What is known of a candidate, and why it is one."""
+def words(one: Candidate, runs: int, unit: str = "", final: str = "final") -> str:
+    """What is known of a candidate, and why it is one. ``final``: what its final metric is called."""
     parts = [one.about]
     if runs > 1:
         parts.append(f"recommended by {one.votes:,} of {runs:,} runs")
     if not np.isnan(one.final):
-        parts.append(f"final {one.final:.2f}{unit}")
+        parts.append(f"{final} {one.final:.2f}{unit}")
     return ", ".join(parts)
 
 
