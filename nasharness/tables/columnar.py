@@ -19,7 +19,7 @@ from nasharness.storage.memory import check_memory
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 #: Bytes that a row takes while a table is made of it, as measured: the text of its architecture, cut into tokens, and
 #: the value of a column.
-_TEXT, _BYTES = 500, 40
+_TEXT, _BYTES = 540, 40
 #: Columns of the widest file, and how many times its size a compressed one may unpack to.
 _WIDEST, _RATIO = 20_000, 200
 #: Bytes up to which a plain CSV file can do no harm here.
