@@ -365,6 +365,7 @@ def test_a_limit_that_nothing_keeps_says_the_smallest_there_is(data_home):
         ),
         ({"limits": ["raspi4_latency <= 5", "params >= 1.3"]}, "the nearest is 0.830426"),
         ({"limits": ["raspi4_latency <= 1.2.3"]}, "'1.2.3' is no number"),
+        ({"limits": ["raspi4_latency <= 1e999"]}, "1e999 is no finite number"),
     ],
 )
 def test_bad_objectives_and_limits(data_home, asked, said):

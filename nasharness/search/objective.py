@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,9 +175,12 @@ def split_limit(text: str) -> tuple[str, bool, float, str]:
     if match is None or match[2] not in ("<=", ">="):
         raise UsageError(f"limit {text!r}: expected NAME <= NUMBER or NAME >= NUMBER, as in 'params <= 1.5'")
     try:
-        return _ALIASES.get(match[1], match[1]), match[2] == "<=", float(match[3]), match[4]
+        bound = float(match[3])
     except ValueError:
         raise UsageError(f"limit {text!r}: {match[3]!r} is no number") from None
+    if not math.isfinite(bound):  # of 1e999, too, Python makes infinity
+        raise UsageError(f"limit {text!r}: {match[3]} is no finite number, so it limits nothing")
+    return _ALIASES.get(match[1], match[1]), match[2] == "<=", bound, match[4]
 
 
 def reader(table: Table | None, space: Space, dataset: str):  # type: ignore[no-untyped-def]
