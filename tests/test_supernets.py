@@ -272,7 +272,7 @@ def test_rank_accumulates_over_batches():
     batches = [(batch(5, 6), torch.arange(6)), (batch(6, 3), torch.tensor([1, 1, 4]))]
     calls = []
     affinity, probability, accuracy, loss = rank(
-        net, archs, batches, lambda done, total: calls.append((done, total)), total=2
+        net, archs, batches, lambda done, total, label: calls.append((done, total)), total=2
     )
     parts = [(net.logits(images, archs), labels) for images, labels in batches]
     hits = sum((logits.argmax(-1) == labels).sum(-1) for logits, labels in parts)
