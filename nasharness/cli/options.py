@@ -88,8 +88,8 @@ def asked_of_a_table(*, modes: str | Sequence[str] = ()) -> Callable[[Function],
         ),
         option("--signal", modes=modes, metavar="MEASURE",
                help="What the search sees: val@12, val@12:mean, val@200:777 ... (default: as the table says)."),
-        option("--final", metavar="MEASURE", help="What results are scored by: test@200:mean ... (default: as "
-        "the table says)."),
+        option("--final", metavar="MEASURE",
+               help="What results are scored by: test@200:mean ... (default: as the table says)."),
         option("--objective", "objectives", type=Names("objectives"), multiple=True, modes=modes, metavar="NAME",
                help="What is wanted besides: error, params, macs, a device's latency ...; repeatable."),
         option("--limit", "limits", multiple=True, modes=modes, metavar="'NAME <= X'",
@@ -108,8 +108,8 @@ def asked_of_a_table(*, modes: str | Sequence[str] = ()) -> Callable[[Function],
                help="Realisations of the signal's noise: all trials, N draws, or named measures (default: one)."),
         option(
             "--table", type=Names("tables"), metavar="NAME",
-            help="embedded, light, official or the name of an imported one "
-        "(default: the first of official, light, embedded that can answer).",
+            help="embedded, light, official or the name of an imported one (default: the first of official, light, "
+            "embedded that can answer).",
         ),
         option(
             "--set", "assignments", multiple=True, metavar="KEY=VALUE", callback=_assigned,

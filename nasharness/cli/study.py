@@ -138,7 +138,7 @@ def _done(study: Study, out: Path) -> set[str]:
 
 def describe(study: Study, out: Path | None, jobs: int, ray: str | None, done: set[str], cost: Estimate | None) -> str:
     """The plan for a person: what, on what, how many, how long, how large."""
-    from nasharness.search.caveats import Caveat
+    from nasharness.analysis.caveats import before
     from nasharness.search.text import budget_text
     from nasharness.studies.plan import count, share
 
@@ -164,8 +164,7 @@ def describe(study: Study, out: Path | None, jobs: int, ray: str | None, done: s
         )
         lines += [] if problem.start.own else [f"           start {problem.start}"]
         lines += [f"           note: {note}" for note in problem.notes]
-    caveats = dict.fromkeys(Caveat(**caveat) for cell in study.cells for caveat in cell["caveats"])
-    lines += [f"caveat     {caveat}" for caveat in caveats]
+    lines += [f"caveat     {caveat}" for caveat in before(study.cells)]
     if done:
         lines.append(f"there      {share(len(done), len(shards), 'shard')} complete")
     if cost is not None:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nasharness.errors import UsageError
-from nasharness.extras import pip_install
+from nasharness.extras import module
 from nasharness.fronts.checks import Floats, as_point, as_points, as_sets
 
 
@@ -139,10 +138,4 @@ def _volumes_along(exact: Exact, sets: Floats, corner: Floats) -> Floats:
 
 
 def _moocore() -> Any:
-    try:
-        from moocore import hypervolume as exact
-    except ImportError:
-        raise UsageError(
-            f"the hypervolume of three or more objectives needs moocore; get it with: {pip_install('mo')}"
-        ) from None
-    return exact
+    return module("moocore", "the hypervolume of three or more objectives needs moocore", "mo").hypervolume

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nasharness.errors import DataError, UsageError
-from nasharness.extras import pip_install
+from nasharness.extras import module
 from nasharness.search.registry import ONE_SHOT
 from nasharness.studies.cells import shard_names
 from nasharness.studies.folder import read_meta, read_shard, shard_note
@@ -148,10 +148,7 @@ def load(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, pa
     a study that is incomplete, a shard that is truncated, lacks columns or belongs to another study, and for studies
     that cannot be compared: another table or final metric for the same space and data set.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise UsageError(f"reading studies needs pandas; get it with: {pip_install('study')}") from None
+    pd = module("pandas", "reading studies needs pandas", "study")
     folders = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     if not folders:
         raise UsageError("no study was given")

@@ -14,7 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from nasharness.errors import NasharnessError, UsageError
-from nasharness.extras import pip_install
+from nasharness.extras import module
 from nasharness.runs.pool import THREADS, WorkerError
 from nasharness.search import Problem, registry
 from nasharness.studies.cells import versions
@@ -32,10 +32,7 @@ def on_ray(
 
     ``expected``: the study's versions. Raises UsageError where Ray is not installed or the cluster does not answer.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UsageError(f"--ray needs Ray; get it with: {pip_install('ray')}") from None
+    ray = module("ray", "--ray needs Ray", "ray")
     mine = not ray.is_initialized()
     if mine:
         try:

@@ -30,12 +30,9 @@ def build(
 
 
 def stems_lr(space: str, batch: int) -> float:
-    """Learning rate at first of the weights of such deep networks, of STEMS; 0.05.
-
-    Of fbnet, where each block sees a ninth of the steps, 0.1 for 256 images and less in proportion (Goyal et al., arXiv
-    1706.02677): at small batches a greater one lets the loss rise.
-    """
-    return 0.1 / 256 * batch if space == "fbnet" else 0.05
+    """Learning rate at first of the weights of such deep networks, of STEMS, for a batch of so many images."""
+    rate, images = _RATES[space]
+    return rate if images is None else rate / images * batch
 
 
 def least_weights(space: str, *, channels: int, cells: int) -> int:
@@ -70,6 +67,9 @@ def _blocks(classes: int, channels: int, cells: int, generator: torch.Generator,
 _BUILDERS = {"tss": _topology, "sss": _sizes, "mobile": _kernels, "fbnet": _blocks}
 #: channels of the stem of spaces whose layers are not cells: by default, and as published
 STEMS = {"mobile": (8, 32), "fbnet": (8, 16)}
+#: learning rate of their weights at first, and the images of a batch that it is for, None for any. Of fbnet each block
+#: sees a ninth of the steps: less in proportion (Goyal et al., arXiv 1706.02677), or at small batches the loss rises
+_RATES: dict[str, tuple[float, int | None]] = {"mobile": (0.05, None), "fbnet": (0.1, 256)}
 #: spaces whose supernets take ``channels``
 _BY_CHANNELS = ("tss",)
 #: spaces that have a supernet

@@ -20,6 +20,8 @@ from nasharness.search.objective import Limit, Objective, split_limit
 from nasharness.search.registry import Record
 from nasharness.storage import writing
 from nasharness.storage.files import write_json
+from nasharness.storage.sealed import parse as parse_json
+from nasharness.storage.sealed import read_bytes
 
 if TYPE_CHECKING:
     from nasharness.runs.job import Progress
@@ -142,12 +144,9 @@ class _Tried:
         identity |= {"limit": str(limit), "epochs of a short run": str(epochs)}
         tried = cls(None if request.out is None else request.out / FILE, identity, {})
         if tried.file is not None and request.resume and tried.file.exists():
-            try:
-                known = msgspec.json.decode(tried.file.read_bytes(), type=_Kept)
-            except (OSError, msgspec.MsgspecError) as error:
-                raise DataError(f"{tried.file}: not readable ({error}); remove it to look for a weight again") from None
-            if known.identity == identity:
-                tried.latencies = {one["cost_weight"]: one["latency"] for one in known.tried}
+            known = parse_json(read_bytes(tried.file), _Kept, tried.file, "remove it to look for a weight again")
+            if known["identity"] == identity:
+                tried.latencies = {float(one["cost_weight"]): float(one["latency"]) for one in known["tried"]}
         return tried
 
     def add(self, weight: float, value: float) -> None:

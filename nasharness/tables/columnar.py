@@ -20,6 +20,8 @@ SUFFIXES = (".parquet", ".csv", ".csv.gz")
 #: Bytes that a row takes while a table is made of it, as measured: the text of its architecture, cut into tokens, and
 #: the value of a column.
 _TEXT, _BYTES = 540, 40
+#: What helps where memory does not suffice.
+FEWER = "Import fewer columns, or a part of the rows"
 #: Columns of the widest file, and how many times its size a compressed one may unpack to.
 _WIDEST, _RATIO = 20_000, 200
 #: Bytes up to which a plain CSV file can do no harm here.
@@ -36,13 +38,10 @@ def column_names(file: Path) -> list[str]:
 
 
 def memory_of(file: Path, columns: int) -> tuple[int, float]:
-    """Rows of a file, and the bytes that making a table of so many of its columns takes; of text both are estimates.
-
-    Raises UsageError where that is more than this machine has.
-    """
+    """Rows of a file, and the bytes that making a table of so many of its columns takes; of text both are estimates."""
     stat = _stat(file)
     rows = _about(file, stat.st_mtime_ns, stat.st_size)[1]
-    return rows, _check_memory(file, rows, columns)
+    return rows, _needed(rows, columns)
 
 
 @lru_cache(maxsize=64)
@@ -187,8 +186,10 @@ def _damaged(file: Path, error: Exception) -> DataError:
     return DataError(f"{file}: damaged or no {file.suffix[1:]} file: {first}")
 
 
-def _check_memory(file: Path, rows: int, columns: int) -> float:
-    """Refuse before reading what would not fit, saying how much it would take; return the bytes."""
-    needed = rows * (_TEXT + columns * _BYTES)
-    check_memory(f"{file}: {rows:,} rows", needed, "Import fewer columns, or a part of the rows")
-    return needed
+def _needed(rows: int, columns: int) -> float:
+    return rows * (_TEXT + columns * _BYTES)
+
+
+def _check_memory(file: Path, rows: int, columns: int) -> None:
+    """Refuse before reading what would not fit, saying how much it would take."""
+    check_memory(f"{file}: {rows:,} rows", _needed(rows, columns), FEWER)

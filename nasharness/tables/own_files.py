@@ -14,7 +14,7 @@ from nasharness.runs.job import Progress
 from nasharness.storage import file_sha256
 from nasharness.storage.memory import check_memory
 from nasharness.storage.toml import Lines, read_toml
-from nasharness.tables.columnar import column_names, memory_of, read_file
+from nasharness.tables.columnar import FEWER, column_names, memory_of, read_file
 from nasharness.tables.own import from_frame
 from nasharness.tables.table import Table
 
@@ -50,7 +50,7 @@ def import_own(
     wanted = [*names, *given["metrics"], *known, *([given["cost"]] if given.get("cost") else [])]
     sizes = [memory_of(file, len(set(wanted))) for file in files]
     rows, needed = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
-    check_memory(f"{rows:,} rows of {len(files)} files", needed, "Import fewer columns, or a part of the rows")
+    check_memory(f"{', '.join(map(str, files))}: {rows:,} rows", needed, FEWER)
     if progress is not None and needed > _MUCH:
         line = f"about {rows:,} rows: making a table of them takes about {needed / 2**30:.1f} GiB of memory"
         progress(0, 0, line=line)

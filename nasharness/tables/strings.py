@@ -4,8 +4,8 @@ A column of strings is cut into tokens, at the first separator that cuts every r
 characters. A token that takes many values and is no number is cut further, into its characters. Positions at which all
 rows agree are no choice and left out. Shorter tokens are filled up with ``ABSENT``.
 
-A column of tokens is held as ``Tokens``: which of a few texts each row has. Arrow's functions cut the text, so that ten
-million rows take seconds and little memory besides their own.
+A column of tokens is held as ``Tokens``: which of a few texts each row has. Arrow's functions cut the text, so that
+millions of rows take little memory besides their own.
 """
 
 from __future__ import annotations

@@ -10,10 +10,9 @@ import numpy as np
 
 from nasharness.analysis.figures.files import as_csv, write_figure
 from nasharness.analysis.figures.source import Floats, Panel, StudyView
-from nasharness.analysis.figures.style import COLOURS, PAPER, TEXT, looks, points, sheet
+from nasharness.analysis.figures.style import COLOURS, PAPER, TEXT, looks, points, seaborn, sheet
 from nasharness.analysis.validation.hardware import WITHIN, Costs, costs_of
 from nasharness.errors import UsageError
-from nasharness.extras import module
 from nasharness.hardware import looks_like_one
 from nasharness.search.objective import split_limit
 
@@ -191,7 +190,7 @@ def _matrix(
     """
     from matplotlib.patches import Rectangle
 
-    sns = module("seaborn", "figures need seaborn", "study")
+    sns = seaborn()
     figure: Any = axes.get_figure()
     inches = axes.get_position().width * figure.get_size_inches()[0] / size[1]
     legible = 72 * inches >= 2.9 * points(5.2)  # four characters; where cells are narrower, shades alone tell

@@ -10,9 +10,8 @@ import numpy as np
 
 from nasharness.analysis.figures.curves import shared_seeds
 from nasharness.analysis.figures.source import Panel, StudyView
-from nasharness.analysis.figures.style import COLUMN, MUTED, TEXT, points, setting, sheet, shortened
+from nasharness.analysis.figures.style import COLUMN, MUTED, TEXT, points, seaborn, setting, sheet, shortened
 from nasharness.errors import UsageError
-from nasharness.extras import module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +48,7 @@ def ecdf(source: StudyView) -> pd.DataFrame:
 
 def draw_ecdf(source: StudyView, data: pd.DataFrame) -> Figure:
     """One panel a data set; the lowest hundredth of all runs may lie left of it."""
-    sns = module("seaborn", "figures need seaborn", "study")
+    sns = seaborn()
     made = sheet(len(source.panels), legend=source.legend, note=f"{ECDF_NOTE} {source.note}")
     for axes, panel in zip(made.panels[0], source.panels, strict=True):
         rows = data[data["panel"] == panel.title]
@@ -137,7 +136,7 @@ def _boxes(axes: Axes, panel: Panel, rows: pd.DataFrame, order: Sequence[str], c
     """Boxes of all runs, and of some of them a dot, a row an algorithm."""
     import pandas as pd
 
-    sns = module("seaborn", "figures need seaborn", "study")
+    sns = seaborn()
     last = [runs.last.assign(algorithm=runs.algorithm)[["algorithm", "final"]] for runs in panel.runs]
     told: dict[str, Any] = {"x": "final", "y": "algorithm", "order": order, "hue": "algorithm", "hue_order": order,
                             "palette": list(colours), "legend": False, "ax": axes}  # fmt: skip

@@ -11,9 +11,8 @@ from nasharness import fronts
 from nasharness.analysis.comparison.fronts import Under, best_under, optimum_under
 from nasharness.analysis.figures.curves import AVERAGE_NOTES, AXES, centre_and_band, curve, frame, lines
 from nasharness.analysis.figures.source import Floats, Panel, Runs, StudyView
-from nasharness.analysis.figures.style import MUTED, TEXT, Look, points, sheet
+from nasharness.analysis.figures.style import MUTED, TEXT, Look, points, seaborn, sheet
 from nasharness.errors import DataError, UsageError
-from nasharness.extras import module
 from nasharness.search.interval import t_quantile
 
 if TYPE_CHECKING:
@@ -314,7 +313,7 @@ def draw_under_limits(source: StudyView, data: pd.DataFrame) -> Figure:
         len(source.panels), len(names), legend=looks, lines=False, note=f"{LIMITS_NOTE} {source.note}", xlabel=0.62,
         row_gap=0.85,
     )  # fmt: skip
-    sns, width = module("seaborn", "figures need seaborn", "study"), 0.8 / max(1, len(looks))
+    sns, width = seaborn(), 0.8 / max(1, len(looks))
     for row, name in enumerate(names):
         for column, panel in enumerate(source.panels):
             axes, own = made.panels[row][column], data[(data["panel"] == panel.title) & (data["objective"] == name)]

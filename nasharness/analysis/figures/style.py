@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nasharness.errors import UsageError, unknown
-from nasharness.extras import pip_install
+from nasharness.errors import unknown
+from nasharness.extras import module
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,13 +151,15 @@ def points(size: float) -> float:
     return max(size, SMALLEST) * made.enlarged * made.text
 
 
+def seaborn() -> Any:
+    """What draws boxes, bars, steps and matrices. Raises UsageError where it is not installed."""
+    return module("seaborn", "figures need seaborn", "study")
+
+
 @contextlib.contextmanager
 def looks(made_for: Setting | None = None) -> Iterator[None]:
     """Make and save figures within this; matplotlib's own settings are as before afterwards."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise UsageError(f"figures need matplotlib; get it with: {pip_install('study')}") from None
+    mpl = module("matplotlib", "figures need matplotlib", "study")
     defaults: Any = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
     token = _setting.set(made_for or Setting())
     factor = setting().enlarged * setting().text
